@@ -1,0 +1,40 @@
+"""OCRNet (arXiv 1909.11065) for semantic segmentation, as a Hugging Face model.
+
+Importing this package makes its classes known to `AutoConfig`, `AutoBackbone`, `AutoModelForSemanticSegmentation` and
+`AutoImageProcessor`. The toolbox lives in `modeling_ocrnet.data`, `.inference`, `.evaluation`, `.training` and
+`.conversion`, which are imported by name.
+"""
+
+from transformers import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation
+
+from .configuration_hrnet import HRNetConfig
+from .configuration_ocrnet import OCRNetConfig
+from .image_processing_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil
+from .modeling_hrnet import HRNetBackbone
+from .modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetOutput
+
+AutoConfig.register("hrnet", HRNetConfig)
+AutoConfig.register("ocrnet", OCRNetConfig)
+AutoBackbone.register(HRNetConfig, HRNetBackbone)
+AutoModelForSemanticSegmentation.register(OCRNetConfig, OCRNetForSemanticSegmentation)
+AutoImageProcessor.register(
+    OCRNetConfig,
+    image_processor_classes={"torchvision": OCRNetImageProcessor, "pil": OCRNetImageProcessorPil},
+)
+
+# save_pretrained then writes the code beside the weights, so that a process without this package can load them
+HRNetConfig.register_for_auto_class()
+OCRNetConfig.register_for_auto_class()
+HRNetBackbone.register_for_auto_class("AutoBackbone")
+OCRNetForSemanticSegmentation.register_for_auto_class("AutoModelForSemanticSegmentation")
+OCRNetImageProcessor.register_for_auto_class()
+
+__all__ = [
+    "HRNetBackbone",
+    "HRNetConfig",
+    "OCRNetConfig",
+    "OCRNetForSemanticSegmentation",
+    "OCRNetImageProcessor",
+    "OCRNetImageProcessorPil",
+    "OCRNetOutput",
+]

@@ -1,0 +1,67 @@
+"""Configuration of the HRNet backbone (arXiv 1908.07919)."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+from transformers.backbone_utils import BackboneConfigMixin
+
+
+@strict
+class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
+    r"""An HRNetV2: parallel branches at strides 4, 8, 16 and 32 that exchange what they know after every module.
+
+    Args:
+        num_channels (`int`, defaults to 3): Channels of the image.
+        stem_channels (`int`, defaults to 64): Channels of the two stride-2 convolutions.
+        stage1_channels (`int`, defaults to 64): Inner channels of stage 1's bottlenecks; they put out four times as many.
+        branch_channels (`list[int]`, defaults to `[18, 36, 72, 144]`): Channels of the four branches, finest first.
+        stage_modules (`list[int]`, defaults to `[1, 1, 4, 3]`): Exchange modules of the four stages (stage 1 has one).
+        stage_blocks (`list[int]`, defaults to `[4, 4, 4, 4]`): Residual blocks a branch has in each module of a stage.
+        fuse_upsample (`"scale_factor" | "size" | "nearest"`, defaults to `"scale_factor"`):
+            How a coarse branch is brought to a finer one. `"scale_factor"`: bilinear by the ratio of the strides, then
+            resized where that misses the finer branch's size (mmsegmentation). `"size"`: bilinear, straight to the
+            finer branch's size (the authors' segmentation code). `"nearest"`: nearest by the ratio (the classification
+            networks). The first two differ for inputs that are no multiple of 32.
+        align_corners (`bool`, defaults to `False`): Of every bilinear resize; `True` in the authors' code.
+        batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the batch norms.
+        batch_norm_momentum (`float`, defaults to 0.1): Momentum of the running statistics.
+        out_features / out_indices: The branches to put out, of `"branch1"` (stride 4) to `"branch4"` (stride 32);
+            all four by default.
+
+    Raises:
+        ValueError: where the lists aren't four positive numbers long, or a name is not one of the above.
+    """
+
+    model_type = "hrnet"
+
+    num_channels: int = 3
+    stem_channels: int = 64
+    stage1_channels: int = 64
+    branch_channels: list[int] | tuple[int, ...] = (18, 36, 72, 144)
+    stage_modules: list[int] | tuple[int, ...] = (1, 1, 4, 3)
+    stage_blocks: list[int] | tuple[int, ...] = (4, 4, 4, 4)
+    fuse_upsample: Literal["scale_factor", "size", "nearest"] = "scale_factor"
+    align_corners: bool = False
+    batch_norm_eps: float = 1e-5
+    batch_norm_momentum: float = 0.1
+
+    def __post_init__(self, **kwargs):
+        self.stage_names = [f"branch{i + 1}" for i in range(len(self.branch_channels))]
+        out_features, out_indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
+        if out_features is None and out_indices is None:
+            out_features = list(self.stage_names)
+        self.set_output_features_output_indices(out_features=out_features, out_indices=out_indices)
+        self.branch_channels = list(self.branch_channels)
+        self.stage_modules = list(self.stage_modules)
+        self.stage_blocks = list(self.stage_blocks)
+        super().__post_init__(**kwargs)
+
+    def validate_stages(self):
+        """Check that the network described can be built."""
+        for name in ("branch_channels", "stage_modules", "stage_blocks"):
+            values = getattr(self, name)
+            if len(values) != 4 or min(values) < 1:
+                raise ValueError(f"{name} must be four positive numbers, got {values}")
+        if self.stage_modules[0] != 1:
+            raise ValueError(f"stage 1 has one module; stage_modules starts with {self.stage_modules[0]}")

@@ -1,0 +1,137 @@
+"""Configuration of OCRNet (arXiv 1909.11065)."""
+
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+
+from .configuration_hrnet import HRNetConfig
+
+# Widths and depths of the published variants; HR18s is "HRNetV2-W18-Small-v2".
+_SMALL = {"stage_modules": [1, 1, 3, 2], "stage_blocks": [2, 2, 2, 2]}
+_FULL = {"stage_modules": [1, 1, 4, 3], "stage_blocks": [4, 4, 4, 4]}
+VARIANTS = {
+    "hr18s": {"branch_channels": [18, 36, 72, 144], **_SMALL},
+    "hr18": {"branch_channels": [18, 36, 72, 144], **_FULL},
+    "hr32": {"branch_channels": [32, 64, 128, 256], **_FULL},
+    "hr48": {"branch_channels": [48, 96, 192, 384], **_FULL},
+    "hr64": {"branch_channels": [64, 128, 256, 512], **_FULL},
+}
+
+
+@strict
+class OCRNetConfig(PreTrainedConfig):
+    r"""OCRNet: a backbone, an auxiliary head that proposes soft object regions, and the OCR head that looks at them.
+
+    Args:
+        backbone_config (`PreTrainedConfig | dict`, *optional*): Any transformers backbone; HRNet-W18 by default.
+        ocr_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The backbone's feature maps that the OCR head reads;
+            several are resized to the first one's size and concatenated.
+        auxiliary_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The same for the auxiliary head. Both lists
+            must lead to maps of one size.
+        ocr_channels (`int`, defaults to 512): Channels of the pixel and of the region representations.
+        key_channels (`int`, defaults to 256): Channels in which pixels and regions are compared.
+        auxiliary_channels (`int`, *optional*): Hidden channels of the auxiliary head; as many as it reads by default.
+        auxiliary_kernel_size (`int`, defaults to 1): Kernel of the auxiliary head's first convolution.
+        input_conv_bias (`bool`, defaults to `False`): A bias in the heads' first convolutions, before their batch norm.
+        attention_conv_bias (`bool`, defaults to `False`): A bias in the attention's convolutions, before their norms.
+        hidden_act (`str`, defaults to `"relu"`): Activation of both heads.
+        dropout (`float`, defaults to 0.0): Of whole channels before the classifier of the OCR head, in training.
+        auxiliary_dropout (`float`, defaults to 0.0): The same in the auxiliary head.
+        align_corners (`bool`, defaults to `False`): Of the heads' and the loss's bilinear resizes.
+        batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the heads' batch norms.
+        batch_norm_momentum (`float`, defaults to 0.1): Momentum of their running statistics.
+        classifier_initializer_range (`float`, defaults to 0.01): Standard deviation of the classifiers' first weights.
+        auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
+        loss_ignore_index (`int`, defaults to 255): The label that neither trains nor counts.
+        cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
+        lovasz_weight (`float`, defaults to 0.0): Share of the Lovász-softmax loss (classes present in the batch).
+        loss_average (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels, ignored
+            ones included (mmsegmentation), or the (class-weighted) number of those that count (`torch.nn`, the authors).
+        class_weights (`list[float]`, *optional*): One weight a class in the cross-entropy.
+        ohem_threshold (`float`, *optional*): Online hard example mining: only pixels whose true class has a lower
+            probability train, or
+        ohem_min_kept (`int`, *optional*): this many hardest pixels an image, if that is more. Without a threshold,
+            exactly this many.
+
+    Raises:
+        ValueError: for values that don't fit together, naming the field.
+    """
+
+    model_type = "ocrnet"
+    sub_configs = {"backbone_config": AutoConfig}
+    # Trainer gathers every output it isn't told to leave
+    keys_to_ignore_at_inference = [
+        "auxiliary_logits",
+        "ocr_loss",
+        "auxiliary_loss",
+        "region_representations",
+        "region_attention",
+    ]
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    ocr_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
+    auxiliary_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
+    ocr_channels: int = 512
+    key_channels: int = 256
+    auxiliary_channels: int | None = None
+    auxiliary_kernel_size: int = 1
+    input_conv_bias: bool = False
+    attention_conv_bias: bool = False
+    hidden_act: str = "relu"
+    dropout: float | int = 0.0
+    auxiliary_dropout: float | int = 0.0
+    align_corners: bool = False
+    batch_norm_eps: float = 1e-5
+    batch_norm_momentum: float | int = 0.1
+    classifier_initializer_range: float | int = 0.01
+    auxiliary_loss_weight: float | int = 0.4
+    loss_ignore_index: int = 255
+    cross_entropy_weight: float | int = 1.0
+    lovasz_weight: float | int = 0.0
+    loss_average: Literal["all", "valid"] = "all"
+    class_weights: list[float | int] | tuple[float | int, ...] | None = None
+    ohem_threshold: float | int | None = None
+    ohem_min_kept: int | None = None
+
+    def __post_init__(self, **kwargs):
+        self.backbone_config = _resolve_backbone(self.backbone_config)
+        self.ocr_in_indices = list(self.ocr_in_indices)
+        self.auxiliary_in_indices = list(self.auxiliary_in_indices)
+        super().__post_init__(**kwargs)
+
+    def validate_loss(self):
+        """Check that the loss described can be computed."""
+        if self.class_weights is not None and len(self.class_weights) != self.num_labels:
+            raise ValueError(f"class_weights has {len(self.class_weights)} entries for {self.num_labels} classes")
+        if self.cross_entropy_weight == 0 and self.lovasz_weight == 0:
+            raise ValueError("cross_entropy_weight and lovasz_weight are both 0: there would be no loss")
+        if self.ohem_min_kept is not None and self.ohem_min_kept < 1:
+            raise ValueError(f"ohem_min_kept must be at least 1, got {self.ohem_min_kept}")
+
+    @classmethod
+    def from_variant(cls, variant: str, **kwargs) -> "OCRNetConfig":
+        """The published architectures, layer for layer as in mmsegmentation's configs.
+
+        Args:
+            variant: `"hr18s"`, `"hr18"`, `"hr32"`, `"hr48"` or `"hr64"`.
+            kwargs: any field of this class, `num_labels` and `id2label` among them.
+
+        Raises:
+            ValueError: for another name.
+        """
+        if variant not in VARIANTS:
+            raise ValueError(f"variant {variant!r} is unknown; there are {', '.join(VARIANTS)}")
+        align_corners = kwargs.get("align_corners", False)
+        return cls(backbone_config=HRNetConfig(**VARIANTS[variant], align_corners=align_corners), **kwargs)
+
+
+def _resolve_backbone(config: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
+    """A backbone's config from its dict. HRNet's is resolved here: code loaded from a Hub isn't in AutoConfig's table."""
+    if config is None:
+        return HRNetConfig()
+    if isinstance(config, dict):
+        fields = dict(config)
+        model_type = fields.pop("model_type", HRNetConfig.model_type)
+        return HRNetConfig(**fields) if model_type == HRNetConfig.model_type else AutoConfig.for_model(model_type, **fields)
+    return config
