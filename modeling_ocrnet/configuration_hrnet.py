@@ -14,7 +14,7 @@ class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
     Args:
         num_channels (`int`, defaults to 3): Channels of the image.
         stem_channels (`int`, defaults to 64): Channels of the two stride-2 convolutions.
-        stage1_channels (`int`, defaults to 64): Inner channels of stage 1's bottlenecks; they put out four times as many.
+        stage1_channels (`int`, defaults to 64): Inner channels of stage 1's bottlenecks, which put out 4 times as many.
         branch_channels (`list[int]`, defaults to `[18, 36, 72, 144]`): Channels of the four branches, finest first.
         stage_modules (`list[int]`, defaults to `[1, 1, 4, 3]`): Exchange modules of the four stages (stage 1 has one).
         stage_blocks (`list[int]`, defaults to `[4, 4, 4, 4]`): Residual blocks a branch has in each module of a stage.

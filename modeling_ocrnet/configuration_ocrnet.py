@@ -47,7 +47,7 @@ class OCRNetConfig(PreTrainedConfig):
         cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
         lovasz_weight (`float`, defaults to 0.0): Share of the Lovász-softmax loss (classes present in the batch).
         loss_average (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels, ignored
-            ones included (mmsegmentation), or the (class-weighted) number of those that count (`torch.nn`, the authors).
+            ones included (mmsegmentation), or the (class-weighted) number of those that count (torch, the authors).
         class_weights (`list[float]`, *optional*): One weight a class in the cross-entropy.
         ohem_threshold (`float`, *optional*): Online hard example mining: only pixels whose true class has a lower
             probability train, or
@@ -127,11 +127,15 @@ class OCRNetConfig(PreTrainedConfig):
 
 
 def _resolve_backbone(config: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
-    """A backbone's config from its dict. HRNet's is resolved here: code loaded from a Hub isn't in AutoConfig's table."""
+    """A backbone's config from its dict. HRNet's is resolved here: code from a Hub isn't in AutoConfig's table."""
     if config is None:
         return HRNetConfig()
     if isinstance(config, dict):
         fields = dict(config)
         model_type = fields.pop("model_type", HRNetConfig.model_type)
-        return HRNetConfig(**fields) if model_type == HRNetConfig.model_type else AutoConfig.for_model(model_type, **fields)
+        return (
+            HRNetConfig(**fields)
+            if model_type == HRNetConfig.model_type
+            else AutoConfig.for_model(model_type, **fields)
+        )
     return config

@@ -43,8 +43,8 @@ class _SegmentationProcessing:
             kwargs: any field of this class (`do_resize`, `size`, `image_mean` ...), and `return_tensors="pt"`.
 
         Returns:
-            A dict of `pixel_values`, (batch, 3, height, width) float32, and `labels`, (batch, height, width) int64. With
-            `return_tensors` all images must have one size; without, both are lists.
+            A dict of `pixel_values`, (batch, 3, height, width) float32, and `labels`, (batch, height, width) int64.
+            With `return_tensors` all images must have one size; without, both are lists.
         """
         return super().preprocess(images, segmentation_maps, **kwargs)
 
@@ -53,7 +53,9 @@ class _SegmentationProcessing:
     ) -> BatchFeature:
         reduce_labels = kwargs.pop("do_reduce_labels")
         prepare = self._prepare_image_like_inputs
-        images = prepare(images=images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device)
+        images = prepare(
+            images=images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device
+        )
         data = {"pixel_values": self._preprocess(images, return_tensors=None, **kwargs)["pixel_values"]}
         if segmentation_maps is not None:
             maps = prepare(

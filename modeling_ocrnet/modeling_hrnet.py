@@ -39,13 +39,14 @@ def recompute_without_statistics(model: nn.Module, checkpoint_function=checkpoin
     @contextmanager
     def frozen_statistics():
         norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+        kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
         for norm in norms:
-            norm.track_running_stats = False
+            norm.momentum, norm.num_batches_tracked = 0.0, None
         try:
             yield
         finally:
-            for norm in norms:
-                norm.track_running_stats = True
+            for norm, momentum, batches in kept:
+                norm.momentum, norm.num_batches_tracked = momentum, batches
 
     return partial(checkpoint_function, context_fn=lambda: (nullcontext(), frozen_statistics()))
 
@@ -101,7 +102,8 @@ class HRNetModule(nn.Module):
         )
         # fuse_layers[i][j] takes branch j to branch i; on the diagonal there is nothing to do
         self.fuse_layers = nn.ModuleList(
-            nn.ModuleList(self._path(config, source, target) for source in range(branches)) for target in range(branches)
+            nn.ModuleList(self._path(config, source, target) for source in range(branches))
+            for target in range(branches)
         )
 
     @staticmethod
@@ -153,7 +155,9 @@ class HRNetPreTrainedModel(PreTrainedModel):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
-        super()._set_gradient_checkpointing(enable, recompute_without_statistics(self, gradient_checkpointing_func), **kwargs)
+        super()._set_gradient_checkpointing(
+            enable, recompute_without_statistics(self, gradient_checkpointing_func), **kwargs
+        )
 
 
 class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
@@ -175,7 +179,10 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
         self.conv2 = nn.Conv2d(stem, stem, 3, stride=2, padding=1, bias=False)
         self.bn2 = batch_norm(config, stem)
         self.layer1 = nn.Sequential(
-            *(HRNetBottleneck(config, wide if i else stem, config.stage1_channels) for i in range(config.stage_blocks[0]))
+            *(
+                HRNetBottleneck(config, wide if i else stem, config.stage1_channels)
+                for i in range(config.stage_blocks[0])
+            )
         )
         self.transition1 = self._transition(config, [wide], 2)
         self.stage2 = self._stage(config, 2)

@@ -1,14 +1,14 @@
 """OCRNet: object-contextual representations for semantic segmentation (arXiv 1909.11065).
 
-    image -> backbone -> pixel representations x_i --------------------------------+
-                  |                                                                 |
-                  +-> auxiliary head -> soft object regions m_k                     |
-                                           |                                        |
-                            region representations f_k = sum_i m_ki x_i             |
-                                           |                                        |
-                      pixel-region relation w_ik = softmax_k <query(x_i), key(f_k)> |
-                                           |                                        |
-              object context y_i = out(sum_k w_ik value(f_k)) --> [y_i, x_i] -> logits
+image -> backbone -> pixel representations x_i --------------------------------+
+              |                                                                 |
+              +-> auxiliary head -> soft object regions m_k                     |
+                                       |                                        |
+                        region representations f_k = sum_i m_ki x_i             |
+                                       |                                        |
+                  pixel-region relation w_ik = softmax_k <query(x_i), key(f_k)> |
+                                       |                                        |
+          object context y_i = out(sum_k w_ik value(f_k)) --> [y_i, x_i] -> logits
 """
 
 from dataclasses import dataclass
@@ -179,7 +179,9 @@ class OCRNetPreTrainedModel(PreTrainedModel):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
-        super()._set_gradient_checkpointing(enable, recompute_without_statistics(self, gradient_checkpointing_func), **kwargs)
+        super()._set_gradient_checkpointing(
+            enable, recompute_without_statistics(self, gradient_checkpointing_func), **kwargs
+        )
 
 
 class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):

@@ -66,7 +66,7 @@ def train(dtype):
 # (dtype, fixture, steps that are compared, tolerance of the losses, of the gradients). In float32 these five steps are
 # chaotic: from the fourth on mmsegmentation differs from its own fixture by up to 1% on another machine.
 @pytest.mark.parametrize(
-    "dtype, name, steps, loss_tolerance, gradient_tolerance",
+    ("dtype", "name", "steps", "loss_tolerance", "gradient_tolerance"),
     [
         (torch.float32, "mmseg_hrnet_ocr_tiny", 3, 1e-4, 1e-3),
         (torch.float64, "mmseg_hrnet_ocr_tiny_float64", 5, 1e-9, 1e-9),

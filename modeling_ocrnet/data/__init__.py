@@ -1,0 +1,58 @@
+"""Datasets for semantic segmentation: `load("cityscapes", root=..., split="train")`.
+
+Every dataset comes out with the same columns: `image` (RGB), `label` (train ids, 255 ignored) and `name`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from datasets import Dataset, Features, Image, Value
+
+from .checks import check
+from .decoding import DataError, Decode
+from .labels import IGNORE, LabelSet
+
+DATASETS = ("cityscapes", "street_scenes")  # one module of this package each
+
+__all__ = ["DATASETS", "IGNORE", "DataError", "LabelSet", "check", "label_set", "load"]
+
+
+def _reader(name: str):
+    if name not in DATASETS:
+        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join(DATASETS)}")
+    return import_module(f".{name}", __name__)
+
+
+def label_set(name: str) -> LabelSet:
+    """The classes of a dataset: names, colours, ids."""
+    return _reader(name).LABELS
+
+
+def load(name: str, root: str | Path | None = None, split: str = "train") -> Dataset:
+    """A dataset's split, lazily: nothing is read but the list of files, nothing is copied.
+
+    Args:
+        name: one of `DATASETS`.
+        root: where it lies; `data/<name>` by default.
+        split: `"train"`, `"val"` or, where there is one, `"test"`.
+
+    Returns:
+        A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 where
+        ignored; `None` where a split has no labels) and `name`.
+
+    Raises:
+        ValueError: for an unknown dataset or split.
+        DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
+    """
+    reader = _reader(name)
+    pairs = reader.find(Path(root if root is not None else reader.DEFAULT_ROOT).expanduser(), split)
+    columns = {
+        "image": [str(path) for path in pairs.images],
+        "label": [None if path is None else str(path) for path in pairs.masks],
+        "name": pairs.names,
+    }
+    features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
+    table = reader.LABELS.train_id_files if pairs.train_ids else reader.LABELS.to_train_ids
+    return Dataset.from_dict(columns, features=features).with_transform(Decode(table))

@@ -1,0 +1,1 @@
+"""Weights from elsewhere: one module a family of foreign checkpoints."""

@@ -1,0 +1,81 @@
+"""ImageNet weights of HRNets: timm's and the authors' classification checkpoints, into an `HRNetBackbone`."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..modeling_hrnet import HRNetBackbone
+
+# the classification head, of which segmentation has no use
+DROPPED = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+
+
+def load_imagenet_backbone(backbone: HRNetBackbone, source: str) -> None:
+    """Load ImageNet weights into a backbone, in place.
+
+    Args:
+        backbone: of the width and depth that the weights are of.
+        source: a Hub repository such as `timm/hrnet_w18.ms_in1k`, or a local .safetensors, .bin, .pth or .pt file, or a
+            folder that holds model.safetensors.
+
+    Raises:
+        OSError: where the source can't be had; the message says what to do.
+        ValueError: where it holds other weights than the backbone takes.
+    """
+    path = _find(source)
+    state = _read(path)
+    state = {key: value for key, value in state.items() if not key.startswith(DROPPED)}
+    own = backbone.state_dict()
+    # batch norm counters may be absent in old checkpoints, and mean nothing here
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    misfits = [key for key in state if key in own and state[key].shape != own[key].shape]
+    if missing or unexpected or misfits:
+        example = (misfits or missing or unexpected)[0]
+        raise ValueError(
+            f"{source}: not the weights of this backbone (branch widths {backbone.config.branch_channels}): "
+            f"{len(misfits)} parameters of another shape, {len(missing)} missing, {len(unexpected)} unexpected, e.g. "
+            f"{example}. Choose the weights that belong to model.variant: hr18s takes hrnet_w18_small_v2, "
+            "hr18 hrnet_w18, hr48 hrnet_w48"
+        )
+    backbone.load_state_dict(state, strict=False)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict, without running any code that the file may hold."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: not a file of weights alone, or damaged ({reason})") from error
+    return state.get("state_dict", state)
+
+
+def _find(source: str) -> Path:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if path.exists():
+        return path
+    looks_local = path.suffix in (".safetensors", ".bin", ".pth", ".pt") or source.startswith(("/", ".", "~"))
+    remedy = (
+        f"give a local file instead (--model.backbone /path/to/model.safetensors, downloaded from the Hub page of "
+        f"{source}) or train from scratch (--model.backbone null)"
+    )
+    if looks_local:
+        raise FileNotFoundError(f"{path}: no such file; {remedy}")
+    try:
+        return Path(hf_hub_download(source, "model.safetensors"))
+    except RepositoryNotFoundError as error:
+        raise OSError(f"{source}: no such repository on the Hub; {remedy}") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise OSError(f"{source}: the Hub can't be reached and the file isn't in the local cache; {remedy}") from error

@@ -1,0 +1,106 @@
+"""Files to pixels: RGB images and label maps of train ids, with errors that name the file and the likely mistake."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .labels import IGNORE
+
+MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
+
+
+class DataError(ValueError):
+    """Something is wrong with the data; the message names the file, the value, what was expected and the remedy."""
+
+
+def open_image(source: dict) -> Image.Image:
+    """Open, but don't decode, an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
+
+    Raises:
+        DataError: where the file isn't there or isn't an image.
+    """
+    path, data = source["path"], source["bytes"]
+    try:
+        return Image.open(path if data is None else io.BytesIO(data))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable image ({error}): replace or remove it") from error
+
+
+def _decode(image: Image.Image, path: str | None) -> Image.Image:
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:  # what PIL's decoders raise for damaged data
+        raise DataError(f"{path}: a damaged image ({error}): replace or remove it") from error
+    return image
+
+
+def read_image(source: dict) -> Image.Image:
+    """The RGB image, turned upright where EXIF says so."""
+    return ImageOps.exif_transpose(_decode(open_image(source), source["path"])).convert("RGB")
+
+
+def check_mask_mode(mode: str, path: str | None) -> None:
+    if mode not in MASK_MODES:
+        raise DataError(
+            f"{path}: a mask of mode {mode}, expected one channel of ids: this looks like a picture of the mask's "
+            "colours; point at the files that hold ids"
+        )
+
+
+def read_mask(source: dict, to_train_ids: np.ndarray) -> Image.Image:
+    """The mask as train ids, mode "L", 255 where ignored. Palette files are read as indices.
+
+    Args:
+        source: an entry of an `Image(decode=False)` column.
+        to_train_ids: (256,) int16, file id to train id, -1 where the dataset knows no such id.
+
+    Raises:
+        DataError: where the file holds ids that the dataset doesn't know.
+    """
+    path = source["path"]
+    mask = open_image(source)
+    check_mask_mode(mask.mode, path)
+    ids = np.asarray(_decode(mask, path))
+    if ids.dtype != np.uint8:
+        if ids.size and (ids.min() < 0 or ids.max() > 255):
+            raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}, expected 0 to 255: instance ids, perhaps?")
+        ids = ids.astype(np.uint8)
+    train_ids = to_train_ids[ids]
+    if train_ids.min(initial=0) < 0:
+        raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids)}")
+    return Image.fromarray(train_ids.astype(np.uint8))
+
+
+def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray) -> str:
+    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    unknown = [int(i) for i in present if to_train_ids[i] < 0]
+    known = np.flatnonzero(to_train_ids >= 0)
+    classes = len(np.unique(to_train_ids[known])) - (IGNORE in to_train_ids)
+    message = (
+        f"holds the ids {unknown[:10]}, which this dataset doesn't have (it has {len(known)} ids, up to {known[-1]})"
+    )
+    if unknown == [IGNORE] and present[present != IGNORE].max(initial=0) < classes:
+        return message + ": these look like train ids in a file of label ids; name such files ..._labelTrainIds.png"
+    if to_train_ids[IGNORE] == IGNORE:
+        return message + ": label ids in a file of train ids, or another dataset's label set?"
+    return message + ": another dataset's label set?"
+
+
+class Decode:
+    """The format of a loaded dataset: rows with a PIL image and, where there is one, a PIL mask of train ids."""
+
+    def __init__(self, to_train_ids: np.ndarray):
+        self.to_train_ids = to_train_ids
+
+    def __call__(self, rows: dict) -> dict:
+        rows = dict(rows)
+        if "image" in rows:
+            rows["image"] = [read_image(x) for x in rows["image"]]
+        if "label" in rows:
+            rows["label"] = [None if x is None else read_mask(x, self.to_train_ids) for x in rows["label"]]
+        return rows

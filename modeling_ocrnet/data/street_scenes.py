@@ -1,0 +1,23 @@
+"""Street scenes that the project draws itself, in Cityscapes' tree: data for a first run and for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import cityscapes
+from .labels import CITYSCAPES as LABELS
+from .pairs import Pairs, check_split
+from .scenes import write_street_scenes
+
+__all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
+
+DEFAULT_ROOT = "data/street_scenes"
+SPLITS = ("train", "val")
+
+
+def find(root: Path, split: str) -> Pairs:
+    """The scenes of a split; they are drawn and written first where there is nothing at `root`."""
+    check_split(split, SPLITS)
+    if not root.exists():
+        write_street_scenes(root)
+    return cityscapes.find(root, split)

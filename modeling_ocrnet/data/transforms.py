@@ -1,0 +1,172 @@
+"""Training transforms, as mmsegmentation defines them (they are not torchvision's).
+
+Arrays in, arrays out: images are (height, width, 3) uint8 RGB, labels (height, width) uint8 train ids. Whatever is
+random draws from the generator it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .labels import IGNORE
+
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # ImageNet, RGB, 0..255
+STD = np.array([58.395, 57.12, 57.375], np.float32)
+
+
+@dataclass(frozen=True)
+class TrainingTransform:
+    """Random resize, crop, flip and photometric distortion, then normalisation and padding.
+
+    Args:
+        crop_size: (height, width) of what comes out.
+        scale: (long, short) edge that ratio 1 resizes to, keeping the aspect.
+        ratio_range: the random factor on `scale`.
+        cat_max_ratio: a crop is drawn again (ten times at most) while one class covers more of its labelled pixels.
+        flip_probability: of the horizontal flip.
+        photometric: distort brightness, contrast, saturation and hue.
+        flip_pairs: train ids that a flip swaps.
+    """
+
+    crop_size: tuple[int, int]
+    scale: tuple[int, int]
+    ratio_range: tuple[float, float] = (0.5, 2.0)
+    cat_max_ratio: float = 0.75
+    flip_probability: float = 0.5
+    photometric: bool = True
+    flip_pairs: tuple[tuple[int, int], ...] = ()
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator):
+        """Returns pixel values (3, height, width) float32 and labels (height, width) int64."""
+        size = rescaled_size(image.shape[:2], self.scale, rng.uniform(*self.ratio_range))
+        image, label = resize(image, label, size)
+        top, left = choose_crop(label, self.crop_size, self.cat_max_ratio, rng)
+        window = np.s_[top : top + self.crop_size[0], left : left + self.crop_size[1]]
+        image, label = image[window], label[window]
+        if rng.random() < self.flip_probability:
+            image, label = flip(image, label, self.flip_pairs)
+        if self.photometric:
+            image = distort(image, rng)
+        return pad(normalize(image), label.astype(np.int64), self.crop_size)
+
+
+def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -> tuple[int, int]:
+    """(height, width) of an image of `size` made as large as fits into `scale * ratio`, keeping its aspect."""
+    long, short = int(max(scale) * ratio), int(min(scale) * ratio)
+    factor = min(long / max(size), short / min(size))
+    return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
+
+
+def resize(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Image bilinear without antialiasing, label nearest, both by OpenCV's rules."""
+    if image.shape[:2] == size:
+        return image, label
+    target = size[::-1]  # OpenCV wants (width, height)
+    return (
+        cv2.resize(image, target, interpolation=cv2.INTER_LINEAR),
+        cv2.resize(label, target, interpolation=cv2.INTER_NEAREST),
+    )
+
+
+def choose_crop(label: np.ndarray, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator):
+    """The top left corner of a window in which more than one class occurs and none covers too much."""
+
+    def draw() -> tuple[int, int]:
+        return tuple(
+            int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(label.shape, crop, strict=True)
+        )
+
+    corner = draw()
+    if cat_max_ratio >= 1:
+        return corner
+    for _ in range(10):
+        top, left = corner
+        counts = np.bincount(label[top : top + crop[0], left : left + crop[1]].ravel(), minlength=256)[:IGNORE]
+        if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < cat_max_ratio:
+            break
+        corner = draw()
+    return corner
+
+
+def flip(image: np.ndarray, label: np.ndarray, pairs: Sequence[tuple[int, int]] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Mirror left and right; `pairs` of labels (left arm, right arm) change places."""
+    label = label[:, ::-1]
+    if pairs:
+        swap = np.arange(256, dtype=np.uint8)
+        for a, b in pairs:
+            swap[a], swap[b] = b, a
+        label = swap[label]
+    return image[:, ::-1], label
+
+
+def distort(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Photometric distortion: each of the four steps with probability 1/2, contrast before or after colours."""
+
+    def chance() -> bool:
+        return rng.random() < 0.5
+
+    contrast_first = chance()
+    if chance():
+        image = shift_brightness(image, rng.uniform(-32, 32))
+    if contrast_first and chance():
+        image = scale_contrast(image, rng.uniform(0.5, 1.5))
+    if chance():
+        image = scale_saturation(image, rng.uniform(0.5, 1.5))
+    if chance():
+        image = shift_hue(image, int(rng.integers(-18, 18)))
+    if not contrast_first and chance():
+        image = scale_contrast(image, rng.uniform(0.5, 1.5))
+    return image
+
+
+# All four act on each value alone: a table of 256 entries does what arithmetic on the whole image would.
+_LEVELS = np.arange(256, dtype=np.float32)
+
+
+def _linear(factor: float = 1.0, offset: float = 0.0) -> np.ndarray:
+    return np.clip(_LEVELS * np.float32(factor) + np.float32(offset), 0, 255).astype(np.uint8)
+
+
+def shift_brightness(image: np.ndarray, offset: float) -> np.ndarray:
+    """Add to every value, clipped to 0..255."""
+    return cv2.LUT(image, _linear(offset=offset))
+
+
+def scale_contrast(image: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply every value (around 0, not around the mean), clipped to 0..255."""
+    return cv2.LUT(image, _linear(factor))
+
+
+def scale_saturation(image: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply HSV's S."""
+    return _on_hsv(image, 1, _linear(factor))
+
+
+def shift_hue(image: np.ndarray, degrees: int) -> np.ndarray:
+    """Turn HSV's H, in OpenCV's half degrees: 0..179."""
+    return _on_hsv(image, 0, ((np.arange(256) + degrees) % 180).astype(np.uint8))
+
+
+def _on_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
+    hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
+    hsv[..., channel] = cv2.LUT(hsv[..., channel], table)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+def normalize(image: np.ndarray) -> np.ndarray:
+    """(height, width, 3) uint8 to (3, height, width) float32 of mean 0 and deviation 1 over ImageNet."""
+    return np.ascontiguousarray(((image.astype(np.float32) - MEAN) / STD).transpose(2, 0, 1))
+
+
+def pad(pixels: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Fill up to `size` at the bottom and the right: pixels with 0 (ImageNet's mean), labels with 255."""
+    bottom, right = size[0] - label.shape[0], size[1] - label.shape[1]
+    if bottom > 0 or right > 0:
+        border = ((0, max(bottom, 0)), (0, max(right, 0)))
+        pixels = np.pad(pixels, ((0, 0), *border))
+        label = np.pad(label, border, constant_values=IGNORE)
+    return pixels, label

@@ -1,0 +1,1 @@
+"""Inference: an image in, a label map out; and pictures of it."""

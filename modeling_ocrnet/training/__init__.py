@@ -1,0 +1,1 @@
+"""Training: `recipe` describes an experiment, `train` runs it."""

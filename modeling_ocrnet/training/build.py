@@ -1,0 +1,152 @@
+"""From a recipe to the objects that train it, with every check that can be made before work starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration, set_seed
+from datasets import Dataset
+from torch.utils.data import DataLoader
+
+from .. import data
+from ..configuration_ocrnet import OCRNetConfig
+from ..conversion.imagenet_hrnet import load_imagenet_backbone
+from ..data.stream import MicroBatches, SampleStream, stream_loader
+from ..data.transforms import TrainingTransform
+from ..image_processing_ocrnet import OCRNetImageProcessor
+from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .recipe import Recipe
+
+
+@dataclass
+class Experiment:
+    """What a run consists of. `model` is wrapped for distributed training, `bare_model` is not."""
+
+    recipe: Recipe
+    accelerator: Accelerator
+    labels: data.LabelSet
+    train_data: Dataset
+    val_data: Dataset
+    bare_model: OCRNetForSemanticSegmentation
+    processor: OCRNetImageProcessor
+    model: Any = None
+    optimizer: Any = None
+
+
+def build_accelerator(recipe: Recipe) -> Accelerator:
+    """Devices, precision, accumulation and trackers.
+
+    Raises:
+        ValueError: for what this machine or installation can't do.
+    """
+    for tracker in recipe.logging.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise ValueError(f"logging.trackers asks for {tracker}, which isn't installed: pip install {tracker}")
+    accelerator = Accelerator(
+        mixed_precision=recipe.mixed_precision,
+        log_with=recipe.logging.trackers or None,
+        project_config=ProjectConfiguration(project_dir=recipe.output_dir),
+    )
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if accelerator.num_processes != launched:
+        raise ValueError(
+            f"the launcher started {launched} processes, but Accelerate sees {accelerator.num_processes}: each would "
+            "train alone. On CPUs, launch with ACCELERATE_USE_CPU=true and --multi_gpu"
+        )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("fp16 on a CPU would silently be fp32: use --mixed_precision bf16 or no")
+    accelerator.gradient_accumulation_steps = recipe.accumulation_steps(accelerator.num_processes)
+    return accelerator
+
+
+def build_data(recipe: Recipe, accelerator: Accelerator) -> tuple[Dataset, Dataset]:
+    """The training and the validation split, checked.
+
+    Raises:
+        DataError: naming the files that are wrong.
+    """
+    with accelerator.main_process_first():  # a dataset may have to be made
+        splits = [data.load(recipe.data.name, recipe.data.root, x) for x in ("train", recipe.evaluation.split)]
+    if accelerator.is_main_process:
+        for split in splits:
+            data.check(split)
+    accelerator.wait_for_everyone()
+    if recipe.evaluation.limit is not None:
+        splits[1] = splits[1].select(range(min(recipe.evaluation.limit, len(splits[1]))))
+    return splits[0], splits[1]
+
+
+def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegmentation:
+    """The recipe's network on the CPU, with ImageNet weights where the recipe names some."""
+    config = OCRNetConfig.from_variant(
+        recipe.model.variant,
+        id2label=dict(enumerate(labels.names)),
+        label2id={name: i for i, name in enumerate(labels.names)},
+        **recipe.model.config,
+    )
+    model = OCRNetForSemanticSegmentation(config)
+    if recipe.model.backbone is not None:
+        load_imagenet_backbone(model.backbone, recipe.model.backbone)
+    if recipe.model.gradient_checkpointing:
+        # the name before and since transformers 5.23
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    return model.to(memory_format=torch.channels_last) if recipe.model.channels_last else model
+
+
+def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> torch.optim.SGD:
+    """SGD over two groups, backbone and heads; each knows its own base learning rate as `base_lr`."""
+    options = recipe.optimizer
+    heads = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
+    groups = [
+        {"params": list(model.backbone.parameters()), "base_lr": options.lr},
+        {"params": heads, "base_lr": options.lr * options.head_lr_multiplier},
+    ]
+    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
+
+
+def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
+    """Everything, in the order in which mistakes are cheapest to find."""
+    labels = data.label_set(recipe.data.name)
+    train_data, val_data = build_data(recipe, accelerator)
+    set_seed(recipe.seed)
+    model = build_model(recipe, labels)
+    # on its device before the optimizer is made: some devices replace the parameters when they move
+    model = model.to(accelerator.device)
+    if recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.device.type != "cpu":
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    optimizer = build_optimizer(model, recipe)
+    experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, OCRNetImageProcessor())
+    experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
+    experiment.model.train()
+    return experiment
+
+
+def build_loader(experiment: Experiment, start: int) -> DataLoader:
+    """This process's micro-batches from update `start` to the end of the run."""
+    recipe, accelerator = experiment.recipe, experiment.accelerator
+    options = recipe.data
+    transform = TrainingTransform(
+        crop_size=options.crop_size,
+        scale=options.scale,
+        ratio_range=options.ratio_range,
+        cat_max_ratio=options.cat_max_ratio,
+        flip_probability=options.flip_probability,
+        photometric=options.photometric,
+        flip_pairs=experiment.labels.flip_pairs,
+    )
+    batches = MicroBatches(
+        global_batch=recipe.global_batch,
+        micro_batch=recipe.micro_batch,
+        rank=accelerator.process_index,
+        processes=accelerator.num_processes,
+        start=start,
+        stop=recipe.schedule.max_steps,
+    )
+    stream = SampleStream(experiment.train_data, transform, recipe.seed)
+    pinned = accelerator.device.type != "cpu" and torch.accelerator.is_available()
+    return stream_loader(stream, batches, options.workers, pin_memory=pinned)

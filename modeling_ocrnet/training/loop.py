@@ -1,0 +1,226 @@
+"""The training loop: updates, and what happens between them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ..evaluation.loop import evaluate_model
+from .build import Experiment, build, build_accelerator, build_loader
+from .checkpoint import choose_checkpoint, load_checkpoint, save_checkpoint, save_model, write_recipe
+from .cpu import keep_freed_memory, use_all_cores
+from .interruption import Interruption
+from .recipe import Recipe
+from .report import draw_report
+from .schedule import learning_rate
+from .tracking import Meter, MetricsLog, log_head, start_logging
+
+logger = logging.getLogger("modeling_ocrnet.training")
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is NaN or infinite."""
+
+
+def train(recipe: Recipe, resume: str | None = None) -> Path:
+    """Run an experiment to its end, or until it is told to stop.
+
+    Args:
+        recipe: the experiment.
+        resume: `"last"`, `"auto"` (the last checkpoint if there is one), a checkpoint folder, or `None` for a new run.
+
+    Returns:
+        `output_dir/model`, a folder for `from_pretrained`.
+
+    Raises:
+        ValueError, DataError, CheckpointError: before work starts, for what can't be done.
+        NonFiniteLoss: with the update and the names of the samples.
+        SystemExit: after a signal, with a checkpoint saved.
+    """
+    keep_freed_memory()
+    output_dir = Path(recipe.output_dir)
+    accelerator = build_accelerator(recipe)
+    use_all_cores(accelerator)
+    checkpoint = choose_checkpoint(resume, output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    start_logging(accelerator, output_dir)
+    experiment = build(recipe, accelerator)
+    state = {"step": 0, "best": None}
+    if checkpoint is not None:
+        state = load_checkpoint(accelerator, recipe, checkpoint)
+    elif accelerator.is_main_process:
+        write_recipe(recipe, output_dir)
+    log_head(accelerator, recipe)
+    if checkpoint is not None:
+        logger.info("resumed from %s", checkpoint)
+    metrics = MetricsLog(accelerator, recipe, output_dir)
+    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), Interruption() as interruption:
+        final = run(experiment, state, metrics, output_dir, interruption)
+    target = output_dir / "model"
+    save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
+    draw_report(experiment, metrics.read(), output_dir)
+    accelerator.end_training()
+    return target
+
+
+def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path, interruption: Interruption) -> dict:
+    """All updates from `state["step"]` on, with their log lines, evaluations and checkpoints.
+
+    Returns:
+        The last evaluation's scores.
+    """
+    recipe, accelerator = experiment.recipe, experiment.accelerator
+    last = recipe.schedule.max_steps
+    batches = iter(build_loader(experiment, state["step"]))
+    meter, scores = Meter(), state.get("scores")
+    bar = tqdm(total=last, initial=state["step"], unit="update", disable=None if accelerator.is_main_process else True)
+    for step in range(state["step"], last):
+        log_now = (step + 1) % recipe.logging.every == 0 or step + 1 == last
+        values = update(experiment, batches, step, with_accuracy=log_now)
+        accuracy = values.pop("pixel_accuracy", None)
+        meter.add(values, recipe.global_batch)
+        state["step"] = step + 1
+        bar.update()
+        if log_now:
+            line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
+            line["lr"] = experiment.optimizer.param_groups[0]["lr"]
+            metrics.write(step + 1, **line)
+            report(line, step + 1, recipe, bar)
+        if (step + 1) % recipe.evaluation.every == 0 or step + 1 == last:
+            scores = state["scores"] = evaluate(experiment, state, metrics, output_dir)
+            meter.reset()
+        stop = _any_process(accelerator, interruption.reason)
+        if stop or (step + 1) % recipe.checkpoint.every == 0 or step + 1 == last:
+            path = save_checkpoint(accelerator, recipe, output_dir, state)
+            logger.info("saved %s", path)
+            meter.reset()
+        if stop and step + 1 < last:
+            logger.info(
+                "stopped by %s after update %d: go on with --resume last",
+                interruption.reason or "another process",
+                step + 1,
+            )
+            raise SystemExit(interruption.exit_code)
+    bar.close()
+    return scores
+
+
+def update(
+    experiment: Experiment, batches: Iterator[dict], step: int, with_accuracy: bool = False
+) -> dict[str, torch.Tensor]:
+    """One optimizer update over this process's share of the global batch.
+
+    Returns:
+        `loss`, `ocr_loss`, `auxiliary_loss` as means over the share, and `pixel_accuracy` of its last micro-batch if
+        asked for; tensors on the device.
+
+    Raises:
+        NonFiniteLoss: before the weights are touched.
+    """
+    recipe, accelerator, model, optimizer = (
+        experiment.recipe,
+        experiment.accelerator,
+        experiment.model,
+        experiment.optimizer,
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, group["base_lr"], recipe.schedule)
+    losses = []
+    for batch in itertools.islice(batches, accelerator.gradient_accumulation_steps):
+        pixel_values, labels = (batch[x].to(accelerator.device, non_blocking=True) for x in ("pixel_values", "labels"))
+        if recipe.model.channels_last:
+            pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
+        with accelerator.accumulate(model):
+            output = model(pixel_values, labels=labels)
+            losses.append(torch.stack([output.loss, output.ocr_loss, output.auxiliary_loss]).detach())
+            if not losses[-1].isfinite().all():
+                raise NonFiniteLoss(
+                    f"the loss of update {step + 1} is {output.loss.item()} (OCR {output.ocr_loss.item()}, auxiliary "
+                    f"{output.auxiliary_loss.item()}); samples: {', '.join(batch['names'])}. The last checkpoint is "
+                    "intact; a lower optimizer.lr, a warm-up or optimizer.clip_norm may help"
+                )
+            accelerator.backward(output.loss)
+            if accelerator.sync_gradients and recipe.optimizer.clip_norm is not None:
+                accelerator.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+    values = dict(zip(("loss", "ocr_loss", "auxiliary_loss"), torch.stack(losses).mean(0), strict=True))
+    if with_accuracy:
+        values["pixel_accuracy"] = pixel_accuracy(output.logits, labels, experiment.bare_model.config)
+    return values
+
+
+@torch.no_grad()
+def pixel_accuracy(logits: torch.Tensor, labels: torch.Tensor, config) -> torch.Tensor:
+    """Share of labelled pixels that the logits, brought to the labels' size, get right."""
+    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=config.align_corners)
+    counted = labels != config.loss_ignore_index
+    return ((logits.argmax(1) == labels) & counted).sum() / counted.sum().clamp(min=1)
+
+
+def report(line: dict[str, float], step: int, recipe: Recipe, bar: tqdm) -> None:
+    """One log line, on the console and in the file, and the progress bar's end."""
+    last = recipe.schedule.max_steps
+    left = timedelta(seconds=int((last - step) * recipe.global_batch / line["images_per_second"]))
+    logger.info(
+        "update %d/%d  loss %.4f  ocr_loss %.4f  auxiliary_loss %.4f  pixel_accuracy %.4f  lr %.3e  "
+        "%.2f images/s  left %s",
+        step,
+        last,
+        *(line[x] for x in ("loss", "ocr_loss", "auxiliary_loss", "pixel_accuracy", "lr", "images_per_second")),
+        left,
+    )
+    bar.set_postfix(loss=f"{line['loss']:.3f}", lr=f"{line['lr']:.1e}", images=f"{line['images_per_second']:.1f}/s")
+
+
+def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path) -> dict:
+    """Score the validation split, say so, and keep the weights if they are the best so far."""
+    recipe, accelerator, labels = experiment.recipe, experiment.accelerator, experiment.labels
+    start = time.perf_counter()
+    result = evaluate_model(
+        experiment.bare_model,
+        experiment.processor,
+        experiment.val_data,
+        accelerator,
+        len(labels.names),
+        workers=min(recipe.data.workers, 2),
+    )
+    overall = {key: result[key] for key in ("mean_iou", "mean_accuracy", "overall_accuracy")}
+    by_class = {
+        name: None if iou != iou else float(iou)
+        for name, iou in zip(labels.names, result["per_category_iou"], strict=True)
+    }
+    scores = {
+        "step": state["step"],
+        "dataset": recipe.data.name,
+        "split": recipe.evaluation.split,
+        **overall,
+        "iou": by_class,
+    }
+    metrics.write(state["step"], **overall)
+    logger.info(
+        "evaluated update %d on %d images: mIoU %.4f  mean accuracy %.4f  pixel accuracy %.4f  (%.0f s)",
+        state["step"],
+        len(experiment.val_data),
+        *overall.values(),
+        time.perf_counter() - start,
+    )
+    if state["best"] is None or scores["mean_iou"] > state["best"]["mean_iou"]:
+        state["best"] = {"step": state["step"], "mean_iou": scores["mean_iou"]}
+        save_model(accelerator, experiment.bare_model, experiment.processor, recipe, output_dir / "best", scores)
+    return scores
+
+
+def _any_process(accelerator, reason: str | None) -> bool:
+    """Whether any process has a reason to stop: all stop after the same update."""
+    flag = torch.tensor([float(reason is not None)], device=accelerator.device)
+    return bool(accelerator.reduce(flag, "sum").item())

@@ -1,0 +1,207 @@
+"""The recipe: everything that describes an experiment. The defaults are mmsegmentation's 40k Cityscapes recipe."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class DataRecipe:
+    """What is trained on, and how it is augmented."""
+
+    name: str = "cityscapes"
+    """Dataset, one of modeling_ocrnet.data.DATASETS."""
+    root: str | None = None
+    """Folder that holds it (null: data/<name>)."""
+    crop_size: tuple[int, int] = (512, 1024)
+    """Height and width of the training crops."""
+    scale: tuple[int, int] = (2048, 1024)
+    """Long and short edge that a random resize by 1 leads to; the aspect is kept."""
+    ratio_range: tuple[float, float] = (0.5, 2.0)
+    """Range of the random resize."""
+    cat_max_ratio: float = 0.75
+    """Crops in which one class covers more than this share are drawn again, ten times at most."""
+    flip_probability: float = 0.5
+    """Probability of a horizontal flip."""
+    photometric: bool = True
+    """Distort brightness, contrast, saturation and hue."""
+    workers: int = 4
+    """Processes that load data, for each training process."""
+
+
+@dataclass
+class ModelRecipe:
+    """What is trained."""
+
+    variant: str = "hr18"
+    """Architecture: hr18s, hr18, hr32, hr48 or hr64."""
+    backbone: str | None = "timm/hrnet_w18.ms_in1k"
+    """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Further fields of OCRNetConfig: dropout, class_weights, ohem_threshold, loss_average ..."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, slower."""
+    channels_last: bool = True
+    """Keep images as (height, width, channels) in memory: faster on CPUs and on recent GPUs."""
+    sync_batch_norm: bool = True
+    """Batch norm statistics over all processes, where there are several and their device can."""
+
+
+@dataclass
+class OptimizerRecipe:
+    """SGD."""
+
+    lr: float = 0.01
+    """Learning rate at the start (after the warm-up)."""
+    momentum: float = 0.9
+    """Momentum."""
+    weight_decay: float = 5e-4
+    """Weight decay, of all parameters."""
+    head_lr_multiplier: float = 1.0
+    """The heads' learning rate is this many times the backbone's."""
+    clip_norm: float | None = None
+    """Clip the gradients to this norm."""
+
+
+@dataclass
+class ScheduleRecipe:
+    """Polynomial decay with a floor, counted in optimizer updates."""
+
+    max_steps: int = 40_000
+    """Optimizer updates of the whole run."""
+    power: float = 0.9
+    """Power of the decay."""
+    min_lr: float = 1e-4
+    """Learning rate of the last update."""
+    warmup_steps: int = 0
+    """Updates of a linear warm-up."""
+    warmup_ratio: float = 0.1
+    """The warm-up starts at this share of the learning rate."""
+
+
+@dataclass
+class EvaluationRecipe:
+    """Evaluation on whole images while training."""
+
+    every: int = 4000
+    """Updates between evaluations; the last update is always evaluated."""
+    split: str = "val"
+    """Split to evaluate on."""
+    limit: int | None = None
+    """Evaluate on the first so many images alone."""
+
+
+@dataclass
+class CheckpointRecipe:
+    """What can be resumed."""
+
+    every: int = 4000
+    """Updates between checkpoints; the last update always leaves one."""
+    keep_last: int = 2
+    """Checkpoints to keep. The best weights are kept besides, in best/."""
+
+
+@dataclass
+class LoggingRecipe:
+    """What is said while training."""
+
+    every: int = 50
+    """Updates between log lines."""
+    trackers: list[Literal["tensorboard", "trackio", "wandb"]] = field(default_factory=list)
+    """Also log to these."""
+    pictures: int = 6
+    """Validation images to draw predictions of at the end."""
+
+
+@dataclass
+class Recipe:
+    """An experiment."""
+
+    data: DataRecipe = field(default_factory=DataRecipe)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    checkpoint: CheckpointRecipe = field(default_factory=CheckpointRecipe)
+    logging: LoggingRecipe = field(default_factory=LoggingRecipe)
+    global_batch: int = 8
+    """Images of one optimizer update, over all processes and accumulation steps."""
+    micro_batch: int = 2
+    """Images of one forward pass of one process; batch norm sees these (with sync_batch_norm: of all processes)."""
+    mixed_precision: Literal["no", "fp16", "bf16"] | None = None
+    """Precision (null: what accelerate launch says)."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+    output_dir: str | None = None
+    """Where everything goes (null: runs/<path of the recipe below configuration/>)."""
+
+    def __post_init__(self):
+        positive = {
+            "global_batch": self.global_batch,
+            "micro_batch": self.micro_batch,
+            "schedule.max_steps": self.schedule.max_steps,
+            "evaluation.every": self.evaluation.every,
+            "checkpoint.every": self.checkpoint.every,
+            "checkpoint.keep_last": self.checkpoint.keep_last,
+            "logging.every": self.logging.every,
+            "optimizer.lr": self.optimizer.lr,
+            "data.crop_size": min(self.data.crop_size),
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        low, high = self.data.ratio_range
+        if not 0 < low <= high:
+            raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+
+    def accumulation_steps(self, processes: int) -> int:
+        """Forward passes of each process per update.
+
+        Raises:
+            ValueError: where micro-batches and processes don't make up the global batch.
+        """
+        steps, rest = divmod(self.global_batch, self.micro_batch * processes)
+        if rest or not steps:
+            raise ValueError(
+                f"a global batch of {self.global_batch} can't be made of micro-batches of {self.micro_batch} on "
+                f"{processes} process{'es' if processes > 1 else ''}: choose --global_batch as a multiple of "
+                f"{self.micro_batch * processes}, or another --micro_batch"
+            )
+        return steps
+
+
+# Fields that may differ between a checkpoint and the run that resumes it: they don't change what is computed.
+_FREE = ("output_dir", "data.root", "data.workers", "evaluation.", "checkpoint.", "logging.", "model.backbone")
+
+
+def differences(ours: dict, theirs: dict) -> list[str]:
+    """What keeps a run of the recipe `ours` from continuing one of `theirs` (both as dicts), a line a field."""
+    flat_ours, flat_theirs = flatten(ours), flatten(theirs)
+    return [
+        f"{key}: {flat_theirs.get(key)!r} in the checkpoint, now {flat_ours.get(key)!r}"
+        for key in sorted(flat_ours.keys() | flat_theirs.keys())
+        if not key.startswith(_FREE) and flat_ours.get(key) != flat_theirs.get(key)
+    ]
+
+
+def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` to `{"a.b": 1}`; tuples become lists, as YAML has it."""
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def as_dict(recipe: Recipe) -> dict:
+    """The recipe as plain values, ready for YAML or JSON."""
+    return _plain(asdict(recipe))
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(x) for key, x in value.items()}
+    return [_plain(x) for x in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,111 @@
+"""What a run says: a log file, a line every few updates, metrics as JSON lines, and trackers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+import yaml
+from accelerate import Accelerator
+
+from .recipe import Recipe, as_dict, flatten
+
+logger = logging.getLogger("modeling_ocrnet.training")
+
+
+def start_logging(accelerator: Accelerator, output_dir: Path) -> None:
+    """Say things on the console and in `train.log`, from the main process alone."""
+    package = logging.getLogger("modeling_ocrnet")
+    package.handlers.clear()
+    package.propagate = False
+    if not accelerator.is_main_process:
+        package.addHandler(logging.NullHandler())
+        return
+    form = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    for handler in (logging.StreamHandler(), logging.FileHandler(output_dir / "train.log", encoding="utf-8")):
+        handler.setFormatter(form)
+        package.addHandler(handler)
+    package.setLevel(logging.INFO)
+
+
+def log_head(accelerator: Accelerator, recipe: Recipe) -> None:
+    """What must be known to read the rest: versions, device, world, precision, commit, recipe."""
+    logger.info(
+        "torch %s on python %s, device %s (%s), processes %d, precision %s, accumulation %d, threads %d, commit %s",
+        torch.__version__,
+        platform.python_version(),
+        accelerator.device,
+        accelerator.distributed_type.value,
+        accelerator.num_processes,
+        accelerator.mixed_precision,
+        accelerator.gradient_accumulation_steps,
+        torch.get_num_threads(),
+        _commit(),
+    )
+    logger.info("recipe:\n%s", yaml.safe_dump(as_dict(recipe), sort_keys=False, default_flow_style=None).rstrip())
+
+
+def _commit() -> str:
+    """The commit that this code is of, with `+` where files were changed since; `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--match="]
+        return subprocess.run(commit, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+class MetricsLog:
+    """`metrics.jsonl` and the trackers: one record a log line or evaluation, each with its `step`."""
+
+    def __init__(self, accelerator: Accelerator, recipe: Recipe, output_dir: Path):
+        self.accelerator, self.path = accelerator, output_dir / "metrics.jsonl"
+        if recipe.logging.trackers:
+            scalars = {
+                k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in flatten(as_dict(recipe)).items()
+            }
+            accelerator.init_trackers("ocrnet", config=scalars)
+
+    def write(self, step: int, **values: float) -> None:
+        """Append a record."""
+        if self.accelerator.is_main_process:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        self.accelerator.log(values, step=step)
+
+    def read(self) -> list[dict]:
+        """All records of the run, also of the parts before it was resumed."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+class Meter:
+    """Means of values and the speed, since the last reading."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.updates, self.images, self.start = 0, 0, time.perf_counter()
+
+    def add(self, values: dict[str, torch.Tensor], images: int) -> None:
+        """Count one update."""
+        for key, value in values.items():
+            self.sums[key] = self.sums.get(key, 0) + value
+        self.updates += 1
+        self.images += images
+
+    def read(self, accelerator: Accelerator) -> dict[str, float]:
+        """Means over updates and processes, and `images_per_second` of all processes; then start anew."""
+        keys = sorted(self.sums)
+        means = accelerator.reduce(torch.stack([self.sums[k] for k in keys]) / self.updates, "mean").tolist()
+        speed = self.images / (time.perf_counter() - self.start)
+        self.reset()
+        return {**dict(zip(keys, means, strict=True)), "images_per_second": speed}

@@ -1,0 +1,42 @@
+"""Train OCRNet.
+
+    accelerate launch scripts/train.py \\
+        --config configuration/cityscapes/ocrnet_hr18_40k.yaml --data.root /data/cityscapes
+
+Every field of the recipe can be given on the command line. --check tries everything out and says what a run would take;
+--resume last goes on after an interruption.
+"""
+
+import sys
+
+from modeling_ocrnet.data import DataError
+from modeling_ocrnet.training.checkpoint import CheckpointError
+from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
+from modeling_ocrnet.training.loop import NonFiniteLoss, train
+from modeling_ocrnet.training.rehearsal import rehearse
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = recipe_parser(__doc__)
+    parser.add_argument(
+        "--resume",
+        type=str | None,
+        help="`last`, `auto` (the last checkpoint if there is one), or a checkpoint folder.",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="Check and build everything, run two updates and one evaluation image, and stop.",
+    )
+    recipe, options = parse_recipe(parser, sys.argv[1:] if argv is None else argv)
+    try:
+        if options.check:
+            rehearse(recipe)
+        else:
+            train(recipe, options.resume)
+    except (ValueError, OSError, DataError, CheckpointError, NonFiniteLoss) as error:
+        sys.exit(f"train.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Shared by all tests: caches in a temporary folder, and a small tree of street scenes."""
+
+import os
+import tempfile
+
+# before any Hugging Face library is imported: no test may touch the user's caches, or the network
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="ocrnet-tests-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLCONFIGDIR"] = os.environ["HF_HOME"]
+
+import shutil
+
+import pytest
+import torch
+
+
+def pytest_sessionfinish():
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A few small street scenes in Cityscapes' tree. Don't change them: copy the folder first."""
+    from modeling_ocrnet.data.scenes import write_street_scenes
+
+    root = tmp_path_factory.mktemp("scenes") / "street_scenes"
+    write_street_scenes(root, train=10, val=3, size=(64, 128), seed=1)
+    return root

@@ -1,0 +1,94 @@
+"""Losses agree with mmsegmentation's (fixtures/mmseg_losses) and with torch's."""
+
+import pytest
+import reference
+import torch
+import torch.nn.functional as F
+
+from modeling_ocrnet import OCRNetConfig
+from modeling_ocrnet.loss_ocrnet import cross_entropy, hard_pixels, lovasz_softmax, segmentation_loss
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return reference.load("mmseg_losses")
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("ce_all_pixels", lambda x, y: cross_entropy(x, y, average="all")),
+        ("ce_valid_pixels", lambda x, y: cross_entropy(x, y, average="valid")),
+        ("lovasz_softmax", lambda x, y: lovasz_softmax(x.softmax(1), y)),
+    ],
+)
+def test_agrees_with_mmsegmentation(expected, name, loss):
+    logits = expected["logits"].clone().requires_grad_()
+    value = loss(logits, expected["labels"])
+    value.backward()
+    torch.testing.assert_close(value.reshape(1), expected[name], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(logits.grad, expected[f"{name}.grad"], rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.7, 1000), (0.9, 3000), (None, 1500)])
+def test_hard_pixels_agree_with_mmsegmentation(expected, threshold, kept):
+    chosen = hard_pixels(expected["logits"], expected["labels"], threshold, kept)
+    assert 0 < chosen.sum() < chosen.numel()
+    torch.testing.assert_close(chosen.float(), expected[f"ohem_mask.thresh_{threshold}.keep_{kept}"])
+
+
+@pytest.mark.parametrize("average", ["all", "valid"])
+def test_hard_pixels_in_the_cross_entropy(expected, average):
+    """Only the chosen pixels train; mmsegmentation divides their sum by all pixels, the authors by the chosen."""
+    logits, labels = expected["logits"], expected["labels"]
+    chosen = expected["ohem_mask.thresh_0.7.keep_1000"].bool()
+    total = F.cross_entropy(logits, labels, ignore_index=255, reduction="none")[chosen].sum()
+    value = cross_entropy(logits, labels, average=average, ohem_threshold=0.7, ohem_min_kept=1000)
+    torch.testing.assert_close(value, total / (labels.numel() if average == "all" else chosen.sum()))
+
+
+def test_class_weights_agree_with_torch(expected):
+    weights = [0.5, 1.0, 2.0, 0.1, 3.0, 1.0, 1.0]
+    value = cross_entropy(expected["logits"], expected["labels"], average="valid", class_weights=weights)
+    torch_value = F.cross_entropy(expected["logits"], expected["labels"], torch.tensor(weights), ignore_index=255)
+    torch.testing.assert_close(value, torch_value)
+
+
+def test_the_config_composes_the_loss(expected):
+    config = OCRNetConfig(num_labels=7, cross_entropy_weight=0.5, lovasz_weight=2.0, loss_average="valid")
+    value = segmentation_loss(expected["logits"], expected["labels"], config)
+    torch.testing.assert_close(
+        value.reshape(1), 0.5 * expected["ce_valid_pixels"] + 2.0 * expected["lovasz_softmax"], rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"loss_average": "valid"},
+        {"loss_average": "valid", "class_weights": [1.0] * 7},
+        {"lovasz_weight": 1.0},
+        {"ohem_threshold": 0.7, "ohem_min_kept": 10},
+        {"ohem_min_kept": 10, "loss_average": "valid"},
+    ],
+)
+def test_an_ignored_batch_has_a_finite_loss_and_no_gradient(expected, fields):
+    logits = expected["logits"].clone().requires_grad_()
+    loss = segmentation_loss(logits, torch.full_like(expected["labels"], 255), OCRNetConfig(num_labels=7, **fields))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"class_weights": [1.0]}, "class_weights has 1 entries for 2 classes"),
+        ({"cross_entropy_weight": 0.0}, "both 0"),
+        ({"ohem_min_kept": 0}, "ohem_min_kept"),
+    ],
+)
+def test_impossible_losses_are_refused(fields, message):
+    with pytest.raises(Exception, match=message):
+        OCRNetConfig(num_labels=2, **fields)

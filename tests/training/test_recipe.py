@@ -1,0 +1,140 @@
+"""Recipes: the files in configuration/, the command line, and what is refused."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from modeling_ocrnet import data
+from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
+from modeling_ocrnet.training.recipe import Recipe, as_dict, differences
+
+CONFIGURATION = Path(__file__).parents[2] / "configuration"
+RECIPES = sorted(p for p in CONFIGURATION.rglob("*.yaml") if p.parent.name != "accelerate")
+
+
+def parse(*argv: str) -> Recipe:
+    return parse_recipe(recipe_parser(), list(argv))[0]
+
+
+def test_there_are_recipes():
+    names = {str(p.relative_to(CONFIGURATION).with_suffix("")) for p in RECIPES}
+    published = {f"cityscapes/ocrnet_{v}_{k}k" for v in ("hr18s", "hr18", "hr48") for k in (40, 80, 160)}
+    assert names >= published | {"street_scenes/ocrnet_hr18s"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_recipe_is_short_and_valid(path):
+    recipe = parse("--config", str(path))
+    assert recipe.output_dir == f"runs/{path.parent.name}/{path.stem}"
+    assert recipe.data.name in data.DATASETS
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 30
+    # it states what differs from the defaults, and nothing else
+    defaults, stated = as_dict(Recipe()), yaml.safe_load(text)
+
+    def repeats(stated: dict, defaults: dict, prefix: str = "") -> list[str]:
+        found = []
+        for key, value in stated.items():
+            if isinstance(value, dict) and key != "config":
+                found += repeats(value, defaults[key], f"{prefix}{key}.")
+            elif value == defaults[key] and prefix + key not in (
+                "data.name",
+                "model.variant",
+                "model.backbone",
+                "schedule.max_steps",
+            ):
+                found.append(prefix + key)
+        return found
+
+    assert repeats(stated, defaults) == []
+
+
+@pytest.mark.parametrize("variant", ["hr18s", "hr18", "hr48"])
+@pytest.mark.parametrize("steps", [40, 80, 160])
+def test_cityscapes_recipes_are_mmsegmentations(variant, steps):
+    """Facts of ocrnet_*_4xb2-*_cityscapes-512x1024: crops, scale, SGD, schedule, batch, ImageNet weights."""
+    recipe = parse("--config", str(CONFIGURATION / f"cityscapes/ocrnet_{variant}_{steps}k.yaml"))
+    assert (recipe.model.variant, recipe.schedule.max_steps) == (variant, steps * 1000)
+    assert (recipe.data.crop_size, recipe.data.scale, recipe.data.ratio_range) == (
+        (512, 1024),
+        (2048, 1024),
+        (0.5, 2.0),
+    )
+    options = recipe.optimizer
+    assert (options.lr, options.momentum, options.weight_decay, options.head_lr_multiplier) == (0.01, 0.9, 5e-4, 1.0)
+    assert (recipe.schedule.power, recipe.schedule.min_lr, recipe.schedule.warmup_steps) == (0.9, 1e-4, 0)
+    assert (recipe.global_batch, recipe.micro_batch) == (8, 2)
+    weights = {"hr18s": "hrnet_w18_small_v2", "hr18": "hrnet_w18", "hr48": "hrnet_w48"}[variant]
+    assert recipe.model.backbone == f"timm/{weights}.ms_in1k"
+
+
+def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("schedule: {max_steps: 7}\nmodel: {config: {dropout: 0.1}}\n")
+    for argv in (["--config", str(path), "--schedule.max_steps", "9"], ["--schedule.max_steps=9", f"--config={path}"]):
+        recipe = parse(*argv, "--model.config.ocr_channels", "64")
+        assert recipe.schedule.max_steps == 9
+        assert recipe.model.config == {"dropout": 0.1, "ocr_channels": 64}
+        assert recipe.output_dir == "runs/mine"
+    assert parse("--output_dir", "elsewhere").output_dir == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--schedule.max_stpes", "3"], "max_stpes"),
+        (["--optimizer.lr", "fast"], "optimizer.lr"),
+        (["--global_batch", "0"], "global_batch must be positive, got 0"),
+        (["--data.ratio_range", "[2, 1]"], "data.ratio_range must be two positive numbers in order"),
+        (["--mixed_precision", "fp8"], "mixed_precision"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_mistakes_end_with_a_message(argv, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(*argv)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_unknown_keys_in_a_file_are_refused(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("schedule:\n  steps: 3\n")
+    with pytest.raises(SystemExit):
+        parse("--config", str(tmp_path / "bad.yaml"))
+    assert "steps" in capsys.readouterr().err
+
+
+def test_help_documents_every_field():
+    text = re.sub(r"\s+", " ", recipe_parser().format_help())
+    for name in _fields(as_dict(Recipe())):
+        described = re.search(rf"--{re.escape(name)} \S+(?: --\S+ \S+)? [A-Z](?:(?!--).){{6,}}?\. \(type: ", text)
+        assert described, name
+
+
+def _fields(values: dict, prefix: str = "") -> list[str]:
+    names = []
+    for key, value in values.items():
+        names += _fields(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [prefix + key]
+    return names
+
+
+@pytest.mark.parametrize(("processes", "steps"), [(1, 4), (2, 2), (4, 1)])
+def test_accumulation_follows_from_the_processes(processes, steps):
+    assert Recipe(global_batch=8, micro_batch=2).accumulation_steps(processes) == steps
+
+
+@pytest.mark.parametrize("processes", [3, 8])
+def test_batches_that_do_not_fit_are_refused(processes):
+    with pytest.raises(ValueError, match="a global batch of 8 can't be made of micro-batches of 2 on"):
+        Recipe(global_batch=8, micro_batch=2).accumulation_steps(processes)
+
+
+def test_what_keeps_a_run_from_being_resumed():
+    ours, theirs = as_dict(Recipe()), as_dict(Recipe())
+    theirs["optimizer"]["lr"] = 0.02
+    theirs["logging"]["every"] = 1
+    theirs["data"]["workers"] = 0
+    theirs["output_dir"] = "elsewhere"
+    assert differences(ours, theirs) == ["optimizer.lr: 0.02 in the checkpoint, now 0.01"]
