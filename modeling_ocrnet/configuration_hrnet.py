@@ -24,6 +24,8 @@ class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
             finer branch's size (the authors' segmentation code). `"nearest"`: nearest by the ratio (the classification
             networks). The first two differ for inputs that are no multiple of 32.
         align_corners (`bool`, defaults to `False`): Of every bilinear resize; `True` in the authors' code.
+        zero_init_residual (`bool`, defaults to `False`): Start every residual block as the identity (its last batch
+            norm's weight at 0): from scratch, the first updates learn more.
         batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the batch norms.
         batch_norm_momentum (`float`, defaults to 0.1): Momentum of the running statistics.
         out_features / out_indices: The branches to put out, of `"branch1"` (stride 4) to `"branch4"` (stride 32);
@@ -43,6 +45,7 @@ class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
     stage_blocks: list[int] | tuple[int, ...] = (4, 4, 4, 4)
     fuse_upsample: Literal["scale_factor", "size", "nearest"] = "scale_factor"
     align_corners: bool = False
+    zero_init_residual: bool = False
     batch_norm_eps: float = 1e-5
     batch_norm_momentum: float = 0.1
 

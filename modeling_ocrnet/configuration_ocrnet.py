@@ -110,11 +110,12 @@ class OCRNetConfig(PreTrainedConfig):
             raise ValueError(f"ohem_min_kept must be at least 1, got {self.ohem_min_kept}")
 
     @classmethod
-    def from_variant(cls, variant: str, **kwargs) -> "OCRNetConfig":
+    def from_variant(cls, variant: str, backbone_fields: dict | None = None, **kwargs) -> "OCRNetConfig":
         """The published architectures, layer for layer as in mmsegmentation's configs.
 
         Args:
             variant: `"hr18s"`, `"hr18"`, `"hr32"`, `"hr48"` or `"hr64"`.
+            backbone_fields: fields of [`HRNetConfig`] beside its widths and depths.
             kwargs: any field of this class, `num_labels` and `id2label` among them.
 
         Raises:
@@ -122,8 +123,8 @@ class OCRNetConfig(PreTrainedConfig):
         """
         if variant not in VARIANTS:
             raise ValueError(f"variant {variant!r} is unknown; there are {', '.join(VARIANTS)}")
-        align_corners = kwargs.get("align_corners", False)
-        return cls(backbone_config=HRNetConfig(**VARIANTS[variant], align_corners=align_corners), **kwargs)
+        fields = {"align_corners": kwargs.get("align_corners", False), **VARIANTS[variant], **(backbone_fields or {})}
+        return cls(backbone_config=HRNetConfig(**fields), **kwargs)
 
 
 def _resolve_backbone(config: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:

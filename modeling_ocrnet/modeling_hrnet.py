@@ -153,6 +153,8 @@ class HRNetPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif self.config.zero_init_residual and isinstance(module, HRNetBasicBlock | HRNetBottleneck):
+            init.zeros_((module.bn2 if isinstance(module, HRNetBasicBlock) else module.bn3).weight)
 
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
         super()._set_gradient_checkpointing(

@@ -178,6 +178,14 @@ def test_initialisation_is_mmsegmentations():
         assert module.bias is None or (module.bias == 0).all(), name
 
 
+def test_residual_blocks_can_start_as_the_identity():
+    """Then a whole branch is: what goes in (past a ReLU) comes out."""
+    config = OCRNetConfig.from_variant("hr18s", backbone_fields={"zero_init_residual": True})
+    backbone = OCRNetForSemanticSegmentation(config).eval().backbone
+    x = torch.rand(1, 36, 8, 8)
+    assert torch.equal(backbone.stage3[0].branches[1](x), x)
+
+
 def test_torch_export_with_dynamic_sizes(model):
     class Logits(torch.nn.Module):
         def __init__(self):

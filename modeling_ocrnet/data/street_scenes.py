@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from . import cityscapes
@@ -11,6 +12,8 @@ from .scenes import write_street_scenes
 
 __all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_ROOT = "data/street_scenes"
 SPLITS = ("train", "val")
 
@@ -19,5 +22,6 @@ def find(root: Path, split: str) -> Pairs:
     """The scenes of a split; they are drawn and written first where there is nothing at `root`."""
     check_split(split, SPLITS)
     if not root.exists():
+        logger.info("drawing street scenes into %s, once", root)
         write_street_scenes(root)
     return cityscapes.find(root, split)

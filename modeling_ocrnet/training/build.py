@@ -85,6 +85,7 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
     """The recipe's network on the CPU, with ImageNet weights where the recipe names some."""
     config = OCRNetConfig.from_variant(
         recipe.model.variant,
+        backbone_fields=recipe.model.backbone_config,
         id2label=dict(enumerate(labels.names)),
         label2id={name: i for i, name in enumerate(labels.names)},
         **recipe.model.config,
@@ -96,6 +97,14 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
         # the name before and since transformers 5.23
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     return model.to(memory_format=torch.channels_last) if recipe.model.channels_last else model
+
+
+def build_processor(recipe: Recipe) -> OCRNetImageProcessor:
+    """Whole images at their own size, or as large as fits into the recipe's scale."""
+    if not recipe.evaluation.resize:
+        return OCRNetImageProcessor()
+    size = {"shortest_edge": min(recipe.data.scale), "longest_edge": max(recipe.data.scale)}
+    return OCRNetImageProcessor(do_resize=True, size=size)
 
 
 def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> torch.optim.SGD:
@@ -120,7 +129,7 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     if recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.device.type != "cpu":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     optimizer = build_optimizer(model, recipe)
-    experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, OCRNetImageProcessor())
+    experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, build_processor(recipe))
     experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
     experiment.model.train()
     return experiment

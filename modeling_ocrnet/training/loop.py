@@ -69,6 +69,12 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
     draw_report(experiment, metrics.read(), output_dir)
     accelerator.end_training()
+    logger.info(
+        "done: mIoU %.4f after %d updates, the best %.4f", final["mean_iou"], final["step"], state["best"]["mean_iou"]
+    )
+    for what, path in (("model", target), ("curve", output_dir / "curve.png"), ("pictures", output_dir / "pictures")):
+        if path.exists():
+            logger.info("%s: %s", what, path)
     return target
 
 

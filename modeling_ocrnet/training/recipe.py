@@ -40,6 +40,8 @@ class ModelRecipe:
     """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
     """Further fields of OCRNetConfig: dropout, class_weights, ohem_threshold, loss_average ..."""
+    backbone_config: dict[str, Any] = field(default_factory=dict)
+    """Further fields of HRNetConfig: zero_init_residual, fuse_upsample ..."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower."""
     channels_last: bool = True
@@ -88,6 +90,8 @@ class EvaluationRecipe:
     """Updates between evaluations; the last update is always evaluated."""
     split: str = "val"
     """Split to evaluate on."""
+    resize: bool = False
+    """Resize images to data.scale first; the image processor that is saved does so too."""
     limit: int | None = None
     """Evaluate on the first so many images alone."""
 

@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
+from modeling_ocrnet.inference.whole_image import segment
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
-from modeling_ocrnet.training.build import build_accelerator, build_model, build_optimizer
+from modeling_ocrnet.training.build import build_accelerator, build_model, build_optimizer, build_processor
 from modeling_ocrnet.training.checkpoint import CheckpointError
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.cpu import keep_freed_memory
@@ -103,6 +105,18 @@ def test_evaluation_agrees_with_a_loop_by_hand(tiny_recipe, scenes):
     assert metrics["overall_accuracy"] == pytest.approx((truths == predictions).mean())
 
 
+def test_images_can_be_resized_for_evaluation(tiny_recipe, scenes):
+    """As mmsegmentation's test pipeline: as large as fits into the scale, label maps still at the image's size."""
+    recipe = tiny_recipe(evaluation=R.EvaluationRecipe(every=4, resize=True))
+    recipe.data.scale = (64, 48)
+    processor = build_processor(recipe)
+    image = data.load("street_scenes", scenes, "val")[0]["image"]
+    assert image.size == (128, 64)
+    assert processor(image, return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 64)
+    model = build_model(recipe, data.label_set("street_scenes")).eval()
+    assert segment(model, processor, image).shape == (64, 128)
+
+
 def test_a_resumed_run_is_the_uninterrupted_one(tiny_recipe, tmp_path):
     whole = loop.train(tiny_recipe())
     recipe = tiny_recipe(output_dir=str(tmp_path / "parts"))
@@ -163,6 +177,20 @@ def test_gradient_accumulation_agrees_with_the_larger_batch(tiny_recipe, tmp_pat
         batches = iter(loop.build_loader(experiment, 0))
         losses[micro] = [loop.update(experiment, batches, step)["loss"].item() for step in range(4)]
     assert losses[1] == pytest.approx(losses[4], rel=1e-4)
+
+
+def test_bfloat16(tiny_recipe):
+    """Autocast: weights stay in float32, and the losses stay close to float32's."""
+    losses = {}
+    for precision in ("no", "bf16"):
+        recipe = tiny_recipe(mixed_precision=precision)
+        experiment = loop.build(recipe, build_accelerator(recipe))
+        batches = iter(loop.build_loader(experiment, 0))
+        losses[precision] = [loop.update(experiment, batches, step)["loss"].item() for step in range(3)]
+        assert {p.dtype for p in experiment.bare_model.parameters()} == {torch.float32}
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert losses["bf16"] != losses["no"]
+    assert losses["bf16"] == pytest.approx(losses["no"], rel=0.1)
 
 
 def test_the_learning_rate_of_the_heads(tiny_recipe):

@@ -54,7 +54,7 @@ def _edges(plan: _Plan, side: Side) -> None:
     colors = FOLIAGE[:6] + FOLIAGE[-3:] if season else FOLIAGE[3:]
     gate = (street.crossing[0] - 1, street.crossing[1] + 1) if street.crossing else None
     odds = {
-        "city": [0.78, 0.07, 0.11, 0.04],
+        "city": [0.58, 0.17, 0.21, 0.04],
         "suburb": [0.12, 0.28, 0.34, 0.26],
         "park": [0.25, 0.25, 0.3, 0.2],
         "works": [0.2, 0.35, 0.4, 0.05],
@@ -104,18 +104,18 @@ def _row(plan: _Plan, side: Side) -> None:
             plan.things += lamp(camera, rng, *plan.spot(s, z), side.sign)
         elif trees and plan.free(s, z, 0.8, 0.8):
             plan.things += tree(camera, rng, *plan.spot(s, z), jitter(rng, color, 5), kind, z)
-    signs = rng.poisson(1.3)
+    signs = rng.poisson(1.6)
     for _ in range(signs):
-        z = plan.depth(8, 38)
+        z = plan.depth(7, 20)
         if plan.free(s, z, 0.6, 2):
             plan.things += (
                 sign(camera, rng, *plan.spot(s, z))
                 if rng.random() < 0.88
                 else gantry_board(camera, rng, *plan.spot(s + side.sign * 1.2, z))
             )
-    lights = rng.random() < (0.8 if street.crossing else 0.22)
+    lights = rng.random() < (0.9 if street.crossing else 0.4)
     if lights:
-        z = street.crossing[0] - 1.5 if street.crossing else plan.depth(9, 30)
+        z = street.crossing[0] - 1.5 if street.crossing else plan.depth(8, 16)
         if plan.free(s, z, 0.5, 1.0):
             plan.things += signal(camera, rng, *plan.spot(s, z), side.sign)
     if rng.random() < 0.12:
@@ -151,12 +151,12 @@ def _traffic(plan: _Plan) -> None:
     rng, street = plan.rng, plan.street
     if street.rails and rng.random() < 0.9:
         s, direction = min(street.lanes)
-        _vehicle(plan, s, plan.depth(9, 45), 0 if direction > 0 else np.pi, "tram")
+        _vehicle(plan, s, plan.depth(8, 25), 0 if direction > 0 else np.pi, "tram")
     for _ in range(rng.poisson(2.6)):
         s, direction = pick(rng, street.lanes)
         ahead = direction > 0 and abs(s - plan.camera.lane) < 2.5
-        z = plan.depth(10 if ahead else 7, 60)
-        kind = pick(rng, ["car", "truck", "bus"], [6, 1.5, 1.2])
+        z = plan.depth(10 if ahead else 7, 40)
+        kind = pick(rng, ["car", "truck", "bus"], [5, 1.8, 2.2])
         _vehicle(plan, s + rng.normal(0, 0.15), z, (0 if direction > 0 else np.pi) + rng.normal(0, 0.02), kind)
     for side in street.sides:
         if rng.random() > (0.9 if side.parking else 0.4):
@@ -196,9 +196,9 @@ def _cyclist(plan: _Plan, s: float, z: float, yaw: float, motor: bool, ridden: b
 def _people(plan: _Plan) -> None:
     """Pedestrians, alone and in groups, riders, and parked two-wheelers."""
     rng, street = plan.rng, plan.street
-    for _ in range(rng.poisson(2.3)):
+    for _ in range(rng.poisson(2.6)):
         side = pick(rng, street.sides)
-        s, z = side.walk + rng.normal(0, 0.5), plan.depth(6.5, 45)
+        s, z = side.walk + rng.normal(0, 0.5), plan.depth(6, 22)
         yaw = pick(rng, [0, np.pi, np.pi / 2, -np.pi / 2], [3, 3, 1, 1]) + rng.normal(0, 0.3)
         if street.crossing and rng.random() < 0.25:
             s, z = rng.uniform(street.left - 1, street.right + 1), street.crossing[0] - rng.uniform(1.0, 3.3)
@@ -210,7 +210,7 @@ def _people(plan: _Plan) -> None:
                 model = plan.model(s, z, yaw, rng.uniform(0.6, 0.8) if small else rng.uniform(0.9, 1.07))
                 plan.things += from_model("person", model, pedestrian(model, rng))
             s, z = s + rng.choice([-0.7, 0.7]), z + rng.normal(0, 0.5)
-    for motor, rate in ((False, 0.62), (True, 0.36)):
+    for motor, rate in ((False, 1.0), (True, 0.7)):
         for _ in range(rng.poisson(rate)):
             s, direction = pick(rng, street.lanes)
             edge = street.right - 0.9 if direction > 0 else street.left + 0.9
@@ -218,11 +218,11 @@ def _people(plan: _Plan) -> None:
             yaw = (0 if direction > 0 else np.pi) + rng.normal(0, 0.12)
             if rng.random() < 0.25:
                 yaw = rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0, 0.3)
-            _cyclist(plan, s, plan.depth(7, 28), yaw, motor)
-    for motor, rate in ((False, 0.3), (True, 0.14)):
+            _cyclist(plan, s, plan.depth(6, 14), yaw, motor)
+    for motor, rate in ((False, 0.5), (True, 0.3)):
         for _ in range(rng.poisson(rate)):
             side = pick(rng, street.sides)
-            s, z = side.front - side.sign * 0.6, plan.depth(7, 20)
+            s, z = side.front - side.sign * 0.6, plan.depth(6, 12)
             yaw = pick(rng, [0, np.pi, np.pi / 2]) + rng.normal(0, 0.1)
             for i in range(1 if motor else int(rng.choice([1, 2, 4]))):
                 _cyclist(plan, s, z + i * 0.9 if abs(np.cos(yaw)) < 0.7 else z + i * 2.1, yaw, motor, ridden=False)
