@@ -107,14 +107,16 @@ def build_processor(recipe: Recipe) -> OCRNetImageProcessor:
     return OCRNetImageProcessor(do_resize=True, size=size)
 
 
-def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> torch.optim.SGD:
-    """SGD over two groups, backbone and heads; each knows its own base learning rate as `base_lr`."""
+def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD or AdamW over two groups, backbone and heads; each knows its own base learning rate as `base_lr`."""
     options = recipe.optimizer
     heads = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
     groups = [
         {"params": list(model.backbone.parameters()), "base_lr": options.lr},
         {"params": heads, "base_lr": options.lr * options.head_lr_multiplier},
     ]
+    if options.name == "adamw":
+        return torch.optim.AdamW(groups, lr=options.lr, weight_decay=options.weight_decay)
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
 
 

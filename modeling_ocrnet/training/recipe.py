@@ -52,12 +52,14 @@ class ModelRecipe:
 
 @dataclass
 class OptimizerRecipe:
-    """SGD."""
+    """How weights are updated."""
 
+    name: Literal["sgd", "adamw"] = "sgd"
+    """The published recipes use SGD; AdamW learns faster from scratch where there are few updates."""
     lr: float = 0.01
     """Learning rate at the start (after the warm-up)."""
     momentum: float = 0.9
-    """Momentum."""
+    """Momentum (of SGD)."""
     weight_decay: float = 5e-4
     """Weight decay, of all parameters."""
     head_lr_multiplier: float = 1.0

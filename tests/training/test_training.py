@@ -193,6 +193,14 @@ def test_bfloat16(tiny_recipe):
     assert losses["bf16"] == pytest.approx(losses["no"], rel=0.1)
 
 
+@pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_optimizers(tiny_recipe, name, kind):
+    recipe = tiny_recipe(optimizer=R.OptimizerRecipe(name=name, lr=1e-3, weight_decay=0.02))
+    optimizer = build_optimizer(build_model(recipe, data.label_set("street_scenes")), recipe)
+    assert type(optimizer) is kind
+    assert {g["weight_decay"] for g in optimizer.param_groups} == {0.02}
+
+
 def test_the_learning_rate_of_the_heads(tiny_recipe):
     recipe = tiny_recipe(optimizer=R.OptimizerRecipe(head_lr_multiplier=10.0))
     model = build_model(recipe, data.label_set("street_scenes"))
