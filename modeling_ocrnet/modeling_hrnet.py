@@ -60,6 +60,7 @@ class HRNetBasicBlock(GradientCheckpointingLayer):
         self.bn1 = batch_norm(config, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = batch_norm(config, channels)
+        self.bn2.starts_at_zero = config.zero_init_residual
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -78,6 +79,7 @@ class HRNetBottleneck(GradientCheckpointingLayer):
         self.bn2 = batch_norm(config, channels)
         self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
         self.bn3 = batch_norm(config, 4 * channels)
+        self.bn3.starts_at_zero = config.zero_init_residual
         self.downsample = conv_bn(config, inputs, 4 * channels, 1) if inputs != 4 * channels else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,8 +155,8 @@ class HRNetPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif self.config.zero_init_residual and isinstance(module, HRNetBasicBlock | HRNetBottleneck):
-            init.zeros_((module.bn2 if isinstance(module, HRNetBasicBlock) else module.bn3).weight)
+        elif getattr(module, "starts_at_zero", False):
+            init.zeros_(module.weight)
 
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
         super()._set_gradient_checkpointing(
