@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,14 +94,6 @@ def _write(scene: Scene, root: Path, split: str, city: str, name: str) -> None:
     (labels / f"{name}_gtFine_polygons.json").write_text(json.dumps(_annotation(scene)), encoding="utf-8")
 
 
-def _draw_and_write(job: tuple[Path, str, int, tuple[int, int], int]) -> None:
-    """Scene i of a split, in a process of its own."""
-    root, split, i, size, seed = job
-    rng = np.random.default_rng(np.random.SeedSequence([seed, list(_CITIES).index(split), i]))
-    city = _CITIES[split][i % len(_CITIES[split])]
-    _write(draw_scene(rng, size), root, split, city, f"{city}_{i:06d}_{19:06d}")
-
-
 def _is_written(root: Path, marker: dict) -> bool:
     """Whether `root` holds these very scenes; an error if it holds anything else."""
     if not root.exists():
@@ -141,10 +131,11 @@ def write_street_scenes(
     root.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        jobs = [(work, split, i, size, seed) for split, count in counts.items() for i in range(count)]
-        with ProcessPoolExecutor(initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-            done = pool.map(_draw_and_write, jobs, chunksize=4)
-            deque(tqdm(done, "drawing street scenes", total=len(jobs), disable=None), maxlen=0)
+        jobs = [(number, split, i) for number, (split, count) in enumerate(counts.items()) for i in range(count)]
+        for number, split, i in tqdm(jobs, "drawing street scenes", disable=None):
+            rng = np.random.default_rng(np.random.SeedSequence([seed, number, i]))
+            city = _CITIES[split][i % len(_CITIES[split])]
+            _write(draw_scene(rng, size), work, split, city, f"{city}_{i:06d}_{19:06d}")
         (work / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
         work.chmod(0o755)  # mkdtemp's folders are the owner's alone
         try:
