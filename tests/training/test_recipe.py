@@ -37,7 +37,7 @@ def test_every_recipe_is_short_and_valid(path):
     def repeats(stated: dict, defaults: dict, prefix: str = "") -> list[str]:
         found = []
         for key, value in stated.items():
-            if isinstance(value, dict) and key != "config":
+            if isinstance(value, dict) and key not in ("config", "backbone_config"):
                 found += repeats(value, defaults[key], f"{prefix}{key}.")
             elif value == defaults[key] and prefix + key not in (
                 "data.name",
