@@ -170,7 +170,13 @@ def test_gradient_accumulation_agrees_with_the_larger_batch(tiny_recipe, tmp_pat
     """Where batch norm is frozen, and no label is ignored unevenly: losses over all pixels are means of means."""
     losses = {}
     for micro in (1, 4):
-        recipe = tiny_recipe(micro_batch=micro, output_dir=str(tmp_path / f"micro{micro}"))
+        recipe = tiny_recipe(
+            micro_batch=micro,
+            output_dir=str(tmp_path / f"micro{micro}"),
+            # small steps: an untrained network under frozen statistics is chaotic
+            optimizer=R.OptimizerRecipe(lr=1e-4),
+            schedule=R.ScheduleRecipe(max_steps=4, min_lr=1e-5),
+        )
         accelerator = build_accelerator(recipe)
         experiment = loop.build(recipe, accelerator)
         freeze_statistics(experiment.bare_model)
@@ -324,17 +330,17 @@ def test_the_documented_command(scenes, tmp_path):
             lambda: (output / "checkpoints").is_dir() and any((output / "checkpoints").glob("step-*")), None, lines
         )
     finally:
+        process.terminate()
+        process.wait(60)  # reaped, or its group would seem alive
         deadline = time.time() + 60
         while group_alive(process.pid) and time.time() < deadline:
             time.sleep(0.2)
         left = group_alive(process.pid)
         if left:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
     assert not left, "processes were left running"
     (saved,) = (output / "checkpoints").iterdir()
     step = int(saved.name.removeprefix("step-"))
-    (output / "recipe.yaml").exists()
 
     done = subprocess.run(
         [*launch, "--resume", "last", "--schedule.max_steps", str(step + 1)], capture_output=True, text=True
