@@ -11,7 +11,7 @@ help:  ## this list
 
 train: $(READY)  ## train on the embedded street scenes and evaluate, in a few minutes on two CPU cores
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-	    scripts/train.py --config configuration/street_scenes/ocrnet_hr18s.yaml --output_dir $(RUN)
+	    scripts/train.py --config configuration/street_scenes/ocrnet_hr18s.yaml --output_dir $(RUN) --resume auto
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
