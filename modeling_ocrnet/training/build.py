@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
 
 from .. import data
+from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
 from ..data.stream import MicroBatches, SampleStream, stream_loader
@@ -82,14 +84,23 @@ def build_data(recipe: Recipe, accelerator: Accelerator) -> tuple[Dataset, Datas
 
 
 def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegmentation:
-    """The recipe's network on the CPU, with ImageNet weights where the recipe names some."""
-    config = OCRNetConfig.from_variant(
-        recipe.model.variant,
-        backbone_fields=recipe.model.backbone_config,
-        id2label=dict(enumerate(labels.names)),
-        label2id={name: i for i, name in enumerate(labels.names)},
-        **recipe.model.config,
-    )
+    """The recipe's network on the CPU, with ImageNet weights where the recipe names some.
+
+    Raises:
+        ValueError: for fields that the configs don't have, or values that they refuse.
+    """
+    _check_fields("model.config", recipe.model.config, OCRNetConfig)
+    _check_fields("model.backbone_config", recipe.model.backbone_config, HRNetConfig)
+    try:
+        config = OCRNetConfig.from_variant(
+            recipe.model.variant,
+            backbone_fields=recipe.model.backbone_config,
+            id2label=dict(enumerate(labels.names)),
+            label2id={name: i for i, name in enumerate(labels.names)},
+            **recipe.model.config,
+        )
+    except StrictDataclassError as error:
+        raise ValueError(f"model.config or model.backbone_config: {' '.join(str(error).split())}") from error
     model = OCRNetForSemanticSegmentation(config)
     if recipe.model.backbone is not None:
         load_imagenet_backbone(model.backbone, recipe.model.backbone)
@@ -97,6 +108,13 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
         # the name before and since transformers 5.23
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     return model.to(memory_format=torch.channels_last) if recipe.model.channels_last else model
+
+
+def _check_fields(where: str, given: dict[str, Any], config: type) -> None:
+    """A config takes any keyword: a misspelt one would be kept and do nothing."""
+    known = {field.name for field in fields(config)}
+    if unknown := sorted(set(given) - known):
+        raise ValueError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")
 
 
 def build_processor(recipe: Recipe) -> OCRNetImageProcessor:
