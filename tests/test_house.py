@@ -63,10 +63,7 @@ def test_imports_run_one_way(folder):
         for level, module in imports(path):
             if level == depth:  # `..x`, as seen from the package's root
                 top = module.split(".")[0]
-                assert top in LAYERS[folder] or (PACKAGE / f"{top}.py").is_file() or top in ("data",), (
-                    f"{path}: {module}"
-                )
-                assert top not in LAYERS or top in LAYERS[folder], f"{path}: {module}"
+                assert top in LAYERS[folder] or (PACKAGE / f"{top}.py").is_file(), f"{path}: {module}"
             assert level > 0 or not module.startswith("modeling_ocrnet"), f"{path}: {module}"
 
 
