@@ -42,6 +42,8 @@ class OCRNetConfig(PreTrainedConfig):
         batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the heads' batch norms.
         batch_norm_momentum (`float`, defaults to 0.1): Momentum of their running statistics.
         classifier_initializer_range (`float`, defaults to 0.01): Standard deviation of the classifiers' first weights.
+        zero_init_context (`bool`, defaults to `False`): Let the object context start at 0 (its batch norm's weight):
+            from scratch, the regions mean nothing yet, and the first updates learn more.
         auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
         loss_ignore_index (`int`, defaults to 255): The label that neither trains nor counts.
         cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
@@ -53,6 +55,9 @@ class OCRNetConfig(PreTrainedConfig):
             probability train, or
         ohem_min_kept (`int`, *optional*): this many hardest pixels an image, if that is more. Without a threshold,
             exactly this many.
+        palette (`list[list[int]]`, *optional*): An RGB colour a class, for pictures.
+        label_ids (`list[int]`, *optional*): The id of each class in its dataset's own label files.
+        flip_pairs (`list[list[int]]`, defaults to `[]`): Pairs of classes that a mirror swaps (left arm, right arm).
 
     Raises:
         ValueError: for values that don't fit together, naming the field.
@@ -85,6 +90,7 @@ class OCRNetConfig(PreTrainedConfig):
     batch_norm_eps: float = 1e-5
     batch_norm_momentum: float | int = 0.1
     classifier_initializer_range: float | int = 0.01
+    zero_init_context: bool = False
     auxiliary_loss_weight: float | int = 0.4
     loss_ignore_index: int = 255
     cross_entropy_weight: float | int = 1.0
@@ -93,11 +99,15 @@ class OCRNetConfig(PreTrainedConfig):
     class_weights: list[float | int] | tuple[float | int, ...] | None = None
     ohem_threshold: float | int | None = None
     ohem_min_kept: int | None = None
+    palette: list[list[int]] | None = None
+    label_ids: list[int] | None = None
+    flip_pairs: list[list[int]] | tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self, **kwargs):
         self.backbone_config = _resolve_backbone(self.backbone_config)
         self.ocr_in_indices = list(self.ocr_in_indices)
         self.auxiliary_in_indices = list(self.auxiliary_in_indices)
+        self.flip_pairs = [list(pair) for pair in self.flip_pairs]
         super().__post_init__(**kwargs)
 
     def validate_loss(self):
@@ -108,6 +118,16 @@ class OCRNetConfig(PreTrainedConfig):
             raise ValueError("cross_entropy_weight and lovasz_weight are both 0: there would be no loss")
         if self.ohem_min_kept is not None and self.ohem_min_kept < 1:
             raise ValueError(f"ohem_min_kept must be at least 1, got {self.ohem_min_kept}")
+
+    def validate_classes(self):
+        """Check that what is said of the classes fits their number."""
+        for name in ("palette", "label_ids"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.num_labels:
+                raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} classes")
+        for pair in self.flip_pairs:
+            if len(pair) != 2 or not all(0 <= x < self.num_labels for x in pair):
+                raise ValueError(f"flip_pairs has {list(pair)}, expected two of the {self.num_labels} classes")
 
     @classmethod
     def from_variant(cls, variant: str, backbone_fields: dict | None = None, **kwargs) -> "OCRNetConfig":

@@ -107,6 +107,10 @@ class HRNetModule(nn.Module):
             nn.ModuleList(self._path(config, source, target) for source in range(branches))
             for target in range(branches)
         )
+        for paths in self.fuse_layers:
+            for path in paths:
+                for norm in [x for x in path.modules() if isinstance(x, nn.BatchNorm2d)][-1:]:
+                    norm.starts_at_zero = config.zero_init_residual
 
     @staticmethod
     def _path(config: HRNetConfig, source: int, target: int) -> nn.Module:

@@ -124,6 +124,7 @@ class ObjectAttention(nn.Module):
         self.key = nn.Sequential(layer(channels, keys), layer(keys, keys))
         self.value = layer(channels, keys)
         self.out = layer(keys, channels)
+        self.out.norm.starts_at_zero = config.zero_init_context
 
     def forward(self, pixels: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels (batch, channels, h, w) and regions (batch, channels, classes, 1) to the object context, of the
@@ -177,6 +178,8 @@ class OCRNetPreTrainedModel(PreTrainedModel):
             init.normal_(module.weight, std=self.config.classifier_initializer_range)
         elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif getattr(module, "starts_at_zero", False):
+            init.zeros_(module.weight)
 
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
         super()._set_gradient_checkpointing(

@@ -178,12 +178,26 @@ def test_initialisation_is_mmsegmentations():
         assert module.bias is None or (module.bias == 0).all(), name
 
 
-def test_residual_blocks_can_start_as_the_identity():
-    """Then a whole branch is: what goes in (past a ReLU) comes out."""
+def test_branches_can_start_as_the_identity():
+    """Residual blocks and exchanges then add nothing: what goes in (past a ReLU) comes out."""
     config = OCRNetConfig.from_variant("hr18s", backbone_fields={"zero_init_residual": True})
     backbone = OCRNetForSemanticSegmentation(config).eval().backbone
-    x = torch.rand(1, 36, 8, 8)
-    assert torch.equal(backbone.stage3[0].branches[1](x), x)
+    branches = [torch.rand(1, width, 16 // 2**i, 16 // 2**i) for i, width in enumerate((18, 36, 72))]
+    for before, after in zip(branches, backbone.stage3[0](branches), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("starts_at_zero", [True, False])
+def test_the_object_context_can_start_at_zero(starts_at_zero):
+    """Then the regions, whatever they are, say nothing at first."""
+    config = OCRNetConfig.from_variant("hr18s", zero_init_context=starts_at_zero)
+    model = OCRNetForSemanticSegmentation(config).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model(image).logits
+        model.auxiliary_head.classifier.weight.normal_(std=10)
+        after = model(image).logits
+    assert torch.equal(before, after) == starts_at_zero
 
 
 def test_torch_export_with_dynamic_sizes(model):

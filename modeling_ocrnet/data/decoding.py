@@ -40,8 +40,21 @@ def _decode(image: Image.Image, path: str | None) -> Image.Image:
 
 
 def read_image(source: dict) -> Image.Image:
-    """The RGB image, turned upright where EXIF says so."""
-    return ImageOps.exif_transpose(_decode(open_image(source), source["path"])).convert("RGB")
+    """The RGB image as a person sees it: upright where EXIF says so, on white where it is transparent."""
+    return to_rgb(ImageOps.exif_transpose(_decode(open_image(source), source["path"])))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB from any mode of PIL's. `convert("RGB")` alone would clip 16-bit greys and show what alpha hides."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        grey = np.asarray(image, np.float64)
+        # 16-bit files come as 0..65535, in "I" too; floats as 0..1 or 0..255
+        top = 65535 if image.mode != "F" else 1 if grey.max(initial=0) <= 1 else 255
+        image = Image.fromarray((grey.clip(0, top) * (255 / top)).round().astype(np.uint8))
+    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def check_mask_mode(mode: str, path: str | None) -> None:

@@ -52,6 +52,11 @@ class LabelSet:
         """Class names, by train id."""
         return tuple(label.name for label in self.trained)
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The dataset's own ids of the classes, by train id."""
+        return tuple(label.id for label in self.trained)
+
     @cached_property
     def palette(self) -> np.ndarray:
         """RGB colours by train id, (256, 3) uint8; black where there is no class."""

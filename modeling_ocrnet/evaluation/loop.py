@@ -9,7 +9,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from ..inference.whole_image import segment
+from ..inference.segmentation import segment
 from .mean_iou import MeanIoU
 
 

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+
+
+def class_palette(colors: list[list[int]] | None, classes: int) -> np.ndarray:
+    """RGB colours by class, (256, 3) uint8: those given, or PASCAL VOC's colour map, which tells any number apart."""
+    palette = np.zeros((256, 3), np.uint8)
+    if colors is not None:
+        palette[: len(colors)] = colors
+        return palette
+    # bit i of the class number's octal digits goes to the high bits of red, green and blue in turn
+    for index in range(1, classes + 1):
+        for bit in range(8):
+            digit = (index >> (3 * bit)) & 7
+            palette[index - 1] |= np.array([digit & 1, digit >> 1 & 1, digit >> 2 & 1], np.uint8) << (7 - bit)
+    return palette
 
 
 def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -24,3 +38,29 @@ def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
     for panel in panels[1:]:
         row += [bar, panel]
     return Image.fromarray(np.concatenate(row, axis=1))
+
+
+def shares(label_map: np.ndarray, classes: int) -> list[tuple[int, float]]:
+    """The classes found and their shares of the picture, the largest first."""
+    counts = np.bincount(label_map.ravel(), minlength=256)[:classes]
+    order = np.argsort(-counts, kind="stable")
+    return [(int(i), counts[i] / label_map.size) for i in order if counts[i]]
+
+
+def with_legend(picture: np.ndarray, label_map: np.ndarray, names: list[str], palette: np.ndarray) -> Image.Image:
+    """An RGB picture with a legend below it: the classes found, their colours and their shares of the label map."""
+    height, width = picture.shape[:2]
+    size = min(max(11, height // 45), 40)
+    font = ImageFont.load_default(size)
+    entries = [(index, f"{names[index]} {share:.1%}") for index, share in shares(label_map, len(names))]
+    column = 2 * size + max((int(font.getlength(text)) for _, text in entries), default=0)
+    columns = max(1, width // column)
+    line = round(1.5 * size)
+    page = Image.new("RGB", (max(width, column), height + line * -(-len(entries) // columns) + size // 2), "white")
+    page.paste(Image.fromarray(picture))
+    draw = ImageDraw.Draw(page)
+    for i, (index, text) in enumerate(entries):
+        x, y = column * (i % columns) + size // 3, height + line * (i // columns) + size // 2
+        draw.rectangle((x, y, x + size - 1, y + size - 1), fill=tuple(palette[index].tolist()), outline="black")
+        draw.text((x + round(1.3 * size), y + size / 2), text, fill="black", font=font, anchor="lm")
+    return page

@@ -97,6 +97,9 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
             backbone_fields=recipe.model.backbone_config,
             id2label=dict(enumerate(labels.names)),
             label2id={name: i for i, name in enumerate(labels.names)},
+            palette=labels.palette[: len(labels.names)].tolist(),
+            label_ids=list(labels.ids),
+            flip_pairs=labels.flip_pairs,
             **recipe.model.config,
         )
     except StrictDataclassError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..inference.pictures import colorize, overlay, side_by_side
-from ..inference.whole_image import segment
+from ..inference.segmentation import segment
 from .build import Experiment
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -54,7 +54,7 @@ def draw_pictures(experiment: Experiment, folder: Path) -> None:
     for index in np.linspace(0, len(rows) - 1, count).astype(int):
         row = rows[int(index)]
         image = np.asarray(row["image"])
-        predicted = segment(experiment.bare_model, experiment.processor, row["image"])
+        (predicted,) = segment(experiment.bare_model, experiment.processor, [row["image"]])
         panels = [image, overlay(image, predicted, palette)]
         if row["label"] is not None:
             panels.append(colorize(np.asarray(row["label"]), palette))

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
-from modeling_ocrnet.inference.whole_image import segment
+from modeling_ocrnet.inference.segmentation import segment
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator, build_model, build_optimizer, build_processor
@@ -114,7 +114,7 @@ def test_images_can_be_resized_for_evaluation(tiny_recipe, scenes):
     assert image.size == (128, 64)
     assert processor(image, return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 64)
     model = build_model(recipe, data.label_set("street_scenes")).eval()
-    assert segment(model, processor, image).shape == (64, 128)
+    assert segment(model, processor, [image])[0].shape == (64, 128)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tiny_recipe, tmp_path):

@@ -1,0 +1,240 @@
+"""Segmenting images: whole or by a sliding window, at several scales, flipped; memory bounded for any image size.
+
+Logits stay at the network's own resolution (a quarter of the image's for HRNet). They are brought to the image's size,
+averaged and reduced to labels in strips of rows, so that scores of all classes at full size never exist at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+STRIP = 2**22  # scores (classes x rows x width) that exist at once: 16 MB in float32
+
+
+@dataclass
+class Inference:
+    """How images are segmented."""
+
+    window: tuple[int, int] | None = None
+    """Height and width of a sliding window (null: the whole image at once)."""
+    stride: tuple[int, int] | None = None
+    """Steps of the window, down and across (null: two thirds of the window)."""
+    scales: list[float] = field(default_factory=lambda: [1.0])
+    """Sizes at which each image is seen; the probabilities are averaged."""
+    flip: bool = False
+    """See each image mirrored too."""
+    batch_size: int = 1
+    """Images of equal size, or windows, of one forward pass."""
+
+    def __post_init__(self):
+        if self.stride is not None and self.window is None:
+            raise ValueError("stride is given, but no window")
+        if self.window is not None:
+            self.stride = self.stride or tuple(max(1, round(x * 2 / 3)) for x in self.window)
+            if min(*self.window, *self.stride) < 1 or any(s > w for s, w in zip(self.stride, self.window, strict=True)):
+                raise ValueError(
+                    f"window {self.window} and stride {self.stride}: strides go from 1 to the window's size"
+                )
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales must be positive numbers, got {self.scales}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+@dataclass
+class _Window:
+    """Part of a view: its box in pixels and the network's logits for it, (classes, h, w) of any resolution."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    logits: Tensor
+
+
+class View:
+    """One look at an image (at a scale, perhaps mirrored): windows of logits on a canvas of `size`."""
+
+    def __init__(self, size: tuple[int, int], align_corners: bool):
+        self.size, self.align_corners, self.windows = size, align_corners, []
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Logits of rows `start` to `stop` of the canvas, (classes, stop - start, width); windows are averaged."""
+        if len(self.windows) == 1:  # a whole image
+            return resized_rows(self.windows[0].logits, self.size, start, stop, self.align_corners)
+        total, count = None, torch.zeros(stop - start, self.size[1])
+        for window in self.windows:
+            top, bottom = max(start, window.top), min(stop, window.top + window.height)
+            if top >= bottom:
+                continue
+            box = (window.height, window.width)
+            part = resized_rows(window.logits, box, top - window.top, bottom - window.top, self.align_corners)
+            if total is None:
+                total = part.new_zeros(len(part), stop - start, self.size[1])
+                count = count.to(part)
+            columns = slice(window.left, window.left + window.width)
+            total[:, top - start : bottom - start, columns] += part
+            count[top - start : bottom - start, columns] += 1
+        return total / count
+
+
+def resized_rows(source: Tensor | View, size: tuple[int, int], start: int, stop: int, align_corners: bool) -> Tensor:
+    """Rows `start` to `stop` of what a bilinear `F.interpolate` to `size` would give, in float32.
+
+    Args:
+        source: (channels, h, w), or a view.
+        size: height and width of the result that the rows are taken from.
+        start, stop: the rows.
+        align_corners: as for `F.interpolate`.
+
+    Returns:
+        (channels, stop - start, width).
+    """
+    is_view = isinstance(source, View)
+    height, width = source.size if is_view else source.shape[-2:]
+    if is_view and (height, width) == tuple(size):
+        return source.rows(start, stop)
+    row = torch.arange(start, stop, dtype=torch.float64)
+    if align_corners:
+        position = row * ((height - 1) / max(size[0] - 1, 1))
+    else:
+        position = ((row + 0.5) * (height / size[0]) - 0.5).clamp(min=0)
+    upper = position.long().clamp(max=height - 1)
+    lower = (upper + 1).clamp(max=height - 1)
+    first, last = int(upper[0]), int(lower[-1]) + 1
+    needed = source.rows(first, last) if is_view else source[:, first:last].float()
+    weight = (position - upper).to(needed)[:, None]
+    upper, lower = (x.to(needed.device) - first for x in (upper, lower))
+    mixed = torch.lerp(needed[:, upper], needed[:, lower], weight)
+    if width == size[1]:
+        return mixed
+    return F.interpolate(mixed[None], size=(stop - start, size[1]), mode="bilinear", align_corners=align_corners)[0]
+
+
+class Prediction:
+    """What the network says about one image, not yet at the image's size.
+
+    Args:
+        views: what was seen; all of them count alike.
+        size: height and width of the image.
+    """
+
+    def __init__(self, views: list[View], size: tuple[int, int]):
+        self.views, self.size = views, (int(size[0]), int(size[1]))
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Scores of rows `start` to `stop`, (classes, stop - start, width) float32: logits of a single view, the
+        mean probabilities of several."""
+        parts = (resized_rows(view, self.size, start, stop, view.align_corners) for view in self.views)
+        if len(self.views) == 1:
+            return next(parts)
+        return sum(part.softmax(dim=0) for part in parts) / len(self.views)
+
+    def label_map(self) -> np.ndarray:
+        """(height, width) uint8 class indices."""
+        classes = len(self.views[0].windows[0].logits)
+        step = max(1, STRIP // (classes * self.size[1]))
+        strips = range(0, self.size[0], step)
+        rows = [self.rows(x, min(x + step, self.size[0])).argmax(dim=0).to(torch.uint8).cpu() for x in strips]
+        return torch.cat(rows).numpy()
+
+
+@torch.no_grad()
+def predict(model, pixel_values: Tensor, options: Inference | None = None, size=None) -> list[Prediction]:
+    """Run the network on images of one size. Agrees with mmsegmentation's whole, slide and multi-scale inference.
+
+    Args:
+        model ([`OCRNetForSemanticSegmentation`]): in eval mode, on any device, in any precision.
+        pixel_values: (batch, 3, height, width), normalised.
+        options: whole images by default.
+        size: height and width of the label maps; those of `pixel_values` by default.
+
+    Returns:
+        A prediction an image.
+    """
+    options = options or Inference()
+    height, width = pixel_values.shape[-2:]
+    pixel_values = pixel_values.to(model.device, model.dtype)
+    views = [[] for _ in pixel_values]
+    for scale in options.scales:
+        shape = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+        seen = pixel_values
+        if shape != (height, width):
+            seen = F.interpolate(pixel_values, size=shape, mode="bilinear", align_corners=False)
+        for mirrored in (False, True) if options.flip else (False,):
+            for of_image, view in zip(views, _look(model, seen.flip(3) if mirrored else seen, options), strict=True):
+                of_image.append(_unmirrored(view, model.config.flip_pairs) if mirrored else view)
+    return [Prediction(x, size or (height, width)) for x in views]
+
+
+def _look(model, images: Tensor, options: Inference) -> list[View]:
+    """One view an image, (batch, 3, height, width)."""
+    size = tuple(images.shape[-2:])
+    views = [View(size, model.config.align_corners) for _ in images]
+    boxes = [(i, *box) for box in window_boxes(size, options) for i in range(len(images))]
+    for first in range(0, len(boxes), options.batch_size):
+        chunk = boxes[first : first + options.batch_size]
+        crops = torch.stack([images[i, :, top : top + h, left : left + w] for i, top, left, h, w in chunk])
+        for (i, *box), logits in zip(chunk, model(crops).logits, strict=True):
+            views[i].windows.append(_Window(*box, logits))
+    return views
+
+
+def window_boxes(size: tuple[int, int], options: Inference) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (top, left, height, width) that cover an image, all of one size: the last ones are moved inside."""
+    height, width = (min(a, b) for a, b in zip(options.window or size, size, strict=True))
+    down, across = options.stride or size
+    for top in _starts(size[0], height, down):
+        for left in _starts(size[1], width, across):
+            yield top, left, height, width
+
+
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    count = -(-(length - window) // stride) + 1
+    return [min(i * stride, length - window) for i in range(count)]
+
+
+def _unmirrored(view: View, flip_pairs) -> View:
+    """The view as if the image hadn't been mirrored: positions, and classes that have a left and a right."""
+    order = None
+    for window in view.windows:
+        if order is None:
+            order = torch.arange(len(window.logits))
+            for a, b in flip_pairs:
+                order[a], order[b] = b, a
+        window.left = view.size[1] - window.left - window.width
+        window.logits = window.logits.flip(2)[order.to(window.logits.device)]
+    return view
+
+
+def segment(model, processor, images: list[Image.Image], options: Inference | None = None) -> list[np.ndarray]:
+    """The label maps of images, each at its image's size.
+
+    Args:
+        model ([`OCRNetForSemanticSegmentation`]): in eval mode.
+        processor ([`OCRNetImageProcessor`]): its preprocessing.
+        images: RGB, of any sizes; neighbours of one size share forward passes of up to `options.batch_size`.
+        options: whole images by default.
+
+    Returns:
+        (height, width) uint8 class indices, an image each.
+    """
+    options = options or Inference()
+    label_maps, first = [], 0
+    while first < len(images):
+        size = images[first].size
+        stop = first + 1
+        while stop < min(len(images), first + options.batch_size) and images[stop].size == size:
+            stop += 1
+        inputs = processor(images=images[first:stop], return_tensors="pt")
+        predictions = predict(model, inputs["pixel_values"], options, size[::-1])
+        label_maps += [prediction.label_map() for prediction in predictions]
+        first = stop
+    return label_maps

@@ -1,0 +1,36 @@
+"""Segment images with a checkpoint.
+
+    python scripts/predict.py runs/street_scenes/model photo.jpg more_photos/ 'elsewhere/*.png' --output_dir predictions
+
+For each image: NAME_mask.png (the classes' colours), NAME_overlay.png (over the image, with a legend of the classes
+found and their shares) and NAME_ids.png (the dataset's own label ids). Large images: --window '[1024,1024]'.
+The paper's test-time augmentation: --scales '[0.5,0.75,1,1.25,1.5,1.75]' --flip true.
+"""
+
+import logging
+import sys
+
+from modeling_ocrnet.inference.checkpoint import load_model
+from modeling_ocrnet.inference.command_line import inference_parser, parse
+from modeling_ocrnet.inference.files import find_jobs, predict_files
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = inference_parser(__doc__)
+    parser.add_argument("inputs", type=str, nargs="+", help="Images, folders (with their subfolders) or glob patterns.")
+    parser.add_argument("--output_dir", type=str, default="predictions", help="Where the results go.")
+    options, inference = parse(parser, argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        jobs = find_jobs(options.inputs, options.output_dir)
+        model, processor = load_model(options.model, options.precision)
+        failures = predict_files(model, processor, jobs, inference)
+    except (ValueError, OSError) as error:  # DataError is a ValueError
+        sys.exit(f"predict.py: {error}")
+    print(f"{len(jobs) - len(failures)} of {len(jobs)} images segmented: {options.output_dir}")
+    if failures:
+        sys.exit("predict.py: these could not be read:\n" + "\n".join(failures))
+
+
+if __name__ == "__main__":
+    main()
