@@ -10,7 +10,9 @@ The paper's test-time augmentation: --scales '[0.5,0.75,1,1.25,1.5,1.75]' --flip
 import logging
 import sys
 
-from modeling_ocrnet.inference.checkpoint import load_model
+import _path  # noqa: F401
+
+from modeling_ocrnet.inference.checkpoint import Precision, load_model
 from modeling_ocrnet.inference.command_line import inference_parser, parse
 from modeling_ocrnet.inference.files import find_jobs, predict_files
 
@@ -18,6 +20,7 @@ from modeling_ocrnet.inference.files import find_jobs, predict_files
 def main(argv: list[str] | None = None) -> None:
     parser = inference_parser(__doc__)
     parser.add_argument("inputs", type=str, nargs="+", help="Images, folders (with their subfolders) or glob patterns.")
+    parser.add_argument("--precision", type=Precision, default="fp32", help="Of weights and activations.")
     parser.add_argument("--output_dir", type=str, default="predictions", help="Where the results go.")
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -9,6 +9,8 @@ Every field of the recipe can be given on the command line. --check tries everyt
 
 import sys
 
+import _path  # noqa: F401
+
 from modeling_ocrnet.data import DataError
 from modeling_ocrnet.training.checkpoint import CheckpointError
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser

@@ -14,7 +14,7 @@ from .checks import check
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
 
-DATASETS = ("cityscapes", "street_scenes")  # one module of this package each
+DATASETS = ("camvid", "cityscapes", "street_scenes")  # one module of this package each
 
 __all__ = ["DATASETS", "IGNORE", "DataError", "LabelSet", "check", "label_set", "load"]
 
@@ -30,13 +30,15 @@ def label_set(name: str) -> LabelSet:
     return _reader(name).LABELS
 
 
-def load(name: str, root: str | Path | None = None, split: str = "train") -> Dataset:
+def load(name: str, root: str | Path | None = None, split: str = "train", instances: bool = False) -> Dataset:
     """A dataset's split, lazily: nothing is read but the list of files, nothing is copied.
 
     Args:
         name: one of `DATASETS`.
         root: where it lies; `data/<name>` by default.
         split: `"train"`, `"val"` or, where there is one, `"test"`.
+        instances: add the column `instances`, if the dataset has such files: (height, width) int32 arrays, label id *
+            1000 + number within instances, less than 1000 elsewhere; `None` for rows without.
 
     Returns:
         A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 where
@@ -54,5 +56,8 @@ def load(name: str, root: str | Path | None = None, split: str = "train") -> Dat
         "name": pairs.names,
     }
     features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
+    if instances and pairs.instances is not None and any(pairs.instances):
+        columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
+        features["instances"] = Image(decode=False)
     table = reader.LABELS.train_id_files if pairs.train_ids else reader.LABELS.to_train_ids
     return Dataset.from_dict(columns, features=features).with_transform(Decode(table))

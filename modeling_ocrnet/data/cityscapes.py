@@ -37,12 +37,13 @@ def find(root: Path, split: str) -> Pairs:
         labels = root / "gtFine" / split
         return [labels / x.parent.name / f"{name}_gtFine_{kind}.png" for x, name in zip(images, names, strict=True)]
 
+    instances = [x if x.is_file() else None for x in masks("instanceIds")]
     by_id = masks("labelIds")
     if not any(mask.is_file() for mask in by_id):
         by_train_id = masks("labelTrainIds")
         if any(mask.is_file() for mask in by_train_id):
-            return Pairs(names, images, by_train_id, train_ids=True)
-    return Pairs(names, images, by_id)
+            return Pairs(names, images, by_train_id, train_ids=True, instances=instances)
+    return Pairs(names, images, by_id, instances=instances)
 
 
 def _advice(root: Path) -> str:

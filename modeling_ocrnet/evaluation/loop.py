@@ -2,50 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from ..inference.segmentation import segment
+from ..data.labels import IGNORE, LabelSet
+from ..inference.segmentation import Inference, segment
+from .boundary import BoundaryScores
+from .cityscapes import InstanceIoU, category_iou
 from .mean_iou import MeanIoU
 
 
 def evaluate_model(
-    model, processor, dataset: Dataset, accelerator: Accelerator, num_labels: int, workers: int = 0
+    model,
+    processor,
+    dataset: Dataset,
+    accelerator: Accelerator,
+    labels: LabelSet,
+    options: Inference | None = None,
+    *,
+    boundaries: bool = False,
+    workers: int = 0,
+    on_prediction: Callable[[dict, np.ndarray], None] | None = None,
 ) -> dict:
-    """Segment every image, whole, and score the label maps at the images' own size.
+    """Segment every image and score the label maps at the images' own size.
 
     Each image is counted exactly once, whatever the number of processes.
 
     Args:
         model: an OCRNet, not wrapped; its mode is restored afterwards.
         processor: its image processor.
-        dataset: from [`modeling_ocrnet.data.load`], with labels.
+        dataset: from [`modeling_ocrnet.data.load`]. Rows without labels are segmented, but can't be scored.
         accelerator: gives the process's share of the images, and precision.
-        num_labels: classes to score.
+        labels: the dataset's classes.
+        options: how images are segmented; whole by default.
+        boundaries: boundary IoU and boundary F1 too (slow: by class and image).
         workers: processes that read images.
+        on_prediction: called with each row of this process and its label map (height, width) of class indices.
 
     Returns:
-        What [`MeanIoU`] computes.
+        What [`MeanIoU`] computes, the same in every process; `category_iou` where the labels have categories; `iiou`
+        and `category_iiou` where the dataset was loaded with instances; what [`BoundaryScores`] computes, if asked
+        for. Empty where no row has labels.
     """
+    options = options or Inference()
+    metric, instances, edges = MeanIoU(), InstanceIoU(labels), BoundaryScores(len(labels.names))
     share = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    rows = DataLoader(Subset(dataset, share), batch_size=None, collate_fn=_same, num_workers=workers)
-    metric = MeanIoU()
+    rows = DataLoader(Subset(dataset, share), options.batch_size, collate_fn=_same, num_workers=workers)
+    with_instances = "instances" in dataset.column_names
     training = model.training
     model.eval()
     try:
-        with accelerator.autocast():
-            for row in tqdm(rows, "evaluating", leave=False, disable=None if accelerator.is_main_process else True):
-                metric.add(prediction=segment(model, processor, row["image"]), reference=np.asarray(row["label"]))
+        bar = tqdm(total=len(share), desc="segmenting", unit="image", leave=False, disable=_quiet(accelerator))
+        for batch in rows:
+            with accelerator.autocast():
+                label_maps = segment(model, processor, [row["image"] for row in batch], options)
+            for row, label_map in zip(batch, label_maps, strict=True):
+                if on_prediction is not None:
+                    on_prediction(row, label_map)
+                if row["label"] is not None:
+                    reference = np.asarray(row["label"])
+                    metric.add(prediction=label_map, reference=reference)
+                    if boundaries:
+                        edges.add(label_map, reference)
+                if with_instances and row["instances"] is not None:
+                    instances.add(label_map, row["instances"])
+                bar.update()
+        bar.close()
     finally:
         model.train(training)
-    confusion = torch.from_numpy(metric.confusion).to(accelerator.device)
-    metric.confusion = accelerator.reduce(confusion, "sum").cpu().numpy()
-    return metric.compute(num_labels=num_labels)
+
+    metric.confusion, edges.counts, instances.counts = (
+        sum(gather_object([x])) for x in (metric.confusion, edges.counts, instances.counts)
+    )
+    counted = metric.confusion.copy()
+    counted[IGNORE] = 0
+    if not counted.any():
+        return {}
+    result = metric.compute(num_labels=len(labels.names))
+    if any(label.category for label in labels.trained):
+        result["category_iou"] = category_iou(counted, labels)
+    if with_instances:
+        result |= instances.compute(counted)
+    return result | (edges.compute() if boundaries else {})
 
 
-def _same(row: dict) -> dict:
-    return row
+def _quiet(accelerator: Accelerator) -> bool | None:
+    return None if accelerator.is_main_process else True  # None: quiet where there is no terminal
+
+
+def _same(rows: list[dict]) -> list[dict]:
+    return rows

@@ -74,7 +74,7 @@ class MeanIoU(evaluate.Metric):
             reduce_labels: take 1 from every reference id, and make 0 ignored.
 
         Returns:
-            `mean_iou`, `mean_accuracy`, `overall_accuracy`, and by class `per_category_iou`,
+            `mean_iou`, `mean_accuracy`, `overall_accuracy`, `frequency_weighted_iou`, and by class `per_category_iou`,
             `per_category_accuracy`, `per_category_dice`.
         """
         if predictions is not None:
@@ -104,12 +104,14 @@ def scores(confusion: np.ndarray, num_labels: int, nan_to_num: float | None = No
             "per_category_dice": 2 * hits / (references + predictions),
         }
         overall = hits.sum() / references.sum()
+        weighted = np.nansum(by_class["per_category_iou"] * references) / references.sum()
     if nan_to_num is not None:
         by_class = {key: np.nan_to_num(value, nan=nan_to_num) for key, value in by_class.items()}
     return {
         "mean_iou": _mean(by_class["per_category_iou"]),
         "mean_accuracy": _mean(by_class["per_category_accuracy"]),
         "overall_accuracy": float(overall),
+        "frequency_weighted_iou": float(weighted),
         **by_class,
     }
 

@@ -6,18 +6,20 @@ from dataclasses import fields
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from .checkpoint import Precision
 from .segmentation import Inference
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
-def inference_parser(description: str) -> ArgumentParser:
-    """A parser with the model, its precision, and every field of [`Inference`] as a documented option."""
+def inference_parser(description: str, model_needed: bool = True) -> ArgumentParser:
+    """A parser with the model, and every field of [`Inference`] as a documented option."""
     parser = ArgumentParser(description=description)
-    parser.add_argument("model", type=str, help="A checkpoint folder (<output_dir>/model) or a Hub repository.")
+    about = "A checkpoint folder (<output_dir>/model) or a Hub repository."
+    if model_needed:
+        parser.add_argument("model", type=str, help=about)
+    else:
+        parser.add_argument("model", type=str | None, nargs="?", help=about)
     parser.add_class_arguments(Inference)
-    parser.add_argument("--precision", type=Precision, default="fp32", help="Of weights and activations.")
     return parser
 
 

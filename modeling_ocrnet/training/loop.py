@@ -197,7 +197,8 @@ def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_di
         experiment.processor,
         experiment.val_data,
         accelerator,
-        len(labels.names),
+        labels,
+        recipe.evaluation.inference,
         workers=min(recipe.data.workers, 2),
     )
     overall = {key: result[key] for key in ("mean_iou", "mean_accuracy", "overall_accuracy")}

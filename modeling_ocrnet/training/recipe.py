@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ..inference.segmentation import Inference
+
 
 @dataclass
 class DataRecipe:
@@ -86,7 +88,7 @@ class ScheduleRecipe:
 
 @dataclass
 class EvaluationRecipe:
-    """Evaluation on whole images while training."""
+    """Evaluation while training."""
 
     every: int = 4000
     """Updates between evaluations; the last update is always evaluated."""
@@ -94,6 +96,8 @@ class EvaluationRecipe:
     """Split to evaluate on."""
     resize: bool = False
     """Resize images to data.scale first; the image processor that is saved does so too."""
+    inference: Inference = field(default_factory=Inference)
+    """How images are segmented."""
     limit: int | None = None
     """Evaluate on the first so many images alone."""
 

@@ -52,7 +52,8 @@ def rehearse(recipe: Recipe) -> None:
             experiment.processor,
             experiment.val_data.select(range(min(processes, len(experiment.val_data)))),
             accelerator,
-            len(experiment.labels.names),
+            experiment.labels,
+            recipe.evaluation.inference,
         )
         per_image = (time.perf_counter() - start) / processes
         saved = save_checkpoint(accelerator, recipe, Path(scratch), {"step": 0, "best": None})

@@ -1,0 +1,88 @@
+"""How well boundaries are met: boundary IoU and boundary F1."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+IGNORE = 255
+
+
+class BoundaryScores:
+    """Boundary IoU (Cheng et al., CVPR 2021) and boundary F1 (Csurka et al., BMVC 2013), by class.
+
+    Boundary IoU compares the pixels of prediction and reference that lie within `width` of their own contour, inside;
+    as for mIoU, pixels are counted over all images before they are divided. Boundary F1 asks which share of each
+    contour has the other within `tolerance`; it is computed for an image and a class that occurs in its reference, and
+    averaged over images. Ignored pixels belong to no class, in the prediction either.
+
+    Args:
+        num_labels: the number of classes.
+        width: of the boundary, as a share of the image's diagonal (2 % in the paper).
+        tolerance: as a share of the diagonal (0.75 % in the paper).
+    """
+
+    def __init__(self, num_labels: int, width: float = 0.02, tolerance: float = 0.0075):
+        self.num_labels, self.width, self.tolerance = num_labels, width, tolerance
+        # by class: pixels in both boundaries, pixels in either, the sum of F1 over images, images
+        self.counts = np.zeros((4, num_labels))
+
+    def add(self, prediction: np.ndarray, reference: np.ndarray) -> None:
+        """Count one image; both (height, width) class indices, 255 where the reference is ignored."""
+        diagonal = float(np.hypot(*reference.shape))
+        known = reference != IGNORE
+        for label in np.union1d(prediction[known], reference[known]):
+            if label >= self.num_labels:
+                continue
+            ours, theirs = (prediction == label) & known, reference == label
+            band = [boundary(x, max(1, round(self.width * diagonal))) for x in (ours, theirs)]
+            self.counts[0, label] += np.count_nonzero(band[0] & band[1])
+            self.counts[1, label] += np.count_nonzero(band[0] | band[1])
+            if theirs.any():
+                contours = [boundary(x, 1) for x in (ours, theirs)]
+                self.counts[2, label] += _f1(*contours, self.tolerance * diagonal)
+                self.counts[3, label] += 1
+
+    def compute(self) -> dict:
+        """`boundary_iou` and `boundary_f1`, means over classes, and both by class (NaN: a class that doesn't occur)."""
+        with np.errstate(invalid="ignore"):
+            iou, f1 = self.counts[0] / self.counts[1], self.counts[2] / self.counts[3]
+        return {
+            "boundary_iou": _mean(iou),
+            "boundary_f1": _mean(f1),
+            "per_category_boundary_iou": iou,
+            "per_category_boundary_f1": f1,
+        }
+
+
+def boundary(mask: np.ndarray, width: int) -> np.ndarray:
+    """The pixels of a mask, (height, width) bool, that are at most `width` steps (of a chess king) from its outside.
+
+    The image's edge counts as outside.
+    """
+    inside = cv2.erode(
+        mask.astype(np.uint8),
+        np.ones((3, 3), np.uint8),
+        iterations=width,
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    return mask & (inside == 0)
+
+
+def _f1(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> float:
+    """Of two contours: the harmonic mean of the shares of each that have the other within `tolerance` pixels."""
+    if not ours.any():
+        return 0.0
+    precision, recall = (_near(theirs, tolerance)[ours].mean(), _near(ours, tolerance)[theirs].mean())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _near(contour: np.ndarray, tolerance: float) -> np.ndarray:
+    distance = cv2.distanceTransform((~contour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance <= tolerance
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -1,0 +1,122 @@
+"""Evaluating a checkpoint: from names to scores, predictions and submissions on disk."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from PIL import Image
+
+from .. import data
+from ..inference.checkpoint import Precision, load_model
+from ..inference.segmentation import Inference
+from .loop import evaluate_model
+from .report import as_record, as_table, write_json
+from .submission import write_submission
+
+logger = logging.getLogger("modeling_ocrnet.evaluation")
+
+
+@dataclass
+class Task:
+    """What is evaluated, and what is kept."""
+
+    name: str = "cityscapes"
+    """Dataset, one of modeling_ocrnet.data.DATASETS."""
+    root: str | None = None
+    """Folder that holds it (null: data/<name>)."""
+    split: str = "val"
+    """Split; one without labels is segmented, not scored."""
+    output: str | None = None
+    """JSON file for the scores."""
+    save_predictions: str | None = None
+    """Folder for the predictions: <name>.png with the dataset's own label ids."""
+    submission: str | None = None
+    """Zip file for Cityscapes' test server."""
+    boundaries: bool = False
+    """Boundary IoU and boundary F1 too (slow)."""
+    workers: int = 2
+    """Processes that read images, for each process."""
+    precision: Precision = "fp32"
+    """Of weights and activations."""
+
+
+def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict | None:
+    """Evaluate a checkpoint on a dataset, on one or many processes, and print a table from the main one.
+
+    Args:
+        model_name: checkpoint folder or Hub repository.
+        task: data and outputs.
+        options: how images are segmented.
+
+    Returns:
+        The record that is written as JSON; `None` for a split without labels.
+
+    Raises:
+        ValueError, DataError: for what doesn't fit together.
+    """
+    accelerator = Accelerator()
+    labels = data.label_set(task.name)
+    with accelerator.main_process_first():  # a dataset may have to be made
+        dataset = data.load(task.name, task.root, task.split, instances=True)
+    data.check(dataset)
+    labelled = any(x is not None for x in dataset.with_format(None)["label"])
+    if not labelled and not (task.save_predictions or task.submission):
+        raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
+    model, processor = load_model(model_name, task.precision)
+    if model.config.num_labels != len(labels.names):
+        raise ValueError(
+            f"{model_name} knows {model.config.num_labels} classes, {task.name} has {len(labels.names)}: choose --name"
+        )
+    keeps = task.save_predictions or task.submission
+    with _folder(task, accelerator) if keeps else nullcontext() as folder:
+        result = evaluate_model(
+            model,
+            processor,
+            dataset,
+            accelerator,
+            labels,
+            options,
+            boundaries=task.boundaries,
+            workers=task.workers,
+            on_prediction=_writer(Path(folder), labels) if keeps else None,
+        )
+        accelerator.wait_for_everyone()
+        if not accelerator.is_main_process:
+            return None
+        if task.submission:
+            write_submission(task.submission, folder, dataset, labels)
+            logger.info("submission: %s", task.submission)
+    if not result:
+        return None
+    record = {"model": model_name, "dataset": task.name, "split": task.split, "images": len(dataset)}
+    record |= {"inference": vars(options), "precision": task.precision, **as_record(result, labels.names)}
+    print(as_table(record))
+    if task.output:
+        write_json(record, task.output)
+    return record
+
+
+def _folder(task: Task, accelerator: Accelerator):
+    """Where predictions go: the folder asked for, or one beside the submission that goes away again."""
+    if task.save_predictions:
+        Path(task.save_predictions).mkdir(parents=True, exist_ok=True)
+        return nullcontext(task.save_predictions)
+    if accelerator.num_processes > 1:
+        raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
+    return tempfile.TemporaryDirectory()
+
+
+def _writer(folder: Path, labels: data.LabelSet):
+    ids = np.zeros(256, np.uint8)
+    ids[: len(labels.ids)] = labels.ids
+
+    def write(row: dict, label_map: np.ndarray) -> None:
+        Image.fromarray(ids[label_map]).save(folder / f"{row['name']}.png")
+
+    return write

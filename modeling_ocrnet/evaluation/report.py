@@ -1,0 +1,83 @@
+"""Scores as a table to read and as JSON to keep."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+_OVERALL = {
+    "mean_iou": "mIoU",
+    "mean_accuracy": "mAcc",
+    "overall_accuracy": "aAcc",
+    "frequency_weighted_iou": "fwIoU",
+    "boundary_iou": "boundary IoU",
+    "boundary_f1": "boundary F1",
+}
+_BY_CLASS = {
+    "iou": "IoU",
+    "accuracy": "accuracy",
+    "dice": "dice",
+    "iiou": "iIoU",
+    "boundary_iou": "boundary IoU",
+    "boundary_f1": "boundary F1",
+}
+
+
+def as_record(result: dict, names: tuple[str, ...]) -> dict:
+    """What [`evaluate_model`] returns as plain values for JSON: classes by name, `None` for what doesn't occur."""
+    classes = {name: {} for name in names}
+    for key, values in result.items():
+        if key.startswith("per_category_"):
+            for name, value in zip(names, values, strict=True):
+                classes[name][key.removeprefix("per_category_")] = _plain(value)
+    for name, value in result.get("iiou", {}).items():
+        classes[name]["iiou"] = _plain(value)
+    categories = {
+        name: {"iou": _plain(value), "iiou": _plain(result.get("category_iiou", {}).get(name, np.nan))}
+        for name, value in result.get("category_iou", {}).items()
+    }
+    overall = {key: _plain(result[key]) for key in _OVERALL if key in result}
+    return {**overall, "classes": classes, **({"categories": categories} if categories else {})}
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def as_table(record: dict) -> str:
+    """A record as text: a line a class, in percent, then categories and the means."""
+    columns = [key for key in _BY_CLASS if any(key in row for row in record["classes"].values())]
+    lines = [["class", *(_BY_CLASS[key] for key in columns)]]
+    lines += [[name, *(_percent(row.get(key)) for key in columns)] for name, row in record["classes"].items()]
+    text = _aligned(lines)
+    if "categories" in record:
+        rows = record["categories"].items()
+        text += "\n\n" + _aligned(
+            [["category", "IoU", "iIoU"], *([name, _percent(row["iou"]), _percent(row["iiou"])] for name, row in rows)]
+        )
+    return text + "\n\n" + "  ".join(f"{_OVERALL[key]} {_percent(record[key])}" for key in _OVERALL if key in record)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    first, rest = widths[0], widths[1:]
+    return "\n".join(
+        row[0].ljust(first) + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))
+        for row in rows
+    )
+
+
+def write_json(record: dict, path: str | Path) -> None:
+    """Write a record, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, path)

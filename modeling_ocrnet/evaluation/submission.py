@@ -1,0 +1,112 @@
+"""Submissions to Cityscapes' test server: a flat zip of label id PNGs, one a frame, at the frame's size."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from datasets import Dataset
+from PIL import Image, UnidentifiedImageError
+
+from ..data.decoding import open_image
+from ..data.labels import LabelSet
+
+SHOWN = 10  # problems that a message lists by name
+
+
+def write_submission(path: str | Path, folder: str | Path, dataset: Dataset, labels: LabelSet) -> None:
+    """Pack predictions, and check the result as [`check_submission`] does.
+
+    Args:
+        path: the zip to write.
+        folder: holds a `<name>.png` of label ids for each of the dataset's frames.
+        dataset: the split that is submitted.
+        labels: its label set.
+
+    Raises:
+        ValueError: listing what is missing or wrong; the zip isn't written then.
+    """
+    path, folder = Path(path), Path(folder)
+    missing = [name for name in dataset.with_format(None)["name"] if not (folder / f"{name}.png").is_file()]
+    if missing:
+        raise ValueError(f"{path} would be incomplete: {_listed([f'{name}: no prediction' for name in missing])}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
+            for name in dataset.with_format(None)["name"]:
+                file.write(folder / f"{name}.png", f"{name}.png")
+        problems = check_submission(part, dataset, labels)
+        if problems:
+            raise ValueError(f"{path} would be refused: {_listed(problems)}")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> list[str]:
+    """What the server would refuse, a line each; an empty list for a good submission.
+
+    Args:
+        path: a zip.
+        dataset: the split that it is for.
+        labels: its label set.
+    """
+    if not Path(path).is_file():
+        return [f"{path}: there is no such file"]
+    if not zipfile.is_zipfile(path):
+        return [f"{path}: not a zip file"]
+    frames = dataset.with_format(None)
+    sizes = dict(zip(frames["name"], frames["image"], strict=True))
+    problems, found = [], {}
+    with zipfile.ZipFile(path) as file:
+        for entry in file.namelist():
+            if entry.endswith("/"):
+                problems.append(f"{entry}: a folder; the zip must be flat")
+                continue
+            name = PurePosixPath(entry)
+            if len(name.parts) > 1:
+                problems.append(f"{entry}: inside a folder; the zip must be flat")
+            if name.suffix != ".png":
+                problems.append(f"{entry}: not a .png")
+                continue
+            # <city>_<sequence>_<frame>*.png belongs to a frame
+            frame = "_".join(name.stem.split("_")[:3])
+            if frame not in sizes:
+                problems.append(f"{entry}: no frame of this split; names begin with <city>_<sequence>_<frame>")
+            elif frame in found:
+                problems.append(f"{entry}: a second prediction for {frame}, beside {found[frame]}")
+            else:
+                found[frame] = entry
+                problems += _entry_problems(file, entry, sizes[frame], labels)
+    return problems + [f"{name}: no prediction" for name in sizes if name not in found]
+
+
+def _entry_problems(file: zipfile.ZipFile, entry: str, frame: dict, labels: LabelSet) -> list[str]:
+    with open_image(frame) as image:
+        expected = image.size
+    try:
+        with file.open(entry) as data, Image.open(data) as prediction:
+            mode, size = prediction.mode, prediction.size
+            ids = np.asarray(prediction)
+    except (UnidentifiedImageError, OSError, zipfile.BadZipFile) as error:
+        return [f"{entry}: not a readable image ({error})"]
+    if mode != "L":
+        return [f"{entry}: mode {mode}, expected 8-bit grey levels of label ids"]
+    problems = []
+    if size != expected:
+        problems.append(f"{entry}: {size[0]}x{size[1]} pixels, its frame has {expected[0]}x{expected[1]}")
+    unknown = sorted(set(np.unique(ids).tolist()) - {label.id for label in labels.labels})
+    if unknown:
+        problems.append(f"{entry}: holds the ids {unknown[:10]}, which are no label ids")
+    trained = set(labels.ids)
+    if not unknown and ids.max() < len(trained) and not set(np.unique(ids).tolist()) & trained:
+        problems.append(f"{entry}: holds no evaluated class at all: are these train ids?")
+    return problems
+
+
+def _listed(problems: list[str]) -> str:
+    more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    return f"{len(problems)} problems\n  " + "\n  ".join(problems[:SHOWN]) + more

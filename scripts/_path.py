@@ -1,0 +1,8 @@
+"""To be imported first. Python searches a script's own folder before all others, and in this one `evaluate.py`
+would hide the library of that name."""
+
+import os
+import sys
+
+_here = os.path.realpath(os.path.dirname(__file__))
+sys.path[:] = [path for path in sys.path if os.path.realpath(path or os.curdir) != _here]
