@@ -99,7 +99,7 @@ def place_camera(rng: np.random.Generator, size: tuple[int, int], left: float, r
         height=height,
         width=width,
         focal=width * rng.uniform(0.6, 0.95),
-        horizon=height * rng.uniform(0.32, 0.62),
+        horizon=height * rng.uniform(0.26, 0.67),
         centre=width * rng.uniform(0.45, 0.55),
         eye=rng.uniform(1.15, 1.7) if rng.random() < 0.8 else rng.uniform(1.9, 2.6),
         lane=rng.uniform(0.55, 0.85) * (right - left) + left if rng.random() < 0.8 else rng.uniform(left, right) * 0.7,

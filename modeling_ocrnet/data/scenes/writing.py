@@ -20,7 +20,7 @@ from .light import pick_light
 from .painting import Painter, visible
 from .things import Thing
 
-VERSION = 1  # of what the generator draws: a new one makes old folders count as different
+VERSION = 2  # of what the generator draws: a new one makes old folders count as different
 MARKER = "scenes.json"
 _CITIES = {"train": ("altmark", "birkenau", "cranzberg"), "val": ("dornfeld",)}
 _LABELS = {label.name: label for label in CITYSCAPES.labels}
