@@ -20,7 +20,7 @@ from modeling_ocrnet.inference.command_line import inference_parser, parse
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = inference_parser(__doc__, model_needed=False)
+    parser = inference_parser("MODEL --name DATASET --root FOLDER [options]", __doc__, model_needed=False)
     parser.add_class_arguments(Task)
     parser.add_argument("--check_submission", type=str | None, help="Only check this zip against the split.")
     options, inference = parse(parser, argv)

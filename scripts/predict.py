@@ -18,7 +18,7 @@ from modeling_ocrnet.inference.files import find_jobs, predict_files
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = inference_parser(__doc__)
+    parser = inference_parser("MODEL INPUT [INPUT ...] [options]", __doc__)
     parser.add_argument("inputs", type=str, nargs="+", help="Images, folders (with their subfolders) or glob patterns.")
     parser.add_argument("--precision", type=Precision, default="fp32", help="Of weights and activations.")
     parser.add_argument("--output_dir", type=str, default="predictions", help="Where the results go.")

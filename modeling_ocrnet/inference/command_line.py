@@ -1,19 +1,24 @@
-"""What the commands that segment images have in common."""
+"""What commands have in common."""
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import fields
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from .segmentation import Inference
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
-def inference_parser(description: str, model_needed: bool = True) -> ArgumentParser:
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Options as jsonargparse describes them, a script's docstring as it is written."""
+
+
+def inference_parser(usage: str, description: str, model_needed: bool = True) -> ArgumentParser:
     """A parser with the model, and every field of [`Inference`] as a documented option."""
-    parser = ArgumentParser(description=description)
+    parser = ArgumentParser(usage=f"%(prog)s {usage}", description=description, formatter_class=HelpFormatter)
     about = "A checkpoint folder (<output_dir>/model) or a Hub repository."
     if model_needed:
         parser.add_argument("model", type=str, help=about)

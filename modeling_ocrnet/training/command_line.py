@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from ..inference.command_line import HelpFormatter
 from .recipe import Recipe
-
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 def recipe_parser(description: str | None = None) -> ArgumentParser:
     """A parser with every field of the recipe as a documented option, and `--config` for YAML files."""
-    parser = ArgumentParser(description=description)
+    usage = "%(prog)s --config RECIPE.yaml [--any.field VALUE ...]"
+    parser = ArgumentParser(usage=usage, description=description, formatter_class=HelpFormatter)
     parser.add_argument("--config", action=ActionConfigFile, help="A recipe (YAML); options override it.")
     parser.add_class_arguments(Recipe)
     return parser
@@ -26,8 +26,8 @@ def parse_recipe(parser: ArgumentParser, argv: list[str]) -> tuple[Recipe, Names
     Options override the file wherever they stand. The output folder follows from the recipe's path, unless given.
     Whatever is wrong with either ends the program with one line that says so.
     """
-    options = parser.instantiate(parser.parse_args(_config_first(argv)))
     try:
+        options = parser.instantiate(parser.parse_args(_config_first(argv)))
         recipe = Recipe(**{field.name: options.pop(field.name) for field in fields(Recipe)})
     except ValueError as error:
         parser.error(str(error))

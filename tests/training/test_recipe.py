@@ -89,6 +89,7 @@ def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path):
         (["--global_batch", "0"], "global_batch must be positive, got 0"),
         (["--data.ratio_range", "[2, 1]"], "data.ratio_range must be two positive numbers in order"),
         (["--mixed_precision", "fp8"], "mixed_precision"),
+        (["--evaluation.inference.stride", "[8, 8]"], "stride is given, but no window"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
