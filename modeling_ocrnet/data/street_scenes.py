@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from . import cityscapes
-from .labels import CITYSCAPES as LABELS
+from .label_sets import CITYSCAPES as LABELS
 from .pairs import Pairs, check_split
 from .scenes import write_street_scenes
 

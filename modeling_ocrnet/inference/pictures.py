@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..data.labels import distinct_color
+
 
 def class_palette(colors: list[list[int]] | None, classes: int) -> np.ndarray:
     """RGB colours by class, (256, 3) uint8: those given, or PASCAL VOC's colour map, which tells any number apart."""
@@ -12,11 +14,7 @@ def class_palette(colors: list[list[int]] | None, classes: int) -> np.ndarray:
     if colors is not None:
         palette[: len(colors)] = colors
         return palette
-    # bit i of the class number's octal digits goes to the high bits of red, green and blue in turn
-    for index in range(1, classes + 1):
-        for bit in range(8):
-            digit = (index >> (3 * bit)) & 7
-            palette[index - 1] |= np.array([digit & 1, digit >> 1 & 1, digit >> 2 & 1], np.uint8) << (7 - bit)
+    palette[:classes] = [distinct_color(index + 1) for index in range(classes)]  # 0 would be black
     return palette
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from modeling_ocrnet.data.labels import CITYSCAPES, IGNORE
+from modeling_ocrnet.data.label_sets import CITYSCAPES
+from modeling_ocrnet.data.labels import IGNORE
 from modeling_ocrnet.data.scenes import draw_scene, write_street_scenes
 
 SIZE = (128, 256)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from ..labels import CITYSCAPES
+from ..label_sets import CITYSCAPES
 from .layout import lay_out
 from .light import pick_light
 from .painting import Painter, visible
