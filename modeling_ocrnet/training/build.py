@@ -73,7 +73,9 @@ def build_data(recipe: Recipe, accelerator: Accelerator) -> tuple[Dataset, Datas
         DataError: naming the files that are wrong.
     """
     with accelerator.main_process_first():  # a dataset may have to be made
-        splits = [data.load(recipe.data.name, recipe.data.root, x) for x in ("train", recipe.evaluation.split)]
+        splits = [
+            data.load(recipe.data.name, recipe.data.root, x) for x in (recipe.data.split, recipe.evaluation.split)
+        ]
     if accelerator.is_main_process:
         for split in splits:
             data.check(split)

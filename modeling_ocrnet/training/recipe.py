@@ -16,6 +16,8 @@ class DataRecipe:
     """Dataset, one of modeling_ocrnet.data.DATASETS."""
     root: str | None = None
     """Folder that holds it (null: data/<name>)."""
+    split: str = "train"
+    """Split to train on."""
     crop_size: tuple[int, int] = (512, 1024)
     """Height and width of the training crops."""
     scale: tuple[int, int] = (2048, 1024)

@@ -1,12 +1,15 @@
 """Recipes: the files in configuration/, the command line, and what is refused."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from modeling_ocrnet import data
+from modeling_ocrnet.training.build import build_model
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.recipe import Recipe, as_dict, differences
 
@@ -20,7 +23,12 @@ def parse(*argv: str) -> Recipe:
 
 def test_there_are_recipes():
     names = {str(p.relative_to(CONFIGURATION).with_suffix("")) for p in RECIPES}
-    published = {f"cityscapes/ocrnet_{v}_{k}k" for v in ("hr18s", "hr18", "hr48") for k in (40, 80, 160)}
+    schedules = {"cityscapes": (40, 80, 160), "ade20k": (80, 160), "pascal_voc": (20, 40)}
+    published = {
+        f"{x}/ocrnet_{v}_{k}k" for x, steps in schedules.items() for k in steps for v in ("hr18s", "hr18", "hr48")
+    }
+    authors = ("cityscapes", "ade20k", "lip", "pascal_context_59", "pascal_context_60", "coco_stuff_10k")
+    published |= {f"{x}/ocrnet_hr48_authors" for x in authors}
     assert names >= published | {"street_scenes/ocrnet_hr18s"}
 
 
@@ -49,6 +57,56 @@ def test_every_recipe_is_short_and_valid(path):
         return found
 
     assert repeats(stated, defaults) == []
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_recipe_describes_a_network_for_its_classes(path):
+    """Built without memory; class weights, sizes and batches fit together."""
+    recipe = parse("--config", str(path), "--model.backbone", "null")
+    labels = data.label_set(recipe.data.name)
+    with torch.device("meta"):
+        model = build_model(recipe, labels)
+    assert model.ocr_head.classifier.out_channels == len(labels.names)
+    assert model.config.label_ids == list(labels.ids)
+    one_device = recipe.data.name in ("camvid", "street_scenes")  # small ones, for a CPU; the others ran on four GPUs
+    assert recipe.accumulation_steps(1 if one_device else 4) == 1
+    reader = importlib.import_module(f"modeling_ocrnet.data.{recipe.data.name}")
+    assert {recipe.data.split, recipe.evaluation.split} <= set(reader.SPLITS)
+
+
+@pytest.mark.parametrize("variant", ["hr18s", "hr18", "hr48"])
+@pytest.mark.parametrize(
+    ("dataset", "steps"), [("ade20k", 80), ("ade20k", 160), ("pascal_voc", 20), ("pascal_voc", 40)]
+)
+def test_ade20k_and_voc_recipes_are_mmsegmentations(variant, dataset, steps):
+    """Facts of ocrnet_*_4xb4-*_{ade20k,voc12aug}-512x512: crops, scale, SGD, schedule, batch; evaluated resized."""
+    recipe = parse("--config", str(CONFIGURATION / f"{dataset}/ocrnet_{variant}_{steps}k.yaml"))
+    assert (recipe.data.crop_size, recipe.data.scale, recipe.global_batch) == ((512, 512), (2048, 512), 16)
+    assert (recipe.schedule.max_steps, recipe.schedule.min_lr, recipe.optimizer.lr) == (steps * 1000, 1e-4, 0.01)
+    assert recipe.evaluation.every == steps * 100 == recipe.checkpoint.every or steps == 20
+    assert recipe.evaluation.resize
+    assert recipe.data.split == ("aug" if dataset == "pascal_voc" else "train")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "images", "batch", "lr", "head", "decay"),
+    [
+        ("cityscapes", 484, 2975, 12, 0.01, 1, 5e-4),
+        ("ade20k", 120, 20210, 16, 0.02, 1, 1e-4),
+        ("lip", 150, 30462, 40, 0.007, 1, 5e-4),
+        ("pascal_context_59", 200, 4998, 16, 0.001, 10, 1e-4),
+        ("pascal_context_60", 200, 4998, 16, 0.001, 10, 1e-4),
+        ("coco_stuff_10k", 110, 9000, 16, 0.001, 10, 1e-4),
+    ],
+)
+def test_the_authors_recipes(dataset, epochs, images, batch, lr, head, decay):
+    """Their epochs, as updates: epochs * images / batch."""
+    recipe = parse("--config", str(CONFIGURATION / dataset / "ocrnet_hr48_authors.yaml"))
+    assert recipe.global_batch == batch
+    assert recipe.schedule.max_steps == pytest.approx(epochs * images / batch, rel=1e-4)
+    options = recipe.optimizer
+    assert (options.lr, options.head_lr_multiplier, options.weight_decay) == (lr, head, decay)
+    assert recipe.model.config["align_corners"] is True
 
 
 @pytest.mark.parametrize("variant", ["hr18s", "hr18", "hr48"])
