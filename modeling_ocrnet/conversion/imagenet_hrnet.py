@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
-import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..modeling_hrnet import HRNetBackbone
-
-# the classification head, of which segmentation has no use
-DROPPED = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+from .reading import read_checkpoint
+from .translation import IMAGENET_HEADS
 
 
 def load_imagenet_backbone(backbone: HRNetBackbone, source: str) -> None:
@@ -30,8 +25,8 @@ def load_imagenet_backbone(backbone: HRNetBackbone, source: str) -> None:
         ValueError: where it holds other weights than the backbone takes.
     """
     path = _find(source)
-    state = _read(path)
-    state = {key: value for key, value in state.items() if not key.startswith(DROPPED)}
+    state = read_checkpoint(path).state
+    state = {key: value for key, value in state.items() if not key.startswith(tuple(IMAGENET_HEADS))}
     own = backbone.state_dict()
     # batch norm counters may be absent in old checkpoints, and mean nothing here
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -46,18 +41,6 @@ def load_imagenet_backbone(backbone: HRNetBackbone, source: str) -> None:
             "hr18 hrnet_w18, hr48 hrnet_w48"
         )
     backbone.load_state_dict(state, strict=False)
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict, without running any code that the file may hold."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path}: not a file of weights alone, or damaged ({reason})") from error
-    return state.get("state_dict", state)
 
 
 def _find(source: str) -> Path:
