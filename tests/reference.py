@@ -49,17 +49,17 @@ def mmseg_model(name: str = "mmseg_hrnet_ocr_tiny", **fields) -> OCRNetForSemant
 authors_model = partial(mmseg_model, "official_hrnet_ocr_tiny")
 
 
-def narrow_resnet() -> str:
-    """The name of the narrow ResNet of a fixture, which timm knows after this call."""
-    from timm.models import register_model
-    from timm.models._registry import is_model
+def narrow_resnet(name: str = "ocrnet_test_resnet50c", **fields) -> str:
+    """A ResNet with a deep stem that timm knows by `name` after this call; by default that of mmseg_resnet_ocr_tiny."""
+    from timm.models import is_model, register_model
     from timm.models.resnet import Bottleneck, _create_resnet
 
-    def ocrnet_test_resnet50c(pretrained=False, **kwargs):
-        widths = {"channels": (4, 8, 16, 32), "stem_width": 4, "stem_type": "deep"}
-        return _create_resnet("resnet50c", pretrained, block=Bottleneck, layers=(3, 4, 6, 3), **widths, **kwargs)
+    fields = fields or {"layers": (3, 4, 6, 3), "channels": (4, 8, 16, 32), "stem_width": 4}
 
-    if not is_model(ocrnet_test_resnet50c.__name__):
-        ocrnet_test_resnet50c.__module__ = "timm.models.resnet"
-        register_model(ocrnet_test_resnet50c)
-    return ocrnet_test_resnet50c.__name__
+    def entry_point(pretrained=False, **kwargs):
+        return _create_resnet("resnet50c", pretrained, block=Bottleneck, stem_type="deep", **fields, **kwargs)
+
+    if not is_model(name):
+        entry_point.__name__, entry_point.__module__ = name, "timm.models.resnet"
+        register_model(entry_point)
+    return name
