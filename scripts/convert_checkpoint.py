@@ -40,8 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     try:
         if options.to:
-            written = export_mmseg(options.input, options.output_dir)
-            print(f"{written} tensors under mmsegmentation's names: {options.output_dir}")
+            print(export_mmseg(options.input, options.output_dir))
             return
         print(convert_checkpoint(options.input, options.output_dir, options.source, options.config))
     except (ValueError, OSError, ImportError) as error:

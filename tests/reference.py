@@ -47,6 +47,7 @@ def mmseg_model(name: str = "mmseg_hrnet_ocr_tiny", **fields) -> OCRNetForSemant
 
 
 authors_model = partial(mmseg_model, "official_hrnet_ocr_tiny")
+openseg_model = partial(mmseg_model, "openseg_hrnet_ocr_tiny")
 
 
 def narrow_resnet(name: str = "ocrnet_test_resnet50c", **fields) -> str:

@@ -82,6 +82,17 @@ def test_label_maps_follow_align_corners(tmp_path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_caffes_pixels(backend, image):
+    """Not divided by 255, BGR, means taken off: what openseg's ResNets were trained on."""
+    mean = [102.9801, 115.9465, 122.7717]
+    processor = backend(do_rescale=False, do_flip_channel_order=True, image_mean=mean, image_std=[1.0, 1.0, 1.0])
+    inputs = processor(image, return_tensors="pt")
+    expected = np.asarray(image)[..., ::-1].astype(np.float32) - np.array(mean)
+    assert inputs["pixel_values"].dtype == torch.float32
+    np.testing.assert_allclose(inputs["pixel_values"][0], expected.transpose(2, 0, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_channels_can_be_flipped(backend, image, label, tmp_path):
     """OpenCV's BGR: as if the image had been read that way, with mean and deviation in BGR order."""
     mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]

@@ -66,7 +66,7 @@ def test_agrees_with_mmsegmentation_over_a_resnet(size):
 @pytest.mark.parametrize("size", SIZES)
 def test_agrees_with_openseg(size):
     """Its logits have the image's size: the processor's and the loss's resize is part of the comparison."""
-    model, expected = reference.mmseg_model("openseg_hrnet_ocr_tiny"), reference.load("openseg_hrnet_ocr_tiny")
+    model, expected = reference.openseg_model(), reference.load("openseg_hrnet_ocr_tiny")
     pixel_values = expected[f"{size}.pixel_values"]
     with torch.no_grad():
         output = model(pixel_values)
@@ -76,11 +76,11 @@ def test_agrees_with_openseg(size):
     assert_agrees(torch.nn.functional.interpolate(output.logits, **resize), expected[f"{size}.logits"])
 
 
-def train(dtype):
+def train(dtype, name="mmseg_hrnet_ocr_tiny", **fields):
     """Five SGD steps as the fixture took them: losses (5, 2) as [0.4 x auxiliary, OCR], gradients of the first
     by mmsegmentation's names."""
-    inputs = reference.load("mmseg_hrnet_ocr_tiny")
-    model, report = reference.converted("mmseg_hrnet_ocr_tiny")
+    inputs = reference.load(name)
+    model, report = reference.converted(name, **fields)
     model = model.to(dtype).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     losses, gradients = [], {}

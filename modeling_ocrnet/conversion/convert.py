@@ -46,6 +46,11 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"source:  {self.origin}", f"result:  {self.description}", f"mapped:  {len(self.mapped)} tensors"]
+        parts = {}
+        for ours, theirs in self.mapped.items():
+            part = next((x for x in ("auxiliary_head", "ocr_head") if ours.startswith(x)), "backbone")
+            parts.setdefault(part, []).append(f"{theirs} -> {ours}")
+        lines += [f"    {part}: {len(names)}, e.g. {names[0]}" for part, names in parts.items()]
         for title, names in (("dropped", self.dropped), ("missing", self.missing)):
             lines.append(f"{title}: {len(names)}")
             for reason in dict.fromkeys(names.values()):
@@ -134,7 +139,7 @@ def convert_checkpoint(path: str, output_dir: str, source: str = "auto", overrid
     return report
 
 
-def export_mmseg(path: str, output: str) -> int:
+def export_mmseg(path: str, output: str) -> str:
     """Write one of our folders as a file that mmsegmentation's model loads strictly.
 
     Args:
@@ -142,7 +147,7 @@ def export_mmseg(path: str, output: str) -> int:
         output: the file, e.g. `ocrnet.pth`.
 
     Returns:
-        The number of tensors written.
+        What was written, and what mmsegmentation's config must say to compute the same.
 
     Raises:
         ValueError: where the file exists, the model can't be loaded, or mmsegmentation can't express it.
@@ -150,7 +155,8 @@ def export_mmseg(path: str, output: str) -> int:
     if Path(output).exists():
         raise ValueError(f"{output}: exists already; give a new file")
     try:
-        content = mmseg.export(OCRNetForSemanticSegmentation.from_pretrained(path))
+        model = OCRNetForSemanticSegmentation.from_pretrained(path)
+        content = mmseg.export(model)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{path}: not a folder that save_pretrained wrote ({reason})") from error
@@ -158,7 +164,8 @@ def export_mmseg(path: str, output: str) -> int:
         raise ValueError(f"{path}: {error}") from error
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, output)
-    return len(content["state_dict"])
+    lines = [f"{len(content['state_dict'])} tensors under mmsegmentation's names: {output}"]
+    return "\n".join(lines + [f"note: {caveat}" for caveat in mmseg.caveats(model.config)])
 
 
 def _merged(fields: dict, overrides: dict) -> dict:

@@ -73,9 +73,31 @@ def _dataset(meta) -> tuple[list[str] | None, list[list[int]] | None]:
     classes = meta.get("classes") or meta.get("CLASSES")
     palette = meta.get("palette") or meta.get("PALETTE")
     # a palette may have been pickled as a numpy array, of which only a placeholder is left
-    classes = [str(x) for x in classes] if isinstance(classes, (list, tuple)) else None
-    palette = [[int(x) for x in row] for row in palette] if isinstance(palette, (list, tuple)) else None
-    return classes, palette
+    classes = list(classes) if _are(str, classes) else None
+    palette = [list(row) for row in palette] if _are((list, tuple), palette) else []
+    return classes, palette if palette and all(_are(int, row) for row in palette) else None
+
+
+def _are(kind, values) -> bool:
+    return isinstance(values, (list, tuple)) and all(isinstance(x, kind) for x in values)
+
+
+def caveats(config) -> list[str]:
+    """Where mmsegmentation's own configs, or its code, would compute something else with a model's exported weights.
+
+    Args:
+        config ([`OCRNetConfig`]): the model's.
+    """
+    backbone, found = config.backbone_config, []
+    if config.align_corners:
+        found.append("both heads need align_corners=True")
+    if config.hidden_act != "relu":
+        found.append(f"both heads need the activation {config.hidden_act} (act_cfg)")
+    if config.auxiliary_kernel_size != 1 and backbone.model_type == "hrnet":
+        found.append(f"the first head needs kernel_size={config.auxiliary_kernel_size}")
+    if backbone.model_type == "hrnet" and (backbone.align_corners, backbone.fuse_upsample) != (False, "scale_factor"):
+        found.append("its HRNet always upsamples with align_corners=False, by the factor: the numbers will differ")
+    return found
 
 
 def export(model) -> dict:

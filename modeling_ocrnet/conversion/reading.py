@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from .unpickling import UnsafePickleError, load_inert
@@ -49,7 +49,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path}: refused: {error}, which no file of weights does. Nothing was run. If you trust its maker, ask "
             "for the state dict alone, as .safetensors"
         ) from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged or hostile pickle can raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a file of weights, or damaged ({reason})") from error
     if not isinstance(content, dict):

@@ -99,6 +99,6 @@ def load_inert(path: Path):
 
     Raises:
         UnsafePickleError: as `Unpickler`.
-        pickle.UnpicklingError, RuntimeError, EOFError: for damaged files.
+        Exception: of any kind, for damaged files.
     """
     return torch.load(path, map_location="cpu", weights_only=False, pickle_module=sys.modules[__name__])

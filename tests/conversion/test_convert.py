@@ -63,7 +63,8 @@ def test_a_converted_folder_computes_what_the_original_did(name, tmp_path):
 
 def test_the_architecture_is_what_the_fixtures_makers_say():
     for name in ("mmseg_hrnet_ocr_tiny", "official_hrnet_ocr_tiny", "openseg_hrnet_ocr_tiny"):
-        config, said = reference.mmseg_model(name).config, reference.metadata(name)
+        (model, _), said = reference.converted(name), reference.metadata(name)
+        config = model.config
         backbone = config.backbone_config
         assert backbone.branch_channels == said["stage_channels"]
         assert backbone.stage_modules == said["stage_modules"]
@@ -172,7 +173,8 @@ def test_back_to_mmsegmentation(name, tmp_path):
     """The original names and numbers of mmsegmentation's own; of the others, biases go into the batch norms."""
     save_file(reference.foreign_state(name), tmp_path / "x.safetensors")
     convert_checkpoint(tmp_path / "x.safetensors", tmp_path / "ours", overrides=overrides(name))
-    export_mmseg(tmp_path / "ours", tmp_path / "back" / "mmseg.pth")
+    said = export_mmseg(tmp_path / "ours", tmp_path / "back" / "mmseg.pth")
+    assert ("need align_corners=True" in said) != name.startswith("mmseg")
     back = torch.load(tmp_path / "back" / "mmseg.pth", weights_only=True)["state_dict"]
     if name.startswith("mmseg"):
         original = reference.foreign_state(name)

@@ -78,7 +78,7 @@ def test_inplace_abn_is_a_leaky_network_of_positive_norms():
     model, _, _ = build(Checkpoint(Path("abn.pth"), inplace))
     assert model.config.hidden_act == "leaky_relu"
 
-    expected = reference.mmseg_model(name)
+    expected = reference.openseg_model()
     for module in expected.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert (module.weight > 0).all()

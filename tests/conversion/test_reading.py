@@ -129,6 +129,7 @@ def test_a_placeholder_runs_nothing_of_an_installed_library(tmp_path, monkeypatc
         ([1, 2], "holds a list, expected a state dict"),
         ({"state_dict": {"a": 3}}, "found 'a', a int, where weights should be"),
         ({}, "found nothing where weights should be"),
+        (Call(torch._utils._rebuild_tensor_v2, "no", "tensor"), "not a file of weights, or damaged"),
     ],
 )
 def test_what_is_no_checkpoint_is_named(content, message, tmp_path):
