@@ -15,7 +15,7 @@ import modeling_ocrnet  # makes the classes known
 processor = AutoImageProcessor.from_pretrained("{folder}")
 model = AutoModelForSemanticSegmentation.from_pretrained("{folder}")
 ```""",
-    False: "A backbone without a head: weights to start training from.",
+    False: "A backbone without a head, to start training from: `--model.backbone {folder}`.",
 }
 
 

@@ -168,6 +168,14 @@ def test_a_resnet_that_timm_does_not_know_must_be_named(tmp_path):
         convert_checkpoint(tmp_path / "x.safetensors", tmp_path / "out")
 
 
+def test_without_timm_its_networks_are_not_to_be_had(monkeypatch, tmp_path):
+    save_file(reference.foreign_state(NAMES[1]), tmp_path / "x.safetensors")
+    monkeypatch.setattr("modeling_ocrnet.conversion.convert.is_timm_available", lambda: False)
+    fields = {"backbone_config": {"backbone": "resnet50c"}}
+    with pytest.raises(ImportError, match=r"resnet50c is timm's: pip install 'modeling-ocrnet\[timm\]'"):
+        convert_checkpoint(tmp_path / "x.safetensors", tmp_path / "out", overrides=fields)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_back_to_mmsegmentation(name, tmp_path):
     """The original names and numbers of mmsegmentation's own; of the others, biases go into the batch norms."""

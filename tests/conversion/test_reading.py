@@ -138,6 +138,13 @@ def test_what_is_no_checkpoint_is_named(content, message, tmp_path):
         read_checkpoint(tmp_path / "x.pth")
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*TorchScript archive")
+def test_a_torchscript_program_is_not_run(tmp_path):
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(tmp_path / "program.pth")
+    with pytest.raises(ValueError, match="program.pth: not a file of weights.*TorchScript"):
+        read_checkpoint(tmp_path / "program.pth")
+
+
 def test_damaged_and_absent_files(tmp_path):
     torch.save(WEIGHTS, tmp_path / "x.pth")
     whole = (tmp_path / "x.pth").read_bytes()
