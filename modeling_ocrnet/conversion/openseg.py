@@ -64,7 +64,7 @@ def adapt(checkpoint: Checkpoint) -> Translation:
     # inplace_abn's norm holds its activation, a wrapped torch norm is the first of two: `1.weight` for `1.0.weight`
     if {"conv3x3.1.weight", "conv_3x3.1.weight"} & {bare(key) for key in checkpoint.state}:
         shared["hidden_act"] = "leaky_relu"
-        # and it scales by |weight| + eps
+        # and it scales by |weight| + eps (github.com/mapillary/inplace_abn, forward)
         norms = [key for key, value in state.items() if value.ndim == 1 and key.endswith(".weight")]
         state = state | {key: state[key].abs() + _ABN_EPS for key in norms}
     if is_resnet:
