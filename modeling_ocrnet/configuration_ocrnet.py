@@ -39,6 +39,8 @@ class OCRNetConfig(PreTrainedConfig):
         dropout (`float`, defaults to 0.0): Of whole channels before the classifier of the OCR head, in training.
         auxiliary_dropout (`float`, defaults to 0.0): The same in the auxiliary head.
         align_corners (`bool`, defaults to `False`): Of the heads' and the loss's bilinear resizes.
+        pool_ceil_mode (`bool`, defaults to `False`): Let the backbone's max pooling round sizes up (openseg's ResNets:
+            a 1024-pixel side then gives a map of 129, not 128).
         batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the heads' batch norms.
         batch_norm_momentum (`float`, defaults to 0.1): Momentum of their running statistics.
         classifier_initializer_range (`float`, defaults to 0.01): Standard deviation of the classifiers' first weights.
@@ -87,6 +89,7 @@ class OCRNetConfig(PreTrainedConfig):
     dropout: float | int = 0.0
     auxiliary_dropout: float | int = 0.0
     align_corners: bool = False
+    pool_ceil_mode: bool = False
     batch_norm_eps: float = 1e-5
     batch_norm_momentum: float | int = 0.1
     classifier_initializer_range: float | int = 0.01

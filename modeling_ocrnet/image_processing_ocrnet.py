@@ -1,5 +1,7 @@
 """From images to OCRNet's input and from its logits to label maps."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
@@ -12,9 +14,15 @@ class OCRNetImageProcessorKwargs(ImagesKwargs, total=False):
     r"""
     do_reduce_labels (`bool`, *optional*, defaults to `self.do_reduce_labels`):
         Take 1 from every label, and make 0 (a background that isn't a class) 255.
+    do_flip_channel_order (`bool`, *optional*, defaults to `self.do_flip_channel_order`):
+        Give the model BGR; `image_mean` and `image_std` are then in that order. For weights trained on OpenCV's images.
+    align_corners (`bool`, *optional*, defaults to `self.align_corners`):
+        Of the resize from logits to label maps; as `config.align_corners` of the model.
     """
 
     do_reduce_labels: bool
+    do_flip_channel_order: bool
+    align_corners: bool
 
 
 class _SegmentationProcessing:
@@ -32,6 +40,8 @@ class _SegmentationProcessing:
     do_normalize = True
     do_convert_rgb = True
     do_reduce_labels = False
+    do_flip_channel_order = False
+    align_corners = False
     model_input_names = ["pixel_values"]
 
     def preprocess(self, images, segmentation_maps=None, **kwargs) -> BatchFeature:
@@ -51,11 +61,14 @@ class _SegmentationProcessing:
     def _preprocess_image_like_inputs(
         self, images, segmentation_maps, do_convert_rgb, input_data_format, return_tensors, device=None, **kwargs
     ) -> BatchFeature:
-        reduce_labels = kwargs.pop("do_reduce_labels")
+        reduce_labels, flip_channels = kwargs.pop("do_reduce_labels"), kwargs.pop("do_flip_channel_order")
+        kwargs.pop("align_corners")  # of the way back
         prepare = self._prepare_image_like_inputs
         images = prepare(
             images=images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device
         )
+        if flip_channels:
+            images = [x[[2, 1, 0]] for x in images]  # (3, height, width)
         data = {"pixel_values": self._preprocess(images, return_tensors=None, **kwargs)["pixel_values"]}
         if segmentation_maps is not None:
             maps = prepare(
@@ -89,8 +102,9 @@ class _SegmentationProcessing:
             return list(logits.argmax(dim=1))
         if len(target_sizes) != len(logits):
             raise ValueError(f"{len(target_sizes)} target sizes for a batch of {len(logits)}")
+        resize = partial(F.interpolate, mode="bilinear", align_corners=self.align_corners)
         return [
-            F.interpolate(x[None].float(), size=tuple(map(int, size)), mode="bilinear")[0].argmax(dim=0)
+            resize(x[None].float(), size=tuple(map(int, size)))[0].argmax(dim=0)
             for x, size in zip(logits, target_sizes, strict=True)
         ]
 

@@ -200,6 +200,8 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         # by its type's name: code that came from a Hub has a second HRNetConfig class
         is_hrnet = backbone_config.model_type == "hrnet"
         self.backbone = HRNetBackbone(backbone_config) if is_hrnet else AutoBackbone.from_config(backbone_config)
+        for pool in (x for x in self.backbone.modules() if config.pool_ceil_mode and isinstance(x, nn.MaxPool2d)):
+            pool.ceil_mode = True
         widths = self.backbone.channels
         self.auxiliary_head = SoftObjectRegions(config, sum(widths[i] for i in config.auxiliary_in_indices))
         self.ocr_head = OCRHead(config, sum(widths[i] for i in config.ocr_in_indices))

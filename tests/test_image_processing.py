@@ -69,3 +69,35 @@ def test_label_maps_from_logits():
     assert torch.equal(maps[0], upsampled.argmax(1)[0])
     with pytest.raises(ValueError, match="1 target sizes for a batch of 2"):
         processor.post_process_semantic_segmentation(outputs, target_sizes=[(7, 9)])
+
+
+def test_label_maps_follow_align_corners(tmp_path):
+    """A processor that a converter saved with `align_corners=True` resizes the logits that way, also when reloaded."""
+    logits = torch.randn(1, 5, 7, 9)
+    OCRNetImageProcessor(align_corners=True).save_pretrained(tmp_path)
+    processor = OCRNetImageProcessor.from_pretrained(tmp_path)
+    (found,) = processor.post_process_semantic_segmentation(SimpleNamespace(logits=logits), target_sizes=[(28, 36)])
+    upsampled = torch.nn.functional.interpolate(logits, size=(28, 36), mode="bilinear", align_corners=True)
+    assert torch.equal(found, upsampled.argmax(1)[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_caffes_pixels(backend, image):
+    """Not divided by 255, BGR, means taken off: what openseg's ResNets were trained on."""
+    mean = [102.9801, 115.9465, 122.7717]
+    processor = backend(do_rescale=False, do_flip_channel_order=True, image_mean=mean, image_std=[1.0, 1.0, 1.0])
+    inputs = processor(image, return_tensors="pt")
+    expected = np.asarray(image)[..., ::-1].astype(np.float32) - np.array(mean)
+    assert inputs["pixel_values"].dtype == torch.float32
+    np.testing.assert_allclose(inputs["pixel_values"][0], expected.transpose(2, 0, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_channels_can_be_flipped(backend, image, label, tmp_path):
+    """OpenCV's BGR: as if the image had been read that way, with mean and deviation in BGR order."""
+    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
+    backend(do_flip_channel_order=True, image_mean=mean, image_std=std).save_pretrained(tmp_path)
+    inputs = backend.from_pretrained(tmp_path)(image, segmentation_maps=label, return_tensors="pt")
+    expected = (np.asarray(image)[..., ::-1] / 255 - mean) / std
+    np.testing.assert_allclose(inputs["pixel_values"][0], expected.transpose(2, 0, 1), atol=1e-5)
+    np.testing.assert_array_equal(inputs["labels"][0], np.asarray(label))

@@ -1,63 +1,55 @@
-"""ImageNet weights of HRNets: timm's and the authors' classification checkpoints, into an `HRNetBackbone`."""
+"""ImageNet weights into a backbone: HRNets of timm and of the authors, and timm's ResNets."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
-import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
-from ..modeling_hrnet import HRNetBackbone
-
-# the classification head, of which segmentation has no use
-DROPPED = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+from .reading import read_checkpoint
+from .translation import IMAGENET_HEADS
 
 
-def load_imagenet_backbone(backbone: HRNetBackbone, source: str) -> None:
+def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
     """Load ImageNet weights into a backbone, in place.
 
     Args:
-        backbone: of the width and depth that the weights are of.
+        backbone ([`HRNetBackbone`] or `TimmBackbone`): of the width and depth that the weights are of.
         source: a Hub repository such as `timm/hrnet_w18.ms_in1k`, or a local .safetensors, .bin, .pth or .pt file, or a
-            folder that holds model.safetensors.
+            folder that holds model.safetensors (`scripts/convert_checkpoint.py` writes such).
 
     Raises:
         OSError: where the source can't be had; the message says what to do.
         ValueError: where it holds other weights than the backbone takes.
     """
     path = _find(source)
-    state = _read(path)
-    state = {key: value for key, value in state.items() if not key.startswith(DROPPED)}
+    state = read_checkpoint(path).state
+    state = {key: value for key, value in state.items() if not key.startswith(tuple(IMAGENET_HEADS))}
     own = backbone.state_dict()
+    is_timm = backbone.config.model_type == "timm_backbone"
+    if is_timm:  # transformers wraps the network; timm's own files know nothing of that
+        state = {f"_backbone.{key.removeprefix('_backbone.')}": value for key, value in state.items()}
     # batch norm counters may be absent in old checkpoints, and mean nothing here
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     misfits = [key for key in state if key in own and state[key].shape != own[key].shape]
     if missing or unexpected or misfits:
         example = (misfits or missing or unexpected)[0]
+        name = f"timm's {backbone.config.backbone}" if is_timm else f"branch widths {backbone.config.branch_channels}"
+        remedy = (
+            "Choose the weights of that network"
+            if is_timm
+            else "Choose the weights that belong to model.variant: hr18s takes hrnet_w18_small_v2, hr18 hrnet_w18, "
+            "hr48 hrnet_w48"
+        )
         raise ValueError(
-            f"{source}: not the weights of this backbone (branch widths {backbone.config.branch_channels}): "
+            f"{source}: not the weights of this backbone ({name}): "
             f"{len(misfits)} parameters of another shape, {len(missing)} missing, {len(unexpected)} unexpected, e.g. "
-            f"{example}. Choose the weights that belong to model.variant: hr18s takes hrnet_w18_small_v2, "
-            "hr18 hrnet_w18, hr48 hrnet_w48"
+            f"{example}. {remedy}"
         )
     backbone.load_state_dict(state, strict=False)
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict, without running any code that the file may hold."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path}: not a file of weights alone, or damaged ({reason})") from error
-    return state.get("state_dict", state)
 
 
 def _find(source: str) -> Path:

@@ -1,0 +1,44 @@
+"""The paper authors' HRNet-Semantic-Segmentation (HRNet + OCR). Their ImageNet HRNets: see imagenet.py.
+
+Kept exactly: biases before the batch norms of the heads' first convolutions, and align_corners=True everywhere, also in
+HRNet's fuse layers, which resize straight to the target's size.
+"""
+
+from __future__ import annotations
+
+from . import imagenet
+from .architecture import hrnet_fields, ocrnet_fields
+from .reading import Checkpoint
+from .translation import HRNET_MODULES, IMAGENET_HEADS, Translation, any_starts, attention_modules, conv_norm, rename
+
+ORIGIN = "HRNet-Semantic-Segmentation (https://github.com/HRNet/HRNet-Semantic-Segmentation)"
+_MODULES = {
+    **conv_norm("auxiliary_head.projection", "aux_head.0", "aux_head.1"),
+    # the classifier is the last of the Sequential, after an activation that the norm may hold itself
+    "aux_head.2": "auxiliary_head.classifier",
+    "aux_head.3": "auxiliary_head.classifier",
+    **conv_norm("ocr_head.projection", "conv3x3_ocr.0", "conv3x3_ocr.1"),
+    **attention_modules("ocr_distri_head"),
+    "cls_head": "ocr_head.classifier",
+}
+_BACKBONE = {name: f"backbone.{name}" for name in HRNET_MODULES}
+_DROP = {"loss.": "belongs to the training loss", **IMAGENET_HEADS}
+
+
+def recognises(keys) -> bool:
+    """Are these the names of the authors' segmentation network?"""
+    return any_starts(keys, "conv3x3_ocr.")
+
+
+def adapt(checkpoint: Checkpoint) -> Translation:
+    """The segmentation network, or an ImageNet backbone of the same authors.
+
+    Raises:
+        ValueError: for weights of neither.
+    """
+    if not recognises(checkpoint.state) and imagenet.recognises(checkpoint.state):
+        return imagenet.adapt(checkpoint)
+    renamed = rename(checkpoint.state, _MODULES, _BACKBONE, _DROP)
+    backbone = hrnet_fields(renamed.state, "backbone.", align_corners=True, fuse_upsample="size")
+    fields = ocrnet_fields(renamed.state, backbone, align_corners=True, dropout=0.05, loss_average="valid")
+    return Translation(ORIGIN, fields, renamed.state, renamed.names, renamed.dropped, {"align_corners": True})

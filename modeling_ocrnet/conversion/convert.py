@@ -1,0 +1,238 @@
+"""Foreign checkpoints into folders that `from_pretrained` loads, and OCRNets into mmsegmentation's files."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel, TimmBackboneConfig
+from transformers.utils import is_timm_available
+
+from ..configuration_hrnet import HRNetConfig
+from ..configuration_ocrnet import OCRNetConfig
+from ..image_processing_ocrnet import OCRNetImageProcessor
+from ..modeling_hrnet import HRNetBackbone
+from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from . import authors, imagenet, mmseg, openseg
+from .model_card import model_card
+from .reading import Checkpoint, read_checkpoint
+from .translation import Translation
+
+# a family is a module with `recognises(keys)` and `adapt(checkpoint)`; `auto` asks them in this order
+FAMILIES = {"mmseg": mmseg, "hrnet": authors, "openseg": openseg, "timm": imagenet}
+_CONFIGS = {"ocrnet": OCRNetConfig, "hrnet": HRNetConfig, "timm_backbone": TimmBackboneConfig}
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of every weight.
+
+    Args:
+        origin: whose checkpoint it was.
+        description: what it is now.
+        mapped: our names to theirs.
+        dropped: their names to why they weren't needed.
+        missing: our names to what stands there instead.
+    """
+
+    origin: str
+    description: str
+    mapped: dict[str, str]
+    dropped: dict[str, str]
+    missing: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"source:  {self.origin}", f"result:  {self.description}", f"mapped:  {len(self.mapped)} tensors"]
+        parts = {}
+        for ours, theirs in self.mapped.items():
+            part = next((x for x in ("auxiliary_head", "ocr_head") if ours.startswith(x)), "backbone")
+            parts.setdefault(part, []).append(f"{theirs} -> {ours}")
+        lines += [f"    {part}: {len(names)}, e.g. {names[0]}" for part, names in parts.items()]
+        for title, names in (("dropped", self.dropped), ("missing", self.missing)):
+            lines.append(f"{title}: {len(names)}")
+            for reason in dict.fromkeys(names.values()):
+                of_it = [name for name, why in names.items() if why == reason]
+                lines.append(f"    {of_it[0]}{f' and {len(of_it) - 1} more' if len(of_it) > 1 else ''}: {reason}")
+        return "\n".join(lines)
+
+
+def translate(checkpoint: Checkpoint, source: str = "auto") -> Translation:
+    """The weights under our names, with what the network is.
+
+    Args:
+        checkpoint: read by `read_checkpoint`.
+        source: a name of `FAMILIES`, or `"auto"`.
+
+    Raises:
+        ValueError: where no family, or not this one, explains every weight.
+    """
+    if source != "auto" and source not in FAMILIES:
+        raise ValueError(f"source {source!r} is unknown; there are auto, {', '.join(FAMILIES)}")
+    if source == "auto":
+        source = next((name for name, family in FAMILIES.items() if family.recognises(checkpoint.state)), None)
+    if source is None:
+        raise ValueError(
+            f"{checkpoint.path}: weights of no known family, e.g. {', '.join(list(checkpoint.state)[:3])}; expected an "
+            f"OCRNet or an ImageNet backbone of {', '.join(FAMILIES)}"
+        )
+    try:
+        return FAMILIES[source].adapt(checkpoint)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.path}: as a checkpoint of {source}: {error}") from error
+
+
+def build(
+    checkpoint: Checkpoint, source: str = "auto", overrides: dict | None = None
+) -> tuple[PreTrainedModel, dict, Report]:
+    """The network that a checkpoint belongs to, with its weights, in eval mode.
+
+    Args:
+        checkpoint: read by `read_checkpoint`.
+        source: as for `translate`.
+        overrides: fields of the config that the shapes of the weights don't show, or show wrongly; `backbone_config`
+            may be a dict of some fields.
+
+    Returns:
+        [`OCRNetForSemanticSegmentation`] (of an ImageNet checkpoint its backbone), the image processor's fields, and
+        what became of every weight.
+
+    Raises:
+        ValueError: where a weight is missing, left over or of another shape; the message names it.
+        ImportError: where the backbone is timm's and timm isn't installed.
+    """
+    translation = translate(checkpoint, source)
+    try:
+        config = _config(_merged(translation.fields, overrides or {}))
+        with torch.device("meta"):  # only shapes are needed: the weights are assigned
+            model = _model(config)
+        state, missing = _complete(translation, model)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.path}: {error}") from error
+    model.load_state_dict(state, assign=True)
+    report = Report(translation.origin, _describe(model), translation.names, translation.dropped, missing)
+    return model.eval(), translation.processor, report
+
+
+def convert_checkpoint(path: str, output_dir: str, source: str = "auto", overrides: dict | None = None) -> Report:
+    """Convert a foreign checkpoint to a folder with config, weights, image processor and model card.
+
+    Args:
+        path: a .safetensors file or what `torch.save` wrote.
+        output_dir: the folder; must be new or empty.
+        source: a name of `FAMILIES`, or `"auto"`.
+        overrides: as for `build`.
+
+    Raises:
+        ValueError, OSError, ImportError: as `read_checkpoint` and `build`, and where the folder isn't empty.
+    """
+    folder = Path(output_dir)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder}: exists already; give a new folder")
+    checkpoint = read_checkpoint(path)
+    model, processor, report = build(checkpoint, source, overrides)
+    model.save_pretrained(folder)
+    OCRNetImageProcessor(**processor).save_pretrained(folder)
+    (folder / "README.md").write_text(model_card(checkpoint.path, model, report), encoding="utf-8")
+    return report
+
+
+def export_mmseg(path: str, output: str) -> str:
+    """Write one of our folders as a file that mmsegmentation's model loads strictly.
+
+    Args:
+        path: a folder that `save_pretrained` wrote, or a Hub repository.
+        output: the file, e.g. `ocrnet.pth`.
+
+    Returns:
+        What was written, and what mmsegmentation's config must say to compute the same.
+
+    Raises:
+        ValueError: where the file exists, the model can't be loaded, or mmsegmentation can't express it.
+    """
+    if Path(output).exists():
+        raise ValueError(f"{output}: exists already; give a new file")
+    try:
+        model = OCRNetForSemanticSegmentation.from_pretrained(path)
+        content = mmseg.export(model)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: not a folder that save_pretrained wrote ({reason})") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, output)
+    lines = [f"{len(content['state_dict'])} tensors under mmsegmentation's names: {output}"]
+    return "\n".join(lines + [f"note: {caveat}" for caveat in mmseg.caveats(model.config)])
+
+
+def _merged(fields: dict, overrides: dict) -> dict:
+    known = {x.name for x in dataclasses.fields(_CONFIGS[fields["model_type"]])} | set(fields)
+    for key in overrides:
+        if key not in known:
+            raise ValueError(f"--config: {key!r} is no field of {_CONFIGS[fields['model_type']].__name__}")
+    merged = fields | overrides
+    if isinstance(overrides.get("backbone_config"), dict):
+        merged["backbone_config"] = _merged(fields["backbone_config"], overrides["backbone_config"])
+    return merged
+
+
+def _config(fields: dict) -> PreTrainedConfig:
+    backbone = fields.get("backbone_config", fields)
+    if backbone["model_type"] == "timm_backbone":
+        if backbone["backbone"] is None:
+            raise ValueError(
+                "timm has no deep-stemmed ResNet of these depths and widths; name the timm network: "
+                """--config '{"backbone_config": {"backbone": "NAME"}}'"""
+            )
+        if not is_timm_available():
+            raise ImportError(f"{backbone['backbone']} is timm's: pip install 'modeling-ocrnet[timm]'")
+    fields = {key: value for key, value in fields.items() if key != "model_type"}
+    if "backbone_config" in fields:
+        inner = dict(fields["backbone_config"])
+        fields["backbone_config"] = _CONFIGS[inner.pop("model_type")](**inner)
+        return OCRNetConfig(**fields)
+    return _CONFIGS[backbone["model_type"]](**fields)
+
+
+def _model(config: PreTrainedConfig) -> PreTrainedModel:
+    if isinstance(config, OCRNetConfig):
+        return OCRNetForSemanticSegmentation(config)
+    return HRNetBackbone(config) if isinstance(config, HRNetConfig) else AutoBackbone.from_config(config)
+
+
+def _complete(translation: Translation, model: PreTrainedModel) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The state dict for `model`, and what of it the checkpoint doesn't hold."""
+    own, state, names = model.state_dict(), dict(translation.state), translation.names
+    missing = {}
+    for key, value in own.items():
+        if key not in state and key.endswith(_COUNTER):  # old checkpoints have none, and evaluation doesn't read it
+            state[key] = torch.zeros((), dtype=value.dtype)
+            missing[key] = "starts at 0 (a batch norm's counter, which only training with momentum null reads)"
+    absent = [key for key in own if key not in state]
+    unexpected = [f"{names[key]} ({key})" for key in state if key not in own]
+    misfits = [
+        f"{names[key]} is {tuple(state[key].shape)}, {key} {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in names and state[key].shape != value.shape
+    ]
+    for what, found in (("of another shape", misfits), ("missing", absent), ("left over", unexpected)):
+        if found:
+            raise ValueError(f"{len(found)} weights {what}, e.g. {'; '.join(found[:3])}")
+    # copies of their own: files of other programs may let tensors share memory, which safetensors doesn't write
+    return {key: state[key].clone().contiguous() for key in own}, missing
+
+
+def _describe(model: PreTrainedModel) -> str:
+    config = model.config
+    backbone = getattr(config, "backbone_config", config)
+    name = (
+        f"HRNet (branches {'/'.join(map(str, backbone.branch_channels))}, modules "
+        f"{'/'.join(map(str, backbone.stage_modules))})"
+        if backbone.model_type == "hrnet"
+        else f"timm's {backbone.backbone}"
+    )
+    size = f"{sum(p.numel() for p in model.parameters()):,} parameters"
+    return f"OCRNet over {name}, {config.num_labels} classes, {size}" if backbone is not config else f"{name}, {size}"

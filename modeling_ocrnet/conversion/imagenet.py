@@ -1,0 +1,31 @@
+"""ImageNet backbones: HRNets of timm and of the authors, which name their weights alike, and timm's resnet101c."""
+
+from __future__ import annotations
+
+from .architecture import hrnet_fields, resnet_fields
+from .reading import Checkpoint
+from .translation import HRNET_MODULES, IMAGENET_HEADS, Translation, any_starts, rename
+
+ORIGIN = "an ImageNet classifier of timm (https://github.com/huggingface/pytorch-image-models) or of HRNet's authors"
+
+
+def recognises(keys) -> bool:
+    """Are these a bare backbone's names?"""
+    return any_starts(keys, "stage4.") or any_starts(keys, "layer4.")
+
+
+def adapt(checkpoint: Checkpoint) -> Translation:
+    """A backbone without its classifier.
+
+    Raises:
+        ValueError: for weights of another network.
+    """
+    if any_starts(checkpoint.state, "stage4."):
+        renamed = rename(checkpoint.state, {}, {name: name for name in HRNET_MODULES}, IMAGENET_HEADS)
+        # as it was trained; segmentation networks upsample bilinearly, and take these weights all the same
+        fields = hrnet_fields(renamed.state, "", fuse_upsample="nearest")
+    else:
+        names = {name: f"_backbone.{name}" for name in ("conv1.", "bn1.", "layer")}
+        renamed = rename(checkpoint.state, {}, names, IMAGENET_HEADS)
+        fields = resnet_fields(renamed.state, "_backbone.")
+    return Translation(ORIGIN, fields, renamed.state, renamed.names, renamed.dropped)

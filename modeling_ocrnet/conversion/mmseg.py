@@ -1,0 +1,137 @@
+"""mmsegmentation's OCRNets (0.x and 1.x name their weights alike): HRNet and ResNetV1c, and the way back."""
+
+from __future__ import annotations
+
+from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
+from .reading import Checkpoint
+from .translation import Translation, any_starts, conv_norm, rename
+
+ORIGIN = "mmsegmentation (https://github.com/open-mmlab/mmsegmentation)"
+_BLOCK = "decode_head.1.object_context_block"
+_LAYERS = {
+    "auxiliary_head.projection": "decode_head.0.convs.0",
+    "ocr_head.projection": "decode_head.1.bottleneck",
+    "ocr_head.fusion": f"{_BLOCK}.bottleneck",
+    "ocr_head.attention.query.0": f"{_BLOCK}.query_project.0",
+    "ocr_head.attention.query.1": f"{_BLOCK}.query_project.1",
+    "ocr_head.attention.key.0": f"{_BLOCK}.key_project.0",
+    "ocr_head.attention.key.1": f"{_BLOCK}.key_project.1",
+    "ocr_head.attention.value": f"{_BLOCK}.value_project",
+    "ocr_head.attention.out": f"{_BLOCK}.out_project",
+}
+_MODULES = {
+    "decode_head.0.conv_seg": "auxiliary_head.classifier",
+    "decode_head.1.conv_seg": "ocr_head.classifier",
+}
+for _ours, _theirs in _LAYERS.items():
+    _MODULES |= conv_norm(_ours, f"{_theirs}.conv", f"{_theirs}.bn")
+# ResNetV1c's stem is one Sequential with its activations; timm keeps the last batch norm outside
+_STEM = {f"backbone.stem.{i}": f"backbone._backbone.conv1.{i}" for i in (0, 1, 3, 4, 6)}
+_STEM["backbone.stem.7"] = "backbone._backbone.bn1"
+_RESNET = {"backbone.layer": "backbone._backbone.layer"}
+_HRNET = {"backbone.": "backbone."}
+
+
+def recognises(keys) -> bool:
+    """Are these mmsegmentation's names?"""
+    return any_starts(keys, "decode_head.")
+
+
+def adapt(checkpoint: Checkpoint) -> Translation:
+    """Classes and palette come from the checkpoint's `meta`. Dropout is that of mmsegmentation's own configs: none for
+    HRNet, 0.1 for ResNet.
+
+    Raises:
+        ValueError: for weights that are no OCRNet's.
+    """
+    is_resnet = any_starts(checkpoint.state, "backbone.stem.")
+    renamed = rename(checkpoint.state, _MODULES | _STEM, _RESNET if is_resnet else _HRNET)
+    dropped = renamed.dropped
+    if is_resnet:
+        backbone = resnet_fields(renamed.state, "backbone._backbone.")
+        fields = ocrnet_fields(renamed.state, backbone, dropout=0.1, auxiliary_dropout=0.1)
+    else:
+        fields = ocrnet_fields(renamed.state, hrnet_fields(renamed.state, "backbone."))
+    classes, palette = _dataset(checkpoint.extras.get("meta"))
+    for name, values in (("classes", classes), ("palette", palette)):
+        if values is not None and len(values) != fields["num_labels"]:
+            dropped[f"meta: {name}"] = f"{len(values)} entries for a network of {fields['num_labels']} classes"
+        elif values is not None and name == "classes":
+            fields["id2label"] = dict(enumerate(values))
+            fields["label2id"] = {name: i for i, name in enumerate(values)}
+        elif values is not None:
+            fields["palette"] = values
+    return Translation(ORIGIN, fields, renamed.state, renamed.names, dropped)
+
+
+def _dataset(meta) -> tuple[list[str] | None, list[list[int]] | None]:
+    """Class names and RGB palette from `meta`: 1.x has them in `dataset_meta`, 0.x as `CLASSES` and `PALETTE`."""
+    if not isinstance(meta, dict):
+        return None, None
+    inner = meta.get("dataset_meta")
+    meta = meta | (inner if isinstance(inner, dict) else {})
+    classes = meta.get("classes") or meta.get("CLASSES")
+    palette = meta.get("palette") or meta.get("PALETTE")
+    # a palette may have been pickled as a numpy array, of which only a placeholder is left
+    classes = list(classes) if _are(str, classes) else None
+    palette = [list(row) for row in palette] if _are((list, tuple), palette) else []
+    return classes, palette if palette and all(_are(int, row) for row in palette) else None
+
+
+def _are(kind, values) -> bool:
+    return isinstance(values, (list, tuple)) and all(isinstance(x, kind) for x in values)
+
+
+def caveats(config) -> list[str]:
+    """Where mmsegmentation's own configs, or its code, would compute something else with a model's exported weights.
+
+    Args:
+        config ([`OCRNetConfig`]): the model's.
+    """
+    backbone, found = config.backbone_config, []
+    if config.align_corners:
+        found.append("both heads need align_corners=True")
+    if config.hidden_act != "relu":
+        found.append(f"both heads need the activation {config.hidden_act} (act_cfg)")
+    if config.auxiliary_kernel_size != 1 and backbone.model_type == "hrnet":
+        found.append(f"the first head needs kernel_size={config.auxiliary_kernel_size}")
+    if backbone.model_type == "hrnet" and (backbone.align_corners, backbone.fuse_upsample) != (False, "scale_factor"):
+        found.append("its HRNet always upsamples with align_corners=False, by the factor: the numbers will differ")
+    return found
+
+
+def export(model) -> dict:
+    """A model's weights as mmsegmentation's model loads them strictly, with `meta`.
+
+    A bias before a batch norm, which mmsegmentation has none of, goes into the norm's running mean.
+
+    Args:
+        model ([`OCRNetForSemanticSegmentation`]): over an HRNet or a deep-stemmed timm ResNet.
+
+    Returns:
+        `{"meta": ..., "state_dict": ...}`, to be written by `torch.save`.
+
+    Raises:
+        ValueError: for a network that mmsegmentation can't express.
+    """
+    config = model.config
+    is_hrnet = config.backbone_config.model_type == "hrnet"
+    if config.pool_ceil_mode:
+        raise ValueError("pool_ceil_mode is true (openseg's ResNet): mmsegmentation's ResNet can't round up")
+    if is_hrnet and config.backbone_config.fuse_upsample == "nearest":
+        raise ValueError("fuse_upsample is 'nearest' (a classification network's); mmsegmentation's is bilinear")
+    if not is_hrnet and getattr(config.backbone_config, "backbone", None) is None:
+        raise ValueError(
+            f"the backbone is a {config.backbone_config.model_type}; mmsegmentation's names are known for HRNets and "
+            "for timm's ResNets with a deep stem (resnet101c)"
+        )
+    state = dict(model.state_dict())
+    for key in [x for x in state if x.endswith(".conv.bias")]:
+        norm = key.replace(".conv.bias", ".norm.running_mean")
+        state[norm] = state[norm] - state.pop(key)
+    modules = {ours: theirs for theirs, ours in (_MODULES | _STEM).items()}
+    prefixes = {ours: theirs for theirs, ours in (_HRNET if is_hrnet else _RESNET).items()}
+    classes = [config.id2label[i] for i in range(config.num_labels)]
+    dataset = {"classes": classes, "palette": config.palette}
+    meta = {"dataset_meta": dataset, "CLASSES": classes, "PALETTE": config.palette}
+    return {"meta": meta, "state_dict": rename(state, modules, prefixes).state}

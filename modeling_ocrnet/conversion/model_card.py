@@ -1,0 +1,52 @@
+"""The model card of a converted checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+_USE = {
+    True: """\
+```python
+from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+import modeling_ocrnet  # makes the classes known
+
+processor = AutoImageProcessor.from_pretrained("{folder}")
+model = AutoModelForSemanticSegmentation.from_pretrained("{folder}")
+```""",
+    False: "A backbone without a head, to start training from: `--model.backbone {folder}`.",
+}
+
+
+def model_card(path: Path, model, report) -> str:
+    """README.md of a converted folder: what it is, where it came from (name and SHA-256 of the file), how to use it.
+
+    Args:
+        path: the foreign checkpoint.
+        model: what it became.
+        report ([`Report`]): what became of every weight.
+    """
+    is_ocrnet = model.config.model_type == "ocrnet"
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    header = ["library_name: transformers"]
+    if is_ocrnet:
+        header += [
+            "pipeline_tag: image-segmentation",
+            "tags:",
+            "- semantic-segmentation",
+            "- ocrnet",
+            "- arxiv:1909.11065",
+        ]
+    changes = "\n".join(f"- `{name}` was left out: {reason}." for name, reason in list(report.dropped.items())[:20])
+    title = "OCRNet, converted" if is_ocrnet else "Backbone, converted"
+    sections = [
+        "---\n" + "\n".join(header) + "\n---",
+        f"# {title}",
+        f"{report.description}.",
+        f"Converted from `{path.name}` (SHA-256 `{digest}`), a checkpoint of {report.origin}. The weights are its "
+        "makers'; so are the terms of their use. All tensors were taken over." + (f"\n\n{changes}" if changes else ""),
+        _USE[is_ocrnet].format(folder="path/to/this/folder"),
+    ]
+    return "\n\n".join(sections) + "\n"

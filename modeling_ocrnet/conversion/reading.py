@@ -1,0 +1,75 @@
+"""Checkpoint files, read without running anything that they may hold."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from .unpickling import UnsafePickleError, load_inert
+
+# where training programs keep the weights inside their checkpoints
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file's weights, by the names they have there, and what lies beside them (`meta`, epochs, an optimizer ...)."""
+
+    path: Path
+    state: dict[str, torch.Tensor]
+    extras: dict = field(default_factory=dict)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a .safetensors file or anything that `torch.save` wrote. No code in the file runs.
+
+    Args:
+        path: the file. Pickles are read with `weights_only=True`; where that fails, with an unpickler that rebuilds
+            tensors alone.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it isn't a checkpoint, is damaged, or holds a pickle that wants to run something.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return Checkpoint(path, load_file(path), dict(file.metadata() or {}))
+        content = _load_pickle(path)
+    except UnsafePickleError as error:
+        raise ValueError(
+            f"{path}: refused: {error}, which no file of weights does. Nothing was run. If you trust its maker, ask "
+            "for the state dict alone, as .safetensors"
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: not a file of weights, or damaged ({reason})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, expected a state dict")
+    wrapper = next((x for x in _WRAPPERS if isinstance(content.get(x), dict)), None)
+    state = content if wrapper is None else content[wrapper]
+    strangers = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
+    if strangers or not state:
+        found = f"{strangers[0]!r}, a {type(state[strangers[0]]).__name__}," if strangers else "nothing"
+        raise ValueError(
+            f"{path}: found {found} where weights should be; expected a state dict, or a checkpoint with one"
+        )
+    extras = {} if wrapper is None else {key: value for key, value in content.items() if key != wrapper}
+    return Checkpoint(path, dict(state), extras)
+
+
+def _load_pickle(path: Path):
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # something beside the tensors
+        return load_inert(path)

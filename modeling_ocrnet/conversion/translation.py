@@ -1,0 +1,120 @@
+"""What an adapter makes of a foreign checkpoint, and the tools that all adapters use to rename."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+# top-level modules of every HRNet, whoever wrote it
+HRNET_MODULES = ("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition", "stage")
+CLASSIFIER_HEAD = "the ImageNet classifier; segmentation has no use for it"
+IMAGENET_HEADS = dict.fromkeys(
+    ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.", "fc."), CLASSIFIER_HEAD
+)
+
+
+@dataclass
+class Translation:
+    """A checkpoint under our names.
+
+    Args:
+        origin: whose checkpoint it is, in words, with its address.
+        fields: of the config, `model_type` ("ocrnet", "hrnet", "timm_backbone") among them.
+        state: the weights under our names.
+        names: our names to theirs.
+        dropped: their names to why we have no use for them.
+        processor: fields of the image processor.
+    """
+
+    origin: str
+    fields: dict
+    state: dict[str, Tensor]
+    names: dict[str, str]
+    dropped: dict[str, str] = field(default_factory=dict)
+    processor: dict = field(default_factory=dict)
+
+
+@dataclass
+class Renamed:
+    """Weights under our names, our names to theirs, and what was left out with the reason."""
+
+    state: dict[str, Tensor]
+    names: dict[str, str]
+    dropped: dict[str, str]
+
+
+def bare(key: str) -> str:
+    """A name without the prefixes that DataParallel and training wrappers put before it."""
+    while key.startswith(("module.", "model.")):
+        key = key.partition(".")[2]
+    return key
+
+
+def rename(
+    state: dict[str, Tensor],
+    modules: dict[str, str],
+    prefixes: dict[str, str],
+    drop: dict[str, str] | None = None,
+) -> Renamed:
+    """Give weights our names.
+
+    Args:
+        state: under their names; wrappers' prefixes are taken off.
+        modules: their modules to ours, without the parameter (`weight`, `running_mean` ...). A batch norm that they
+            wrap with its activation (`1.0` for `1`) is found under its short name.
+        prefixes: beginnings of names that change as a whole.
+        drop: beginnings of names that are left out, with the reason.
+
+    Raises:
+        ValueError: for names that nothing explains, or two that would become one.
+    """
+    result, unexplained = Renamed({}, {}, {}), []
+    for key, value in state.items():
+        ours, name = None, bare(key)
+        module, _, parameter = name.rpartition(".")
+        reason = next((why for start, why in (drop or {}).items() if name.startswith(start)), None)
+        target = modules.get(module) or modules.get(module.removesuffix(".0"))
+        start = next((x for x in prefixes if name.startswith(x)), None)
+        if reason:
+            result.dropped[key] = reason
+            continue
+        if target:
+            ours = f"{target}.{parameter}"
+        elif start is not None:
+            ours = prefixes[start] + name[len(start) :]
+        if ours is None:
+            unexplained.append(key)
+        elif ours in result.state:
+            raise ValueError(f"{key} and {result.names[ours]} are both what we call {ours}")
+        else:
+            result.state[ours], result.names[ours] = value, key
+    if unexplained:
+        raise ValueError(
+            f"{len(unexplained)} weights belong to no OCRNet of this family: {', '.join(unexplained[:5])}"
+            f"{' ...' if len(unexplained) > 5 else ''}"
+        )
+    return result
+
+
+def conv_norm(ours: str, conv: str, norm: str) -> dict[str, str]:
+    """A convolution and its batch norm: two rows of a table of modules."""
+    return {conv: f"{ours}.conv", norm: f"{ours}.norm"}
+
+
+def attention_modules(head: str) -> dict[str, str]:
+    """The OCR block of the paper's authors, whose two repositories name it alike, in the module `head`."""
+    block, ours = f"{head}.object_context_block", "ocr_head.attention"
+    table = conv_norm("ocr_head.fusion", f"{head}.conv_bn_dropout.0", f"{head}.conv_bn_dropout.1")
+    for theirs, name in (("f_pixel", "query"), ("f_object", "key")):
+        table |= conv_norm(f"{ours}.{name}.0", f"{block}.{theirs}.0", f"{block}.{theirs}.1")
+        table |= conv_norm(f"{ours}.{name}.1", f"{block}.{theirs}.2", f"{block}.{theirs}.3")
+    for theirs, name in (("f_down", "value"), ("f_up", "out")):
+        table |= conv_norm(f"{ours}.{name}", f"{block}.{theirs}.0", f"{block}.{theirs}.1")
+    return table
+
+
+def any_starts(keys: Iterable[str], start: str) -> bool:
+    """Is there a name that begins so, wrappers' prefixes aside?"""
+    return any(bare(key).startswith(start) for key in keys)

@@ -1,0 +1,94 @@
+"""Every published variant, by name and shape: the original names (from timm and the fixtures) all find their place in
+networks with the published number of parameters."""
+
+from pathlib import Path
+
+import foreign
+import pytest
+
+from modeling_ocrnet.conversion.convert import build, translate
+from modeling_ocrnet.conversion.reading import Checkpoint
+
+timm = pytest.importorskip("timm")
+WIDTHS = {"hrnet_w18_small_v2": 18, "hrnet_w18": 18, "hrnet_w48": 48}
+MMSEG_SIZES = {"hrnet_w18_small_v2": 6_378_496, "hrnet_w18": 12_080_036, "hrnet_w48": 70_371_446}
+R101_SIZE = 55_516_294
+INPUT_BIASES = 512 + 15 * 48  # of the authors' two 3x3 convolutions, over HRNet-W48
+
+
+def built(state, **kwargs):
+    model, processor, report = build(Checkpoint(Path("published.pth"), state), **kwargs)
+    assert len(report.mapped) + len(report.dropped) == len(state)
+    assert not report.missing
+    return model, processor
+
+
+def size(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", MMSEG_SIZES)
+def test_mmsegmentation(name):
+    model, processor = built(foreign.mmseg_hrnet(name, WIDTHS[name]))
+    assert size(model) == MMSEG_SIZES[name]
+    assert (model.config.align_corners, model.config.backbone_config.fuse_upsample) == (False, "scale_factor")
+    assert processor == {}
+
+
+def test_mmsegmentation_resnet101():
+    model, _ = built(foreign.mmseg_resnet101())
+    assert size(model) == R101_SIZE
+    assert (model.config.backbone_config.backbone, model.config.backbone_config.output_stride) == ("resnet101c", 8)
+    assert (model.config.dropout, model.config.auxiliary_dropout) == (0.1, 0.1)
+    read = [head.projection.conv.in_channels for head in (model.auxiliary_head, model.ocr_head)]
+    assert read == [1024, 2048]  # stages 3 and 4
+
+
+def test_authors():
+    model, processor = built(foreign.authors_hrnet("hrnet_w48", 48))
+    assert size(model) == MMSEG_SIZES["hrnet_w48"] + INPUT_BIASES
+    assert (model.config.align_corners, model.config.backbone_config.fuse_upsample) == (True, "size")
+    assert processor == {"align_corners": True}
+
+
+def test_openseg():
+    model, processor = built(foreign.openseg_hrnet("hrnet_w48", 48))
+    assert (model.config.auxiliary_kernel_size, model.config.attention_conv_bias) == (3, True)
+    assert model.config.hidden_act == "relu"
+    assert processor == {"align_corners": True, "do_flip_channel_order": True}
+
+
+def test_openseg_resnet101():
+    model, processor = built(foreign.openseg_resnet101())
+    assert model.config.backbone_config.backbone == "resnet101s"
+    assert model.config.pool_ceil_mode
+    assert processor["image_mean"][0] < processor["image_mean"][2]  # Caffe's means, blue first
+    assert processor["do_rescale"] is False
+
+
+@pytest.mark.parametrize("name", ["w18_small_v2", "w18", "w30", "w32", "w40", "w44", "w48", "w64"])
+def test_imagenet_hrnets(name):
+    state = foreign.timm_state(f"hrnet_{name}")
+    model, _ = built(state, source="hrnet" if name == "w18" else "auto")
+    kept = foreign.without_classifier(state)
+    assert size(model) == sum(v.numel() for k, v in kept.items() if "running" not in k and "batches" not in k)
+    assert model.state_dict().keys() == kept.keys()
+
+
+def test_imagenet_resnet101():
+    model, _ = built(foreign.timm_state("resnet101c"))
+    assert model.config.backbone == "resnet101c"
+    assert {k.removeprefix("_backbone.") for k in model.state_dict()} == set(
+        foreign.without_classifier(foreign.timm_state("resnet101c"))
+    )
+
+
+def test_families_are_told_apart():
+    states = {
+        "mmsegmentation": foreign.mmseg_hrnet("hrnet_w18_small_v2", 18),
+        "HRNet-Semantic-Segmentation": foreign.authors_hrnet("hrnet_w18_small_v2", 18),
+        "openseg": foreign.openseg_hrnet("hrnet_w18_small_v2", 18),
+        "ImageNet": foreign.timm_state("hrnet_w18_small_v2"),
+    }
+    for name, state in states.items():
+        assert name in translate(Checkpoint(Path("published.pth"), state)).origin

@@ -1,0 +1,88 @@
+"""OCRNet over backbones that aren't ours: transformers' own and timm's, through `backbone_config`."""
+
+import pytest
+import torch
+from transformers import AutoBackbone, ConvNextConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
+
+from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+def timm_config(name, **fields):
+    pytest.importorskip("timm")
+    return TimmBackboneConfig(backbone=name, **fields)
+
+
+# (the backbone's config, the stride of its first map)
+BACKBONES = {
+    "resnet": lambda: (
+        ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=STAGES),
+        4,
+    ),
+    "convnext": lambda: (
+        ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=STAGES),
+        4,
+    ),
+    "swin": lambda: (
+        SwinConfig(embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4, out_features=STAGES),
+        4,
+    ),
+    "timm_mobilenetv3": lambda: (timm_config("mobilenetv3_small_050", out_indices=[1, 2, 3, 4]), 4),
+    "timm_resnet_stride_8": lambda: (timm_config("resnet18", out_indices=[2, 3, 4], output_stride=8), 8),
+}
+
+
+def model_over(backbone, indices, **fields):
+    config = OCRNetConfig(
+        backbone_config=backbone,
+        num_labels=5,
+        ocr_channels=16,
+        key_channels=8,
+        ocr_in_indices=indices,
+        auxiliary_in_indices=indices,
+        **fields,
+    )
+    return OCRNetForSemanticSegmentation(config)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_other_backbones_compose(name, tmp_path):
+    """The heads read the very maps that the backbone gives on its own; the whole trains, and loads as it was saved."""
+    backbone_config, stride = BACKBONES[name]()
+    alone = AutoBackbone.from_config(backbone_config).eval()
+    indices = list(range(len(alone.channels)))
+    model = model_over(backbone_config, indices).eval()
+    model.backbone.load_state_dict(alone.state_dict())
+    pixel_values = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        maps = alone(pixel_values).feature_maps
+        logits = model(pixel_values).logits
+        size = maps[0].shape[-2:]
+        resize = {"size": size, "mode": "bilinear", "align_corners": False}
+        stacked = torch.cat([torch.nn.functional.interpolate(x, **resize) for x in maps], dim=1)
+        expected = model.ocr_head(stacked, model.auxiliary_head(stacked))[0]
+    assert logits.shape == (2, 5, 64 // stride, 96 // stride)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+    model.save_pretrained(tmp_path)
+    again = OCRNetForSemanticSegmentation.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(pixel_values).logits, logits, rtol=0, atol=0)
+
+    before = next(model.backbone.parameters()).detach().clone()
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(pixel_values, labels=torch.randint(0, 5, (2, 64, 96))).loss.backward()
+    optimizer.step()
+    assert not torch.equal(next(model.backbone.parameters()), before)
+
+
+def test_pooling_can_round_up():
+    """As torch's own rule for `ceil_mode`: a 64x96 image has 17x25 rows and columns after it, not 16x24."""
+    backbone = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=STAGES)
+    logits = [
+        model_over(backbone, [0], pool_ceil_mode=ceil).eval()(torch.zeros(1, 3, 64, 96)).logits
+        for ceil in (False, True)
+    ]
+    assert [tuple(x.shape[-2:]) for x in logits] == [(16, 24), (17, 25)]
