@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -71,6 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     ROUTES = (
+        ("GET", r"/api/agent-harnesses", "agent_harnesses"),
         ("GET", r"/api/whoami-v2", "whoami"),
         ("POST", r"/api/validate-yaml", "validate_card"),
         ("POST", r"/api/repos/create", "create"),
@@ -138,6 +140,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(403, "Forbidden: pass a token with write access")
         return repository
 
+    def agent_harnesses(self):
+        """A list that huggingface_hub asks for once a process, and does without."""
+        self._answer({"error": "not kept here"}, 404)
+
     def whoami(self):
         if self._token() is None:
             raise _Refused(401, "Invalid username or password.")
@@ -169,7 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
     def commit(self, repo_id: str):
         repository = self._repository(repo_id, write=True)
         if self.hub.break_commits:
-            self.connection.close()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
             return
         entries = [json.loads(line) for line in self.content.splitlines()]
         files = {x["value"]["path"]: base64.b64decode(x["value"]["content"]) for x in entries if x["key"] == "file"}

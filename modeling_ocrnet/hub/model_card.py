@@ -26,8 +26,8 @@ label_map = processor.post_process_semantic_segmentation(model(**inputs), target
 ```
 
 `trust_remote_code=True` runs the model's code, which lies in this repository: read it, and pin it with `revision=`.
-The label map is (height, width); `pipeline("image-segmentation", model="{repo_id}", trust_remote_code=True)` gives a mask a
-class.
+The label map is (height, width); `pipeline("image-segmentation", model="{repo_id}", trust_remote_code=True)` gives
+a mask a class.
 """
 
 _CITATION = """\
@@ -62,9 +62,7 @@ def make_card(folder: ModelFolder, repo_id: str, pictures: Sequence[str] = ()) -
     }
     parts = [f"## {title}\n\n{text}" if title else text for title, text in sections.items() if text]
     body = "\n\n".join(part.strip() for part in parts)
-    return ModelCard(
-        f"---\n{_metadata(folder, repo_id, note).to_yaml()}\n---\n\n{body}\n", ignore_metadata_errors=False
-    )
+    return ModelCard(f"---\n{_metadata(folder, repo_id, note).to_yaml()}\n---\n\n{body}\n")
 
 
 def _metadata(folder: ModelFolder, repo_id: str, note: DataNote | None) -> ModelCardData:
@@ -196,10 +194,10 @@ def _samples(pictures: Sequence[str]) -> str:
 
 def _licence(folder: ModelFolder, note: DataNote | None) -> str:
     terms = note.terms if note else "This repository doesn't record a licence of the weights or of their training data."
-    origin = (
-        f" The backbone started from `{folder.pretrained}`, whose licence applies too." if folder.pretrained else ""
-    )
-    return f"The code is under Apache-2.0. {terms}{origin}"
+    parts = ["The code is under Apache-2.0.", terms]
+    if folder.pretrained:
+        parts.append(f"The backbone started from `{folder.pretrained}`, whose licence applies too.")
+    return " ".join(parts)
 
 
 def _title(dataset: str) -> str:

@@ -69,8 +69,8 @@ def push(
         raise HubError(f"{repo_id}: {_refusal(error)}; nothing was uploaded") from error
     except (HTTPError, OSError) as error:
         raise HubError(
-            f"the Hub at {api.endpoint} can't be reached ({_line(error)}); nothing was uploaded: try again when there is "
-            "a connection"
+            f"the Hub at {api.endpoint} can't be reached ({_line(error)}); nothing was uploaded: try again when "
+            "there is a connection"
         ) from error
 
 
@@ -104,8 +104,8 @@ def _check_repository(api: HfApi, repo_id: str, private: bool, pull_request: boo
     files = [x.rfilename for x in info.siblings or [] if x.rfilename != ".gitattributes"]
     if files and not pull_request:
         raise HubError(
-            f"{repo_id} exists and holds {len(files)} files, which stay as they are: propose these with --pr, or choose "
-            "another name"
+            f"{repo_id} exists and holds {len(files)} files, which stay as they are: propose these with --pr, or "
+            "choose another name"
         )
     return True
 
