@@ -36,13 +36,15 @@ class Repository:
 class LoopbackHub:
     """The Hub, as a context manager: it listens on a free port of 127.0.0.1 inside the block, and nowhere after it.
 
-    `break_commits` makes it drop the connection instead of answering a commit.
+    `break_commits` makes it drop the connection instead of answering a commit, `break_uploads` refuse large files.
+    Weights go beside the commit, as on the Hub, but by git-lfs' plain protocol, not by Xet's.
     """
 
     def __init__(self):
         self.repositories: dict[str, Repository] = {}
         self.unknown: list[str] = []  # requests that it couldn't understand: tests want none
-        self.break_commits = False
+        self.large_files: dict[str, bytes] = {}  # by SHA-256
+        self.break_commits = self.break_uploads = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.hub = self
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -59,7 +61,8 @@ class LoopbackHub:
 
     def environment(self, token: str | None = WRITER) -> dict[str, str]:
         """Variables for a process that is to use this Hub."""
-        return {"HF_ENDPOINT": self.url, "HF_HUB_OFFLINE": "0", **({"HF_TOKEN": token} if token else {})}
+        here = {"HF_ENDPOINT": self.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+        return {**here, **({"HF_TOKEN": token} if token else {})}
 
 
 class _Refused(Exception):
@@ -78,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
         ("POST", r"/api/repos/create", "create"),
         ("POST", r"/api/models/([^/]+/[^/]+)/preupload/[^/]+", "preupload"),
         ("POST", r"/api/models/([^/]+/[^/]+)/commit/[^/]+", "commit"),
+        ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", "large_files"),
+        ("PUT", r"/large_files/([0-9a-f]{64})", "large_file"),
         ("GET", r"/api/models/([^/]+/[^/]+)/tree/[^/]+(?:/(.*))?", "tree"),
         ("GET", r"/api/models/([^/]+/[^/]+)(?:/revision/[^/]+)?", "info"),
         ("GET", r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", "resolve"),
@@ -170,7 +175,24 @@ class _Handler(BaseHTTPRequestHandler):
     def preupload(self, repo_id: str):
         self._repository(repo_id, write=True)
         files = json.loads(self.content)["files"]
-        self._answer({"files": [{"path": x["path"], "uploadMode": "regular", "shouldIgnore": False} for x in files]})
+        modes = {x["path"]: "lfs" if x["path"].endswith(".safetensors") else "regular" for x in files}
+        self._answer({"files": [{"path": x, "uploadMode": mode, "shouldIgnore": False} for x, mode in modes.items()]})
+
+    def large_files(self, repo_id: str):
+        """Where to put the files that go beside the commit (git-lfs' batch interface)."""
+        self._repository(repo_id, write=True)
+        objects = [
+            {**x, "actions": {"upload": {"href": f"{self.hub.url}/large_files/{x['oid']}"}}}
+            for x in json.loads(self.content)["objects"]
+        ]
+        self._answer({"transfer": "basic", "objects": objects})
+
+    def large_file(self, oid: str):
+        if self.hub.break_uploads:
+            raise _Refused(400, "the storage has no room")
+        assert hashlib.sha256(self.content).hexdigest() == oid
+        self.hub.large_files[oid] = self.content
+        self._answer({})
 
     def commit(self, repo_id: str):
         repository = self._repository(repo_id, write=True)
@@ -180,6 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         entries = [json.loads(line) for line in self.content.splitlines()]
         files = {x["value"]["path"]: base64.b64decode(x["value"]["content"]) for x in entries if x["key"] == "file"}
+        large = {x["value"]["path"]: x["value"]["oid"] for x in entries if x["key"] == "lfsFile"}
+        files |= {path: self.hub.large_files[oid] for path, oid in large.items()}
         answer = {"success": True}
         if parse_qs(urlsplit(self.path).query).get("create_pr"):
             repository.pull_requests.append(files)

@@ -2,35 +2,17 @@
 
 import pytest
 import torch
+from tiny import WIDTHS, tiny_backbone, tiny_config
 from transformers import AutoBackbone
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation
 
 BRANCHES = ["branch1", "branch2", "branch3", "branch4"]
-WIDTHS = dict(zip(BRANCHES, [4, 8, 12, 16], strict=True))
-
-
-def backbone_config(**fields) -> HRNetConfig:
-    widths = list(WIDTHS.values())
-    return HRNetConfig(
-        stem_channels=8,
-        stage1_channels=4,
-        branch_channels=widths,
-        stage_modules=[1] * 4,
-        stage_blocks=[1] * 4,
-        **fields,
-    )
-
-
-def config(**fields) -> OCRNetConfig:
-    return OCRNetConfig(
-        backbone_config=backbone_config(), ocr_channels=16, key_channels=8, **{"num_labels": 5, **fields}
-    )
 
 
 @pytest.fixture
 def model():
-    model = OCRNetForSemanticSegmentation(config()).eval()
+    model = OCRNetForSemanticSegmentation(tiny_config(num_labels=5)).eval()
     for module in model.modules():  # statistics as after training: with zeros and ones much would look equal
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)
@@ -86,8 +68,8 @@ def test_missing_weights_are_initialised_as_new_ones_are(model, tmp_path):
 
 def test_initialisation_through_the_meta_device(pixel_values):
     """With no weights at all nothing stays uninitialised: constants and spreads are those of the constructor."""
-    ours = OCRNetForSemanticSegmentation.from_pretrained(None, config=config(), state_dict={})
-    theirs = OCRNetForSemanticSegmentation(config())
+    ours = OCRNetForSemanticSegmentation.from_pretrained(None, config=tiny_config(num_labels=5), state_dict={})
+    theirs = OCRNetForSemanticSegmentation(tiny_config(num_labels=5))
     for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         assert a.device.type == "cpu", name
         if a.dtype.is_floating_point and b.numel() >= 256 and b.std() > 0:
@@ -137,27 +119,25 @@ def test_compiled_it_computes_the_same(model, pixel_values):
     ],
 )
 def test_the_backbone_puts_out_what_is_asked(pixel_values, asked, expected):
-    saved = backbone_config(**asked).to_dict()
+    saved = tiny_backbone(**asked).to_dict()
     settings = HRNetConfig(**{key: value for key, value in saved.items() if key != "model_type"})
     backbone = AutoBackbone.from_config(settings).eval()
     names = [BRANCHES[i] for i in expected]
     assert backbone.stage_names == BRANCHES
     assert list(backbone.out_features) == names
     assert [i % 4 for i in backbone.out_indices] == expected
-    assert backbone.channels == [WIDTHS[name] for name in names]
+    assert backbone.channels == [WIDTHS[i] for i in expected]
     with torch.no_grad():
         output = backbone(pixel_values)
         plain = backbone(pixel_values, return_dict=False)
-    strided = [
-        (3, WIDTHS[name], 64 // stride, 96 // stride) for name, stride in zip(BRANCHES, (4, 8, 16, 32), strict=True)
-    ]
+    strided = [(3, width, 16 // 2**i, 24 // 2**i) for i, width in enumerate(WIDTHS)]
     assert [tuple(x.shape) for x in output.feature_maps] == [strided[i] for i in expected]
     assert all(torch.equal(a, b) for a, b in zip(plain[0], output.feature_maps, strict=True))
 
 
 def test_one_branch_is_the_same_whatever_else_is_asked(pixel_values):
-    everything = AutoBackbone.from_config(backbone_config()).eval()
-    last = AutoBackbone.from_config(backbone_config(out_features=["branch4"])).eval()
+    everything = AutoBackbone.from_config(tiny_backbone()).eval()
+    last = AutoBackbone.from_config(tiny_backbone(out_features=["branch4"])).eval()
     last.load_state_dict(everything.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(last(pixel_values).feature_maps[0], everything(pixel_values).feature_maps[3])
@@ -166,4 +146,4 @@ def test_one_branch_is_the_same_whatever_else_is_asked(pixel_values):
 @pytest.mark.parametrize("asked", [{"out_features": ["branch5"]}, {"out_indices": [4]}])
 def test_branches_that_arent_there_are_refused(asked):
     with pytest.raises(ValueError, match="out_(features|indices)"):
-        backbone_config(**asked)
+        tiny_backbone(**asked)

@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import tiny_config
 from transformers import pipeline
 
 import modeling_ocrnet
-from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor
+from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 
 
 @pytest.fixture
 def folder(tmp_path):
-    backbone = HRNetConfig(
-        stem_channels=8, stage1_channels=4, branch_channels=[4, 8, 12, 16], stage_modules=[1] * 4, stage_blocks=[1] * 4
-    )
     names = {0: "road", 1: "sky", 2: "tree"}
-    config = OCRNetConfig(backbone_config=backbone, id2label=names, ocr_channels=16, key_channels=8)
+    config = tiny_config(id2label=names)
     OCRNetForSemanticSegmentation(config).save_pretrained(tmp_path)
     OCRNetImageProcessor().save_pretrained(tmp_path)
     return tmp_path

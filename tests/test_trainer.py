@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from tiny import tiny_config
 from transformers import Trainer, TrainingArguments
 
-from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation
+from modeling_ocrnet import OCRNetForSemanticSegmentation
 
 
 @pytest.fixture(autouse=True)
@@ -19,11 +20,7 @@ def _fresh_accelerator():
 
 @pytest.fixture
 def model():
-    backbone = HRNetConfig(
-        stem_channels=8, stage1_channels=4, branch_channels=[4, 8, 12, 16], stage_modules=[1] * 4, stage_blocks=[1] * 4
-    )
-    config = OCRNetConfig(backbone_config=backbone, num_labels=5, ocr_channels=16, key_channels=8)
-    return OCRNetForSemanticSegmentation(config)
+    return OCRNetForSemanticSegmentation(tiny_config(num_labels=5))
 
 
 @pytest.fixture

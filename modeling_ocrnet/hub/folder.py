@@ -90,7 +90,7 @@ def read_folder(path: str | Path) -> ModelFolder:
     try:
         ours = OCRNetConfig.from_pretrained(path)
     except Exception as error:  # whatever the validation of a field raises
-        raise HubError(f"{path}/config.json: {first_line(error)}") from error
+        raise HubError(f"{path}/config.json: {one_line(error)}") from error
     return ModelFolder(path, ours, None if recipe is None else _without_paths(recipe), metrics)
 
 
@@ -122,7 +122,7 @@ def _read(file: Path, parse) -> dict[str, Any]:
     try:
         content = parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise HubError(f"{file}: can't be read ({first_line(error)})") from error
+        raise HubError(f"{file}: can't be read ({one_line(error)})") from error
     if not isinstance(content, dict):
         raise HubError(f"{file}: expected fields and values, got {type(content).__name__}")
     return content
@@ -139,5 +139,6 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def one_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -136,7 +136,7 @@ def _training(folder: ModelFolder, note: DataNote | None) -> str:
     rows = {
         "updates": folder.field("schedule", "max_steps"),
         "global batch": folder.field("global_batch"),
-        "crop (height, width)": folder.field("data", "crop_size"),
+        "crops (height x width)": _product(folder.field("data", "crop_size")),
         "optimizer": f"{optimizer}, weight decay {folder.field('optimizer', 'weight_decay')}",
         "backbone's first weights": start,
         "mixed precision": folder.field("mixed_precision"),
@@ -171,12 +171,12 @@ def _conditions(folder: ModelFolder) -> str:
     words = [f"on {_title(metrics.get('dataset') or 'data that is not recorded')}"]
     words += [f"split `{metrics['split']}`"] if metrics.get("split") else []
     words += [f"its first {evaluation['limit']} images alone"] if evaluation.get("limit") else []
-    words += [f"images resized to {folder.field('data', 'scale')} first"] if evaluation.get("resize") else []
+    words += [f"images resized to {_product(folder.field('data', 'scale'))} first"] if evaluation.get("resize") else []
     if inference:
         scales = inference.get("scales") or [1.0]
         words.append(f"{'one scale' if len(scales) == 1 else 'scales'} ({', '.join(map(str, scales))})")
         words.append("with mirrors" if inference.get("flip") else "without mirrors")
-        words.append(f"windows of {inference['window']}" if inference.get("window") else "whole images")
+        words.append(f"windows of {_product(inference['window'])}" if inference.get("window") else "whole images")
     return ", ".join(words)
 
 
@@ -203,6 +203,10 @@ def _licence(folder: ModelFolder, note: DataNote | None) -> str:
 def _title(dataset: str) -> str:
     note = note_on(dataset)
     return note.title if note else dataset
+
+
+def _product(sizes: Sequence[int] | None) -> str | None:
+    return None if sizes is None else "x".join(map(str, sizes))
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from .folder import HubError, ModelFolder, read_folder
+from .folder import HubError, ModelFolder, one_line, read_folder
 from .model_card import make_card
 from .pictures import sample_pictures
 
@@ -61,17 +61,21 @@ def push(
         raise HubError(f"no token for the Hub was found: {_LOGIN}")
     try:
         return _push(api, model, repo_id, private, pull_request)
+    except HubError:
+        raise
     except HFValidationError as error:
-        raise HubError(f"{repo_id!r} can't be a repository's name: expected owner/name ({_line(error)})") from error
+        raise HubError(f"{repo_id!r} can't be a repository's name: expected owner/name ({one_line(error)})") from error
     except LocalTokenNotFoundError as error:
         raise HubError(f"no token for the Hub was found: {_LOGIN}") from error
     except HfHubHTTPError as error:
         raise HubError(f"{repo_id}: {_refusal(error)}; nothing was uploaded") from error
-    except (HTTPError, OSError) as error:
+    except (HTTPError, ConnectionError, TimeoutError) as error:
         raise HubError(
-            f"the Hub at {api.endpoint} can't be reached ({_line(error)}); nothing was uploaded: try again when "
+            f"the Hub at {api.endpoint} can't be reached ({one_line(error)}); the folder is as it was: try again when "
             "there is a connection"
         ) from error
+    except (OSError, RuntimeError, ValueError) as error:  # a file that can't be read, an upload cut off, a bad README
+        raise HubError(f"{repo_id}: {one_line(error)}; nothing was uploaded: try again once that is mended") from error
 
 
 def _push(api: HfApi, model: ModelFolder, repo_id: str, private: bool, pull_request: bool) -> Pushed:
@@ -132,9 +136,4 @@ def _refusal(error: HfHubHTTPError) -> str:
         return f"the Hub doesn't accept the token: {_LOGIN}"
     if status == 403:
         return "the token has no right to write there: use one with write access, or choose a name of your own"
-    return f"the Hub refused ({_line(error)})"
-
-
-def _line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"the Hub refused ({one_line(error)})"

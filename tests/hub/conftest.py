@@ -7,8 +7,9 @@ import yaml
 from hub_on_loopback import LoopbackHub
 from huggingface_hub import constants
 from PIL import Image
+from tiny import tiny_config
 
-from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor
+from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.recipe import as_dict
 
@@ -22,13 +23,6 @@ METRICS = {
     "overall_accuracy": 0.9,
     "iou": {"road": 0.8, "sky": 0.42469134, "train": None},
 }
-
-
-def tiny_config(**fields) -> OCRNetConfig:
-    backbone = HRNetConfig(
-        stem_channels=8, stage1_channels=4, branch_channels=[4, 8, 12, 16], stage_modules=[1] * 4, stage_blocks=[1] * 4
-    )
-    return OCRNetConfig(**{"backbone_config": backbone, "ocr_channels": 16, "key_channels": 8, **fields})
 
 
 @pytest.fixture
@@ -62,6 +56,7 @@ def hub(monkeypatch):
     """A running Hub, which huggingface_hub in this process takes for the real one (tests are offline otherwise)."""
     with LoopbackHub() as hub:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield hub

@@ -12,7 +12,7 @@ import torch
 import yaml
 from clean_process import run_without_the_package
 from hub_on_loopback import READER, WRITER, Repository
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 from PIL import Image
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
@@ -115,16 +115,42 @@ def test_no_network(run_folder, hub):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = HfApi(endpoint=f"http://127.0.0.1:{free.getsockname()[1]}", token=WRITER)
-        with pytest.raises(HubError, match=r"the Hub at .* can't be reached .*nothing was uploaded") as error:
+        with pytest.raises(HubError, match=r"the Hub at .* can't be reached .*try again when") as error:
             push(str(folder), "me/street", api=nowhere)
     assert "\n" not in str(error.value)
+
+
+def test_offline_mode_is_named(run_folder, hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    refused(run_folder(), hub, "can't be reached .*offline mode is enabled")
+
+
+def test_a_readme_that_the_hub_would_refuse(run_folder, hub):
+    folder = run_folder()
+    (folder / "README.md").write_text("---\n- no fields\n---\nMine.\n")
+    with pytest.raises(HubError, match="me/street: .*metadata.*nothing was uploaded") as error:
+        push(str(folder), "me/street", api=api(hub))
+    assert "\n" not in str(error.value)
+    assert set(hub.repositories["me/street"].files) == {".gitattributes"}
+
+
+def test_weights_that_the_storage_refuses(run_folder, hub):
+    """They go first: without them there is no commit."""
+    folder = run_folder()
+    hub.break_uploads = True
+    with pytest.raises(HubError, match=r"me/street: Error while uploading 'model.safetensors'.*nothing was uploaded"):
+        push(str(folder), "me/street", api=api(hub))
+    assert set(hub.repositories["me/street"].files) == {".gitattributes"}
+    hub.break_uploads = False
+    push(str(folder), "me/street", api=api(hub))
+    assert hub.repositories["me/street"].files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
 
 
 def test_a_broken_connection_can_be_tried_again(run_folder, hub):
     """The repository was made, but it holds nothing yet: the same command then fills it."""
     folder = run_folder()
     hub.break_commits = True
-    with pytest.raises(HubError, match="can't be reached .*nothing was uploaded: try again"):
+    with pytest.raises(HubError, match="can't be reached .*the folder is as it was: try again"):
         push(str(folder), "me/street", api=api(hub))
     assert set(hub.repositories["me/street"].files) == {".gitattributes"}
     hub.break_commits = False

@@ -5,15 +5,14 @@ import torch
 from clean_process import run_without_the_package
 from hub_on_loopback import WRITER
 from huggingface_hub import HfApi
+from tiny import tiny_backbone, tiny_config
 from transformers import ResNetConfig, TimmBackboneConfig
 
-from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor
+from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.hub.push import push
 
 BACKBONES = {
-    "hrnet": lambda: HRNetConfig(
-        stem_channels=8, stage1_channels=4, branch_channels=[4, 8, 12, 16], stage_modules=[1] * 4, stage_blocks=[1] * 4
-    ),
+    "hrnet": tiny_backbone,
     "timm": lambda: TimmBackboneConfig(backbone="test_resnet", out_indices=[1, 2, 3, 4]),
     "transformers": lambda: ResNetConfig(
         embedding_size=8,
@@ -42,7 +41,7 @@ def test_every_backbone_loads_from_a_folder_and_from_a_hub(hub, tmp_path):
     images, expected = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8), {}
     for name, backbone in BACKBONES.items():
         torch.manual_seed(0)
-        config = OCRNetConfig(backbone_config=backbone(), num_labels=4, ocr_channels=16, key_channels=8)
+        config = tiny_config(backbone_config=backbone(), num_labels=4)
         model, processor = OCRNetForSemanticSegmentation(config).eval(), OCRNetImageProcessor()
         with torch.no_grad():
             expected[name] = model(**processor(list(images), return_tensors="pt")).logits
