@@ -14,6 +14,7 @@ from ..configuration_ocrnet import OCRNetConfig
 
 PROCESSOR = "preprocessor_config.json"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth")
 # What is shared. Anything else that lies in the folder (optimizer states, notes, keys) stays where it is.
 _SHARED = ("config.json", PROCESSOR, "metrics.json", "model.safetensors.index.json", "model*.safetensors", "*.py")
 
@@ -51,7 +52,7 @@ class ModelFolder:
     @property
     def base_model(self) -> str | None:
         """The Hub repository that the backbone's first weights came from."""
-        return self.pretrained if self.pretrained and _REPOSITORY.fullmatch(self.pretrained) else None
+        return self.pretrained if self.pretrained and _is_repository(self.pretrained) else None
 
     def field(self, *names: str) -> Any:
         """A field of the recipe, `None` where it isn't there."""
@@ -134,9 +135,14 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     if isinstance(recipe.get("data"), dict):
         recipe["data"] = {**recipe["data"], "root": None}
     model = recipe.get("model")
-    if isinstance(model, dict) and model.get("backbone") and not _REPOSITORY.fullmatch(model["backbone"]):
+    if isinstance(model, dict) and model.get("backbone") and not _is_repository(model["backbone"]):
         recipe["model"] = {**model, "backbone": PurePath(model["backbone"]).name}
     return recipe
+
+
+def _is_repository(name: str) -> bool:
+    """Whether this is `owner/name` on the Hub; `weights/hrnet.pth` looks the same, but is a file."""
+    return bool(_REPOSITORY.fullmatch(name)) and PurePath(name).suffix not in _WEIGHT_FILES
 
 
 def one_line(error: Exception) -> str:
