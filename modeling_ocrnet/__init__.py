@@ -1,8 +1,8 @@
 """OCRNet (arXiv 1909.11065) for semantic segmentation, as a Hugging Face model.
 
 Importing this package makes its classes known to `AutoConfig`, `AutoBackbone`, `AutoModelForSemanticSegmentation` and
-`AutoImageProcessor`. The toolbox lives in `modeling_ocrnet.data`, `.inference`, `.evaluation`, `.training` and
-`.conversion`, which are imported by name.
+`AutoImageProcessor`. The toolbox lives in `modeling_ocrnet.data`, `.inference`, `.evaluation`, `.training`,
+`.conversion` and `.hub`, which are imported by name.
 """
 
 from transformers import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation

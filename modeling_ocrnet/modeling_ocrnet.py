@@ -22,6 +22,7 @@ from transformers import AutoBackbone, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import SemanticSegmenterOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.utils import can_return_tuple
 from transformers.utils.generic import maybe_autocast
 
@@ -263,5 +264,9 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
             region_attention=attention.transpose(1, 2).unflatten(2, logits.shape[-2:]) if output_regions else None,
         )
 
+
+# Where pipeline("image-segmentation") looks whether a class is supported; Auto classes' `register` doesn't reach it. It
+# stands here and not in the package's __init__ because this file travels: it holds for code from a Hub too.
+MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[OCRNetConfig.model_type] = OCRNetForSemanticSegmentation.__name__
 
 __all__ = ["OCRNetForSemanticSegmentation", "OCRNetOutput", "OCRNetPreTrainedModel"]

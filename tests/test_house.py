@@ -21,6 +21,7 @@ LAYERS = {
     "inference": {"inference", "data"},
     "data": {"data"},
     "conversion": {"conversion"},
+    "hub": {"hub"},
 }
 
 

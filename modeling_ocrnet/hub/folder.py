@@ -1,0 +1,150 @@
+"""What a model folder holds, checked before anything leaves this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from ..configuration_ocrnet import OCRNetConfig
+
+PROCESSOR = "preprocessor_config.json"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth")
+# What is shared. Anything else that lies in the folder (optimizer states, notes, keys) stays where it is.
+_SHARED = ("config.json", PROCESSOR, "metrics.json", "model.safetensors.index.json", "model*.safetensors", "*.py")
+
+
+class HubError(RuntimeError):
+    """A checkpoint can't be shared; the message is one line that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder that `save_pretrained` (or a training run) wrote.
+
+    Args:
+        path: where it lies.
+        config: its model's configuration.
+        recipe: `recipe.yaml` as nested dicts, without the paths of the machine it ran on; `None` where there is none.
+        metrics: `metrics.json`, the last evaluation's scores; `None` where there is none.
+    """
+
+    path: Path
+    config: OCRNetConfig
+    recipe: dict[str, Any] | None
+    metrics: dict[str, Any] | None
+
+    @property
+    def dataset(self) -> str | None:
+        """The training data's name, as far as the recipe says."""
+        return self.field("data", "name")
+
+    @property
+    def pretrained(self) -> str | None:
+        """Where the backbone's first weights came from: a Hub repository, or a file's name."""
+        return self.field("model", "backbone")
+
+    @property
+    def base_model(self) -> str | None:
+        """The Hub repository that the backbone's first weights came from."""
+        return self.pretrained if self.pretrained and _is_repository(self.pretrained) else None
+
+    def field(self, *names: str) -> Any:
+        """A field of the recipe, `None` where it isn't there."""
+        value = self.recipe
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    def shared_files(self) -> list[Path]:
+        """The files that are shared as they are, by name."""
+        return sorted({path for pattern in _SHARED for path in self.path.glob(pattern)})
+
+
+def read_folder(path: str | Path) -> ModelFolder:
+    """Read a model folder and check that others will be able to load it.
+
+    Args:
+        path: a folder that `save_pretrained` wrote (after training: `<output_dir>/model`).
+
+    Raises:
+        HubError: where something is missing or can't be read, naming the file.
+    """
+    path = Path(path).expanduser()
+    if not (path / "config.json").is_file():
+        raise HubError(f"{path}: holds no config.json; give a model folder, as training leaves in <output_dir>/model")
+    config = _read(path / "config.json", json.loads)
+    if config.get("model_type") != OCRNetConfig.model_type:
+        raise HubError(f"{path}/config.json: model_type is {config.get('model_type')!r}, expected 'ocrnet'")
+    _check_weights(path)
+    if not (path / PROCESSOR).is_file():
+        raise HubError(f"{path}: holds no {PROCESSOR}; save the image processor too: processor.save_pretrained(folder)")
+    for file in (path / "config.json", path / PROCESSOR):
+        _check_code(path, file)
+    recipe = _read(path / "recipe.yaml", yaml.safe_load) if (path / "recipe.yaml").is_file() else None
+    metrics = _read(path / "metrics.json", json.loads) if (path / "metrics.json").is_file() else None
+    try:
+        ours = OCRNetConfig.from_pretrained(path)
+    except Exception as error:  # whatever the validation of a field raises
+        raise HubError(f"{path}/config.json: {one_line(error)}") from error
+    return ModelFolder(path, ours, None if recipe is None else _without_paths(recipe), metrics)
+
+
+def _check_weights(path: Path) -> None:
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(_read(index, json.loads).get("weight_map", {}).values()))
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing or not names:
+            wanted = ", ".join(missing) or "no file at all"
+            raise HubError(f"{path}: {index.name} names {wanted}, which isn't there; save the weights again")
+    elif not (path / "model.safetensors").is_file():
+        raise HubError(f"{path}: holds no model.safetensors; save the weights with model.save_pretrained(folder)")
+
+
+def _check_code(path: Path, file: Path) -> None:
+    """The code that a file's auto_map names lies beside it: without it nobody could load the checkpoint."""
+    entries = _read(file, json.loads).get("auto_map")
+    if not entries:
+        raise HubError(f"{file}: has no auto_map, so it doesn't say where its code is; save it again with this package")
+    for entry in entries.values():
+        for name in [entry] if isinstance(entry, str) else [x for x in entry if x]:
+            module = name.split("--")[-1].split(".")[0]
+            if not (path / f"{module}.py").is_file():
+                raise HubError(f"{path}: holds no {module}.py, which {file.name} names; save it again")
+
+
+def _read(file: Path, parse) -> dict[str, Any]:
+    try:
+        content = parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise HubError(f"{file}: can't be read ({one_line(error)})") from error
+    if not isinstance(content, dict):
+        raise HubError(f"{file}: expected fields and values, got {type(content).__name__}")
+    return content
+
+
+def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without the folders of the machine it ran on, which are nobody else's business."""
+    recipe = {**recipe, "output_dir": None}
+    if isinstance(recipe.get("data"), dict):
+        recipe["data"] = {**recipe["data"], "root": None}
+    model = recipe.get("model")
+    if isinstance(model, dict) and model.get("backbone") and not _is_repository(model["backbone"]):
+        recipe["model"] = {**model, "backbone": PurePath(model["backbone"]).name}
+    return recipe
+
+
+def _is_repository(name: str) -> bool:
+    """Whether this is `owner/name` on the Hub; `weights/hrnet.pth` looks the same, but is a file."""
+    return bool(_REPOSITORY.fullmatch(name)) and PurePath(name).suffix not in _WEIGHT_FILES
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,213 @@
+"""The model card: what a checkpoint is, as far as its folder says, and nothing that wasn't measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from ..configuration_ocrnet import VARIANTS
+from .data_notes import DataNote, note_on
+from .folder import ModelFolder
+
+_OVERALL = {"mean_iou": "mIoU", "mean_accuracy": "mean accuracy", "overall_accuracy": "pixel accuracy"}
+_TASK = "image-segmentation"
+
+_LOADING = """\
+```python
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+processor = AutoImageProcessor.from_pretrained("{repo_id}", trust_remote_code=True)
+model = AutoModelForSemanticSegmentation.from_pretrained("{repo_id}", trust_remote_code=True)
+inputs = processor(image := Image.open("street.png").convert("RGB"), return_tensors="pt")
+label_map = processor.post_process_semantic_segmentation(model(**inputs), target_sizes=[image.size[::-1]])[0]
+```
+
+`trust_remote_code=True` runs the model's code, which lies in this repository: read it, and pin it with `revision=`.
+The label map is (height, width); `pipeline("image-segmentation", model="{repo_id}", trust_remote_code=True)` gives
+a mask a class.
+"""
+
+_CITATION = """\
+```bibtex
+@inproceedings{yuan2020ocr,
+  title     = {Object-Contextual Representations for Semantic Segmentation},
+  author    = {Yuan, Yuhui and Chen, Xilin and Wang, Jingdong},
+  booktitle = {European Conference on Computer Vision (ECCV)},
+  year      = {2020}
+}
+```
+"""
+
+
+def make_card(folder: ModelFolder, repo_id: str, pictures: Sequence[str] = ()) -> ModelCard:
+    """The card of a model folder.
+
+    Args:
+        folder: the model, with its recipe and metrics if it has them.
+        repo_id: `"you/your-ocrnet"`, for the lines that load it.
+        pictures: paths of sample pictures in the repository.
+    """
+    note = note_on(folder.dataset)
+    sections = {
+        "": _what(folder, repo_id),
+        "How to use it": _LOADING.format(repo_id=repo_id),
+        "Training": _training(folder, note),
+        "Results": _results(folder),
+        "Samples": _samples(pictures),
+        "Licence": _licence(folder, note),
+        "Citation": _CITATION,
+    }
+    parts = [f"## {title}\n\n{text}" if title else text for title, text in sections.items() if text]
+    body = "\n\n".join(part.strip() for part in parts)
+    return ModelCard(f"---\n{_metadata(folder, repo_id, note).to_yaml()}\n---\n\n{body}\n")
+
+
+def _metadata(folder: ModelFolder, repo_id: str, note: DataNote | None) -> ModelCardData:
+    results = _eval_results(folder)
+    tags = ["ocrnet", "semantic-segmentation", folder.config.backbone_config.model_type, folder.dataset]
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag=_TASK,
+        license=note.licence if note else None,
+        license_name=note.licence_name if note else None,
+        license_link=note.licence_link if note else None,
+        base_model=folder.base_model,
+        tags=[tag for tag in tags if tag],
+        metrics=["mean_iou"] if results else None,
+        model_name=repo_id.split("/")[-1],
+        eval_results=results or None,
+    )
+
+
+def _eval_results(folder: ModelFolder) -> list[EvalResult]:
+    metrics = folder.metrics or {}
+    if not metrics.get("dataset"):  # a number without its data says nothing
+        return []
+    return [
+        EvalResult(
+            task_type=_TASK,
+            task_name="Semantic segmentation",
+            dataset_type=metrics["dataset"],
+            dataset_name=_title(metrics["dataset"]),
+            dataset_split=metrics.get("split"),
+            metric_type=key,
+            metric_name=name,
+            metric_value=metrics[key],
+        )
+        for key, name in _OVERALL.items()
+        if _is_number(metrics.get(key))
+    ]
+
+
+def _what(folder: ModelFolder, repo_id: str) -> str:
+    config = folder.config
+    names = [config.id2label[i] for i in sorted(config.id2label)]
+    return "\n\n".join(
+        [
+            f"# {repo_id.split('/')[-1]}",
+            f"OCRNet (*Object-Contextual Representations*, [arXiv 1909.11065](https://arxiv.org/abs/1909.11065)) over "
+            f"{_backbone(config)}: it labels every pixel of an image with one of {len(names)} classes, "
+            "looking at soft regions of each class to decide.",
+            f"Classes: {', '.join(names)}.",
+        ]
+    )
+
+
+def _backbone(config) -> str:
+    backbone = config.backbone_config
+    if backbone.model_type == "timm_backbone":
+        return f"timm's `{backbone.backbone}`"
+    fields = ("branch_channels", "stage_modules", "stage_blocks")
+    for name, variant in VARIANTS.items():
+        if backbone.model_type == "hrnet" and all(list(getattr(backbone, x)) == variant[x] for x in fields):
+            small = " (small, version 2)" if name.endswith("s") else ""
+            return f"HRNetV2-W{variant['branch_channels'][0]}{small}"
+    return f"a `{backbone.model_type}` backbone"
+
+
+def _training(folder: ModelFolder, note: DataNote | None) -> str:
+    if folder.recipe is None:
+        return "This repository doesn't record how the weights were trained."
+    start = f"`{folder.pretrained}`" if folder.pretrained else "none: from scratch"
+    optimizer = f"{folder.field('optimizer', 'name')}, learning rate {folder.field('optimizer', 'lr')}"
+    rows = {
+        "updates": folder.field("schedule", "max_steps"),
+        "global batch": folder.field("global_batch"),
+        "crops (height x width)": _product(folder.field("data", "crop_size")),
+        "optimizer": f"{optimizer}, weight decay {folder.field('optimizer', 'weight_decay')}",
+        "backbone's first weights": start,
+        "mixed precision": folder.field("mixed_precision"),
+        "seed": folder.field("seed"),
+    }
+    reached = (folder.metrics or {}).get("step")
+    if reached is not None and reached != rows["updates"]:
+        rows["weights taken after update"] = reached
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value is not None)
+    data = f"Data: {note.text}" if note else f"Data: `{folder.dataset}`."
+    return f"{data}\n\n| | |\n|---|---|\n{table}\n\nThe whole recipe: [recipe.yaml](recipe.yaml)."
+
+
+def _results(folder: ModelFolder) -> str:
+    metrics = folder.metrics
+    if not metrics or not any(_is_number(metrics.get(key)) for key in _OVERALL):
+        return "No evaluation is recorded in this repository."
+    overall = [(name, metrics[key]) for key, name in _OVERALL.items() if _is_number(metrics.get(key))]
+    classes = metrics.get("iou") or {}
+    text = f"Measured {_conditions(folder)}, in percent.\n\n" + _table("", "", overall)
+    if classes:
+        text += "\n\n" + _table("class", "IoU", classes.items())
+        if not all(map(_is_number, classes.values())):
+            text += "\n\nA class with – doesn't occur there, or wasn't predicted either."
+    return text + "\n\nThe same numbers: [metrics.json](metrics.json)."
+
+
+def _conditions(folder: ModelFolder) -> str:
+    """On what, and how, as far as the recipe says: numbers taken in other ways can't be compared with these."""
+    metrics, evaluation = folder.metrics, folder.field("evaluation") or {}
+    inference = evaluation.get("inference") or {}
+    words = [f"on {_title(metrics.get('dataset') or 'data that is not recorded')}"]
+    words += [f"split `{metrics['split']}`"] if metrics.get("split") else []
+    words += [f"its first {evaluation['limit']} images alone"] if evaluation.get("limit") else []
+    words += [f"images resized to {_product(folder.field('data', 'scale'))} first"] if evaluation.get("resize") else []
+    if inference:
+        scales = inference.get("scales") or [1.0]
+        words.append(f"{'one scale' if len(scales) == 1 else 'scales'} ({', '.join(map(str, scales))})")
+        words.append("with mirrors" if inference.get("flip") else "without mirrors")
+        words.append(f"windows of {_product(inference['window'])}" if inference.get("window") else "whole images")
+    return ", ".join(words)
+
+
+def _table(first: str, second: str, rows) -> str:
+    lines = [f"| {name} | {100 * value:.2f} |" if _is_number(value) else f"| {name} | – |" for name, value in rows]
+    return f"| {first} | {second} |\n|---|---:|\n" + "\n".join(lines)
+
+
+def _samples(pictures: Sequence[str]) -> str:
+    if not pictures:
+        return ""
+    images = "\n\n".join(f"![image, prediction, truth]({path})" for path in pictures)
+    return f"Of the evaluated split, not chosen: image, prediction, truth.\n\n{images}"
+
+
+def _licence(folder: ModelFolder, note: DataNote | None) -> str:
+    terms = note.terms if note else "This repository doesn't record a licence of the weights or of their training data."
+    parts = ["The code is under Apache-2.0.", terms]
+    if folder.pretrained:
+        parts.append(f"The backbone started from `{folder.pretrained}`, whose licence applies too.")
+    return " ".join(parts)
+
+
+def _title(dataset: str) -> str:
+    note = note_on(dataset)
+    return note.title if note else dataset
+
+
+def _product(sizes: Sequence[int] | None) -> str | None:
+    return None if sizes is None else "x".join(map(str, sizes))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,62 @@
+"""pipeline("image-segmentation"), with the package imported; without it: tests/hub/test_push.py."""
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_config
+from transformers import pipeline
+
+import modeling_ocrnet
+from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
+
+
+@pytest.fixture
+def folder(tmp_path):
+    names = {0: "road", 1: "sky", 2: "tree"}
+    config = tiny_config(id2label=names)
+    OCRNetForSemanticSegmentation(config).save_pretrained(tmp_path)
+    OCRNetImageProcessor().save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def said():
+    """What transformers logs; it doesn't pass its records on to the root logger, where caplog listens."""
+    records = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            records.append(record)
+
+    handler, logger = Keep(), logging.getLogger("transformers")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+
+
+def test_masks_are_the_label_map_and_nothing_is_called_unsupported(folder, said):
+    levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
+    segmenter = pipeline("image-segmentation", model=str(folder))
+    image = Image.effect_noise((60, 40), 80).convert("RGB")
+    segments = segmenter(image)
+    assert [x.getMessage() for x in said if x.levelno >= logging.ERROR] == []
+    assert {name: logging.getLogger(name).level for name in levels} == levels
+
+    processor = OCRNetImageProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        logits = OCRNetForSemanticSegmentation.from_pretrained(folder)(**processor(image, return_tensors="pt")).logits
+    label_map = torch.nn.functional.interpolate(logits, size=(40, 60), mode="bilinear").argmax(1)[0].numpy()
+    names = ("road", "sky", "tree")
+    assert [x["label"] for x in segments] == [names[i] for i in np.unique(label_map)]
+    for segment in segments:
+        np.testing.assert_array_equal(np.asarray(segment["mask"]) == 255, label_map == names.index(segment["label"]))
+
+
+def test_the_package_touches_no_loggers_level():
+    sources = Path(modeling_ocrnet.__file__).parent.glob("*.py")
+    assert [p.name for p in sources if re.search(r"setLevel|set_verbosity|logging\.disable", p.read_text())] == []

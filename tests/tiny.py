@@ -1,0 +1,16 @@
+"""A network small enough for any test."""
+
+from modeling_ocrnet import HRNetConfig, OCRNetConfig
+
+WIDTHS = [4, 8, 12, 16]
+
+
+def tiny_backbone(**fields) -> HRNetConfig:
+    """An HRNet with one module and one block everywhere."""
+    sizes = {"stem_channels": 8, "stage1_channels": 4, "branch_channels": WIDTHS}
+    return HRNetConfig(**sizes, stage_modules=[1] * 4, stage_blocks=[1] * 4, **fields)
+
+
+def tiny_config(**fields) -> OCRNetConfig:
+    """An OCRNet over it; `fields` win."""
+    return OCRNetConfig(**{"backbone_config": tiny_backbone(), "ocr_channels": 16, "key_channels": 8, **fields})
