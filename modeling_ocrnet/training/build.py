@@ -124,10 +124,11 @@ def _check_fields(where: str, given: dict[str, Any], config: type) -> None:
 
 def build_processor(recipe: Recipe) -> OCRNetImageProcessor:
     """Whole images at their own size, or as large as fits into the recipe's scale."""
+    align_corners = recipe.model.config.get("align_corners", False)
     if not recipe.evaluation.resize:
-        return OCRNetImageProcessor()
+        return OCRNetImageProcessor(align_corners=align_corners)
     size = {"shortest_edge": min(recipe.data.scale), "longest_edge": max(recipe.data.scale)}
-    return OCRNetImageProcessor(do_resize=True, size=size)
+    return OCRNetImageProcessor(do_resize=True, size=size, align_corners=align_corners)
 
 
 def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> torch.optim.Optimizer:
