@@ -32,7 +32,8 @@ for backbone, logits in expected.items():
         assert type(model).__module__.startswith("transformers_modules"), type(model)
         assert type(processor).__module__.startswith("transformers_modules"), type(processor)
         inputs = processor(list(images), return_tensors="pt")
-        torch.testing.assert_close(model(**inputs).logits, logits, rtol=0, atol=0, msg=place)
+        # sums round otherwise with another number of threads
+        torch.testing.assert_close(model(**inputs).logits, logits, rtol=1e-4, atol=1e-5, msg=place)
 """
 
 
