@@ -44,8 +44,8 @@ class OCRNetConfig(PreTrainedConfig):
         batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the heads' batch norms.
         batch_norm_momentum (`float`, defaults to 0.1): Momentum of their running statistics.
         classifier_initializer_range (`float`, defaults to 0.01): Standard deviation of the classifiers' first weights.
-        zero_init_context (`bool`, defaults to `False`): Let the object context start at 0 (its batch norm's weight):
-            from scratch, the regions mean nothing yet, and the first updates learn more.
+        zero_init_context (`bool`, defaults to `False`): Let the object context start at 0 (its batch norm's weight);
+            trained from scratch, the regions mean nothing yet, and the first updates learn more.
         auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
         loss_ignore_index (`int`, defaults to 255): The label that neither trains nor counts.
         cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
