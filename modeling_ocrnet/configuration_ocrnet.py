@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, TimmBackboneConfig
 
 from .configuration_hrnet import HRNetConfig
 
@@ -16,6 +16,16 @@ VARIANTS = {
     "hr32": {"branch_channels": [32, 64, 128, 256], **_FULL},
     "hr48": {"branch_channels": [48, 96, 192, 384], **_FULL},
     "hr64": {"branch_channels": [64, 128, 256, 512], **_FULL},
+}
+# ResNet-101 of output stride 8, under timm's name; the auxiliary head reads stage 3, the OCR head stage 4
+_R101_BACKBONE = {"backbone": "resnet101c", "out_indices": [1, 2, 3, 4], "output_stride": 8}
+_R101_HEADS = {
+    "auxiliary_in_indices": [2],
+    "ocr_in_indices": [3],
+    "auxiliary_channels": 256,
+    "auxiliary_kernel_size": 3,
+    "dropout": 0.1,
+    "auxiliary_dropout": 0.1,
 }
 
 
@@ -137,15 +147,19 @@ class OCRNetConfig(PreTrainedConfig):
         """The published architectures, layer for layer as in mmsegmentation's configs.
 
         Args:
-            variant: `"hr18s"`, `"hr18"`, `"hr32"`, `"hr48"` or `"hr64"`.
-            backbone_fields: fields of [`HRNetConfig`] beside its widths and depths.
+            variant: `"hr18s"`, `"hr18"`, `"hr32"`, `"hr48"`, `"hr64"`, or `"r101-d8"` (whose backbone is timm's).
+            backbone_fields: fields of [`HRNetConfig`] beside its widths and depths (of `TimmBackboneConfig`, for
+                `"r101-d8"`).
             kwargs: any field of this class, `num_labels` and `id2label` among them.
 
         Raises:
             ValueError: for another name.
         """
+        if variant == "r101-d8":
+            backbone = TimmBackboneConfig(**{**_R101_BACKBONE, **(backbone_fields or {})})
+            return cls(backbone_config=backbone, **{**_R101_HEADS, **kwargs})
         if variant not in VARIANTS:
-            raise ValueError(f"variant {variant!r} is unknown; there are {', '.join(VARIANTS)}")
+            raise ValueError(f"variant {variant!r} is unknown; there are {', '.join(VARIANTS)}, r101-d8")
         fields = {"align_corners": kwargs.get("align_corners", False), **VARIANTS[variant], **(backbone_fields or {})}
         return cls(backbone_config=HRNetConfig(**fields), **kwargs)
 

@@ -13,6 +13,7 @@ from accelerate.utils import ProjectConfiguration, set_seed
 from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
+from transformers import TimmBackboneConfig
 
 from .. import data
 from ..configuration_hrnet import HRNetConfig
@@ -92,7 +93,9 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
         ValueError: for fields that the configs don't have, or values that they refuse.
     """
     _check_fields("model.config", recipe.model.config, OCRNetConfig)
-    _check_fields("model.backbone_config", recipe.model.backbone_config, HRNetConfig)
+    is_hrnet = recipe.model.variant.startswith("hr")
+    backbone_class = HRNetConfig if is_hrnet else TimmBackboneConfig
+    _check_fields("model.backbone_config", recipe.model.backbone_config, backbone_class)
     try:
         config = OCRNetConfig.from_variant(
             recipe.model.variant,
@@ -106,7 +109,12 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
         )
     except StrictDataclassError as error:
         raise ValueError(f"model.config or model.backbone_config: {' '.join(str(error).split())}") from error
-    model = OCRNetForSemanticSegmentation(config)
+    try:
+        model = OCRNetForSemanticSegmentation(config)
+    except ImportError as error:
+        raise ValueError(
+            f"model.variant {recipe.model.variant} needs timm: pip install 'modeling-ocrnet[timm]'"
+        ) from error
     if recipe.model.backbone is not None:
         load_imagenet_backbone(model.backbone, recipe.model.backbone)
     if recipe.model.gradient_checkpointing:
@@ -131,6 +139,14 @@ def build_processor(recipe: Recipe) -> OCRNetImageProcessor:
     return OCRNetImageProcessor(do_resize=True, size=size, align_corners=align_corners)
 
 
+def _adamw(groups: list[dict], **options) -> torch.optim.AdamW:
+    """AdamW in one fused kernel where the parameters' device has one: HRNet has hundreds of small tensors."""
+    try:
+        return torch.optim.AdamW(groups, fused=True, **options)
+    except RuntimeError:  # what torch raises for a device without
+        return torch.optim.AdamW(groups, **options)
+
+
 def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD or AdamW over two groups, backbone and heads; each knows its own base learning rate as `base_lr`."""
     options = recipe.optimizer
@@ -140,7 +156,7 @@ def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> tor
         {"params": heads, "base_lr": options.lr * options.head_lr_multiplier},
     ]
     if options.name == "adamw":
-        return torch.optim.AdamW(groups, lr=options.lr, weight_decay=options.weight_decay)
+        return _adamw(groups, lr=options.lr, weight_decay=options.weight_decay)
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
 
 

@@ -39,13 +39,13 @@ class ModelRecipe:
     """What is trained."""
 
     variant: str = "hr18"
-    """Architecture: hr18s, hr18, hr32, hr48 or hr64."""
+    """Architecture: hr18s, hr18, hr32, hr48, hr64 or r101-d8 (needs timm)."""
     backbone: str | None = "timm/hrnet_w18.ms_in1k"
     """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
     """Further fields of OCRNetConfig: dropout, class_weights, ohem_threshold, loss_average ..."""
     backbone_config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of HRNetConfig: zero_init_residual, fuse_upsample ..."""
+    """Further fields of HRNetConfig (r101-d8: TimmBackboneConfig): zero_init_residual, fuse_upsample ..."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower."""
     channels_last: bool = True

@@ -29,6 +29,7 @@ def test_there_are_recipes():
     }
     authors = ("cityscapes", "ade20k", "lip", "pascal_context_59", "pascal_context_60", "coco_stuff_10k")
     published |= {f"{x}/ocrnet_hr48_authors" for x in authors}
+    published |= {f"cityscapes/ocrnet_r101-d8_{x}" for x in ("40k", "8xb2_40k", "8xb2_80k")}
     assert names >= published | {"street_scenes/ocrnet_hr18s"}
 
 
@@ -68,8 +69,8 @@ def test_every_recipe_describes_a_network_for_its_classes(path):
         model = build_model(recipe, labels)
     assert model.ocr_head.classifier.out_channels == len(labels.names)
     assert model.config.label_ids == list(labels.ids)
-    one_device = recipe.data.name in ("camvid", "street_scenes")  # small ones, for a CPU; the others ran on four GPUs
-    assert recipe.accumulation_steps(1 if one_device else 4) == 1
+    one_device = recipe.data.name in ("camvid", "street_scenes")  # small ones, for a CPU; the others ran on GPUs
+    assert recipe.accumulation_steps(1 if one_device else 8 if "8xb2" in path.stem else 4) == 1
     reader = importlib.import_module(f"modeling_ocrnet.data.{recipe.data.name}")
     assert {recipe.data.split, recipe.evaluation.split} <= set(reader.SPLITS)
 
@@ -126,6 +127,22 @@ def test_cityscapes_recipes_are_mmsegmentations(variant, steps):
     assert (recipe.global_batch, recipe.micro_batch) == (8, 2)
     weights = {"hr18s": "hrnet_w18_small_v2", "hr18": "hrnet_w18", "hr48": "hrnet_w48"}[variant]
     assert recipe.model.backbone == f"timm/{weights}.ms_in1k"
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "batch", "lr", "floor"),
+    [("40k", 40, 8, 0.01, 1e-4), ("8xb2_40k", 40, 16, 0.02, 2e-4), ("8xb2_80k", 80, 16, 0.02, 2e-4)],
+)
+def test_r101_recipes_are_mmsegmentations(name, steps, batch, lr, floor):
+    """Facts of ocrnet_r101-d8_{4,8}xb2-*_cityscapes-512x1024, and the size of its network."""
+    recipe = parse("--config", str(CONFIGURATION / f"cityscapes/ocrnet_r101-d8_{name}.yaml"))
+    assert (recipe.schedule.max_steps, recipe.schedule.min_lr, recipe.optimizer.lr) == (steps * 1000, floor, lr)
+    assert (recipe.global_batch, recipe.micro_batch, recipe.data.crop_size) == (batch, 2, (512, 1024))
+    recipe.model.backbone = None
+    with torch.device("meta"):
+        model = build_model(recipe, data.label_set("cityscapes"))
+    assert sum(p.numel() for p in model.parameters()) == 55_516_294
+    assert (model.config.dropout, model.config.auxiliary_dropout) == (0.1, 0.1)
 
 
 def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path):
