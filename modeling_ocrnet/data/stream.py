@@ -21,8 +21,14 @@ from torch.utils.data import DataLoader
 from .transforms import TrainingTransform
 
 
+def to_sample(row: dict, transform: TrainingTransform, rng: np.random.Generator) -> dict:
+    """A decoded row, augmented: `pixel_values` (3, h, w) float32, `labels` (h, w) int64 and `name`."""
+    pixel_values, labels = transform(np.asarray(row["image"]), np.asarray(row["label"]), rng)
+    return {"pixel_values": torch.from_numpy(pixel_values), "labels": torch.from_numpy(labels), "name": row["name"]}
+
+
 class SampleStream(torch.utils.data.Dataset):
-    """Sample p of the stream: `pixel_values` (3, h, w) float32, `labels` (h, w) int64 and `name`."""
+    """Sample p of the stream, as [`to_sample`] makes them."""
 
     def __init__(self, dataset: Dataset, transform: TrainingTransform, seed: int):
         self.dataset, self.transform, self.seed = dataset, transform, seed
@@ -34,10 +40,7 @@ class SampleStream(torch.utils.data.Dataset):
     def __getitem__(self, position: int) -> dict:
         epoch, offset = divmod(position, len(self.dataset))
         row = self.dataset[int(self._permutation(epoch)[offset])]
-        image, label = np.asarray(row["image"]), np.asarray(row["label"])
-        rng = np.random.default_rng([self.seed, 1, position])
-        pixel_values, labels = self.transform(image, label, rng)
-        return {"pixel_values": torch.from_numpy(pixel_values), "labels": torch.from_numpy(labels), "name": row["name"]}
+        return to_sample(row, self.transform, np.random.default_rng([self.seed, 1, position]))
 
     def __getstate__(self):  # a cache can't be pickled to a worker
         return {**self.__dict__, "_permutation": None}
@@ -73,7 +76,7 @@ class MicroBatches:
         return (self.stop - self.start) * self.global_batch // (self.micro_batch * self.processes)
 
 
-def _collate(samples: list[dict]) -> dict:
+def collate(samples: list[dict]) -> dict:
     batch = {key: torch.stack([x[key] for x in samples]) for key in ("pixel_values", "labels")}
     return {**batch, "names": [x["name"] for x in samples]}
 
@@ -93,7 +96,7 @@ def stream_loader(stream: SampleStream, batches: MicroBatches, workers: int, pin
         stream,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=collate,
         worker_init_fn=start_worker,
         pin_memory=pin_memory,
     )
