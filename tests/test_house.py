@@ -22,6 +22,7 @@ LAYERS = {
     "data": {"data"},
     "conversion": {"conversion"},
     "hub": {"hub"},
+    "preparation": {"preparation", "inference", "data", "hub"},
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from datasets import Dataset, Features, Image, Value
 
@@ -28,10 +29,15 @@ DATASETS = (
     "street_scenes",
 )
 
-__all__ = ["DATASETS", "IGNORE", "DataError", "LabelSet", "check", "label_set", "load"]
+__all__ = ["DATASETS", "IGNORE", "DataError", "LabelSet", "check", "label_set", "load", "reader"]
 
 
-def _reader(name: str):
+def reader(name: str) -> ModuleType:
+    """The module that knows a dataset: its `DEFAULT_ROOT`, `LABELS`, `SPLITS` and `find`.
+
+    Raises:
+        ValueError: for an unknown dataset.
+    """
     if name not in DATASETS:
         raise ValueError(f"dataset {name!r} is unknown; there are {', '.join(DATASETS)}")
     return import_module(f".{name}", __name__)
@@ -39,7 +45,7 @@ def _reader(name: str):
 
 def label_set(name: str) -> LabelSet:
     """The classes of a dataset: names, colours, ids."""
-    return _reader(name).LABELS
+    return reader(name).LABELS
 
 
 def load(name: str, root: str | Path | None = None, split: str = "train", instances: bool = False) -> Dataset:
@@ -60,8 +66,8 @@ def load(name: str, root: str | Path | None = None, split: str = "train", instan
         ValueError: for an unknown dataset or split.
         DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
     """
-    reader = _reader(name)
-    pairs = reader.find(Path(root if root is not None else reader.DEFAULT_ROOT).expanduser(), split)
+    module = reader(name)
+    pairs = module.find(Path(root if root is not None else module.DEFAULT_ROOT).expanduser(), split)
     columns = {
         "image": [str(path) for path in pairs.images],
         "label": [None if path is None else str(path) for path in pairs.masks],
@@ -71,5 +77,5 @@ def load(name: str, root: str | Path | None = None, split: str = "train", instan
     if instances and pairs.instances is not None and any(pairs.instances):
         columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
         features["instances"] = Image(decode=False)
-    table = reader.LABELS.train_id_files if pairs.train_ids else reader.LABELS.to_train_ids
+    table = module.LABELS.train_id_files if pairs.train_ids else module.LABELS.to_train_ids
     return Dataset.from_dict(columns, features=features).with_transform(Decode(table))

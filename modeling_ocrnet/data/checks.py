@@ -28,7 +28,7 @@ def check(dataset: Dataset, masks: int = 64) -> None:
     files = dataset.with_format(None)
     images, labels = files["image"], files["label"]
     with ThreadPoolExecutor(16) as pool:
-        problems = [x for x in pool.map(_header_problem, images, labels) if x]
+        problems = [x for x in pool.map(header_problem, images, labels) if x]
         if not problems:
             sample = range(0, rows, max(1, rows // max(1, masks)))
             problems = [x for x in pool.map(lambda i: _row_problem(dataset, i), list(sample)[:masks]) if x]
@@ -37,7 +37,13 @@ def check(dataset: Dataset, masks: int = 64) -> None:
         raise DataError(f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more)
 
 
-def _header_problem(image: dict, label: dict | None) -> str | None:
+def header_problem(image: dict, label: dict | None) -> str | None:
+    """What the headers of an image and its mask tell is wrong, in a line.
+
+    Args:
+        image: an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
+        label: the same for the mask; `None` where there is none.
+    """
     try:
         with open_image(image) as opened:
             size = opened.size
@@ -49,11 +55,15 @@ def _header_problem(image: dict, label: dict | None) -> str | None:
             check_mask_mode(mask.mode, label["path"])
             if mask.size == size[::-1] != size:
                 size = read_image(image).size  # EXIF may turn it; only decoding tells for every format
-            if mask.size != size:
-                return f"{label['path']}: {mask.size[0]}x{mask.size[1]}, but its image is {size[0]}x{size[1]}"
+            return size_problem(label["path"], mask.size, size)
     except DataError as error:
         return str(error)
     return None
+
+
+def size_problem(path: str | None, mask: tuple[int, int], image: tuple[int, int]) -> str | None:
+    """Whether a mask and its image differ in their (width, height)."""
+    return None if mask == image else f"{path}: {mask[0]}x{mask[1]}, but its image is {image[0]}x{image[1]}"
 
 
 def _row_problem(dataset: Dataset, index: int) -> str | None:

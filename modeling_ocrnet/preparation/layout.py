@@ -1,0 +1,115 @@
+"""The command `layout`: where a dataset comes from, the tree expected, and what of it is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import data
+from .sources import SOURCES, Source
+
+
+def layout(name: str | None = None, root: str | None = None, splits: str | None = None) -> int:
+    """Say where a dataset comes from, how large it is, which tree is expected, and what is missing of it.
+
+    Args:
+        name: Dataset, one of modeling_ocrnet.data.DATASETS; without one, all are listed.
+        root: Look what is there and what is missing below this folder.
+        splits: Splits wanted, separated by commas (null: all).
+
+    Returns:
+        The exit code: 1 if something is missing.
+    """
+    if name is None:
+        print(listing())
+        return 0
+    reader = data.reader(name)
+    chosen = [x.strip() for x in splits.split(",")] if splits else list(reader.SPLITS)
+    if unknown := [x for x in chosen if x not in reader.SPLITS]:
+        raise ValueError(f"{name} has no split {', '.join(unknown)}; there are {', '.join(reader.SPLITS)}")
+    print(describe(name))
+    if root is None:
+        return 0
+    there, missing = look(name, Path(root).expanduser(), chosen)
+    print("\n  ".join([f"\nunder {root}", *there, *(f"MISSING  {x}" for x in missing)]))
+    return 1 if missing else 0
+
+
+def listing() -> str:
+    """All datasets, a line each: sizes and licences."""
+    rows = [("dataset", "classes", "images", "download", "licence")]
+    for name in data.DATASETS:
+        source = SOURCES[name]
+        images = " + ".join(f"{split} {source.images[split]}" for split in data.reader(name).SPLITS)
+        rows.append((name, str(len(data.label_set(name).names)), images, source.size, source.licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def describe(name: str) -> str:
+    """Where a dataset comes from, its terms, and its tree."""
+    source = SOURCES[name]
+    lines = [f"{source.title}: {len(data.label_set(name).names)} classes, {source.size}"]
+    lines += [f"  from     {source.downloads[0]}", *(f"           {x}" for x in source.downloads[1:])]
+    lines.append(f"  licence  {source.licence}")
+    lines.append(f"  tree     below the root ({data.reader(name).DEFAULT_ROOT} by default)")
+    width = max(len(entry.paths[0]) for entry in source.tree)
+    for entry in source.tree:
+        also = f" (or in {', '.join(entry.paths[1:])})" if entry.paths[1:] else ""
+        lines.append(f"    {entry.paths[0]:<{width}}  {entry.what}{also}")
+    if source.hint:
+        lines.append(f"  then     {source.hint}")
+    return "\n".join(lines)
+
+
+def look(name: str, root: Path, splits: list[str]) -> tuple[list[str], list[str]]:
+    """What of a dataset is below a root, and what is missing, a line each.
+
+    Args:
+        name: one of `data.DATASETS`.
+        root: the folder.
+        splits: those wanted.
+    """
+    source = SOURCES[name]
+    if not root.is_dir():
+        return [], [f"{root}: there is no such folder"]
+    base = _base(source, root)
+    there, missing = [], []
+    wanted = [entry for entry in source.tree if not entry.splits or set(entry.splits) & set(splits)]
+    for entry in wanted:
+        found = next((path for path in entry.paths if (base / path).exists()), None)
+        if found is None:
+            missing.append(f"{base / entry.paths[0]}: {entry.what}")
+        else:
+            there.append(f"found    {base / found}")
+    advised = False
+    for split in splits:
+        try:
+            pairs = data.reader(name).find(root, split)
+        except data.DataError as error:  # says which root was meant, perhaps; once is enough
+            missing += [] if advised else [f"{split}: {error}"]
+            advised = True
+        else:
+            for kind, paths in (("images", pairs.images), ("masks", [x for x in pairs.masks if x is not None])):
+                if paths:  # a test split may have no labels
+                    there.append(_count(split, kind, paths, source.images[split], missing))
+    return there, missing
+
+
+def _base(source: Source, root: Path) -> Path:
+    """The folder below the root that holds most of the tree."""
+
+    def entries(base: str) -> int:
+        return sum(any((root / base / path).exists() for path in entry.paths) for entry in source.tree)
+
+    return root / max(source.bases, key=entries)  # the first of the best
+
+
+def _count(split: str, kind: str, paths: list[Path], published: int, missing: list[str]) -> str:
+    """How many files of the reader's list are there; what isn't is added to `missing`."""
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        missing.append(f"{split}: {absent[0]}{more}")
+    if len(paths) < published:
+        missing.append(f"{split}: {published - len(paths)} of the {published} {kind} published")
+    return f"{split}: {len(paths) - len(absent)} {kind}, published are {published}"

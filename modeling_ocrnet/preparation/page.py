@@ -1,0 +1,144 @@
+"""What was found in a dataset, as one HTML page that needs nothing else: no script, no other file."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+
+from ..data.labels import IGNORE
+from .contact_sheet import Picture
+from .summary import summary
+from .survey import Split, Survey
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark; --back: #fff; --text: #1d2127; --quiet: #68707c; --line: #e3e6ea; --card: #f6f7f9;
+  --bar: #4a7fd4; --bad: #b3261e; --odd: #8a5a00; }
+@media (prefers-color-scheme: dark) { :root { --back: #15181c; --text: #e4e7eb; --quiet: #97a0ac; --line: #2d333b;
+  --card: #1e2329; --bar: #6b9bea; --bad: #ff8a80; --odd: #f0c060; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 80rem; background: var(--back); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+h1 { margin: 0; font-size: 1.7rem; }
+h2 { margin: 2.5rem 0 .75rem; font-size: 1.15rem; }
+h3 { margin: 1.5rem 0 .5rem; font-size: 1rem; }
+p { margin: .25rem 0 0; }
+.quiet, figcaption { color: var(--quiet); }
+.cards, .sheet { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
+.cards { margin-top: 1.5rem; }
+.card { padding: .9rem 1.1rem; border: 1px solid var(--line); border-radius: .6rem; background: var(--card); }
+.card b { display: block; font-size: 1.5rem; font-weight: 600; }
+.card.bad b { color: var(--bad); }
+.card.odd b { color: var(--odd); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { color: var(--quiet); font-weight: 500; }
+th:first-child, td:first-child { text-align: left; }
+td.bar { min-width: 9rem; text-align: left; }
+td.bar i { display: block; height: .7rem; border-radius: .2rem; background: var(--bar); }
+.swatch { display: inline-block; width: .9rem; height: .9rem; margin-right: .6rem; border: 1px solid var(--line);
+  border-radius: .2rem; vertical-align: -.1rem; }
+ul { max-height: 26rem; margin: 0; padding: .8rem 1.1rem .8rem 2rem; overflow: auto; border: 1px solid var(--line);
+  border-radius: .6rem; background: var(--card); font: 13px/1.6 ui-monospace, Menlo, Consolas, monospace;
+  overflow-wrap: anywhere; }
+pre { margin: 0; padding: .8rem 1.1rem; overflow-x: auto; border: 1px solid var(--line); border-radius: .6rem;
+  background: var(--card); white-space: pre-wrap; }
+.sheet { grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
+figure { margin: 0; }
+figure img { display: block; width: 100%; height: auto; border-radius: .3rem; }
+figcaption { padding-top: .25rem; font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
+figcaption b { display: block; color: var(--text); font-weight: 500; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+<p class="quiet">$root · $count classes</p>
+<div class="cards">$cards</div>
+$problems
+<h2>Classes</h2>
+<p class="quiet">Shares of the labelled pixels, and masks in which a class occurs, over the pairs without a problem.</p>
+<div class="scroll">$classes</div>
+$weights
+<h2>Pairs</h2>
+<p class="quiet">Spread evenly over the splits: an image, and its classes laid over it, the largest named below it.</p>
+$sheet
+</body>
+</html>
+""")
+
+
+def render(found: Survey, pictures: list[Picture], weights: str | None = None) -> str:
+    """The page. Names of files and classes may hold anything: all of them are escaped.
+
+    Args:
+        found: what was counted.
+        pictures: the contact sheet.
+        weights: the line of class weights, if they were asked for.
+    """
+    heading = "<h2>Class weights</h2><p class='quiet'>For model.config in a recipe.</p>"
+    return PAGE.substitute(
+        title=escape(found.dataset),
+        root=escape(found.root),
+        count=len(found.labels.names),
+        cards="".join(_cards(found)),
+        problems=_listing("Errors", found.errors) + _listing("Warnings", found.warnings),
+        classes=_classes(found),
+        weights="" if weights is None else f"{heading}<pre>{escape(weights)}</pre>",
+        sheet="".join(_sheet(split, pictures) for split in found.splits),
+    )
+
+
+def _cards(found: Survey):
+    for split in found.splits:
+        number = "–" if split.rows is None else f"{len(split.rows):,}"
+        text = summary(split).partition(" pairs")[2].lstrip(", ") if split.rows is not None else "not found"
+        yield f'<div class="card">{escape(split.name)}<b>{number}</b><span class="quiet">{escape(text)}</span></div>'
+    for title, lines, kind in (("errors", found.errors, "bad"), ("warnings", found.warnings, "odd")):
+        yield f'<div class="card{" " + kind if lines else ""}">{title}<b>{len(lines):,}</b></div>'
+
+
+def _listing(title: str, lines: list[str]) -> str:
+    if not lines:
+        return ""
+    return f"<h2>{title}</h2><ul>{''.join(f'<li>{escape(x)}</li>' for x in lines)}</ul>"
+
+
+def _classes(found: Survey) -> str:
+    splits = [split for split in found.splits if split.masks]
+    labels, ids = found.labels, found.labels.ids
+    total = sum(split.labelled for split in splits)
+    shares = [sum(int(split.pixels[k]) for split in splits) / max(total, 1) for k in range(len(ids))]
+    heads = "".join(f"<th>{escape(x.name)}, pixels</th><th>masks</th>" for x in splits)
+    rows = [f"<tr><th>class</th><th>id</th><th>train id</th><th></th>{heads}</tr>"]
+    for k, name in enumerate(labels.names):
+        width = 100 * shares[k] / max(max(shares), 1e-12)
+        color = "#{:02x}{:02x}{:02x}".format(*labels.palette[k])
+        rows.append(
+            f'<tr><td><span class="swatch" style="background:{color}"></span>{escape(name)}</td>'
+            f'<td>{ids[k]}</td><td>{k}</td><td class="bar"><i style="width:{width:.2f}%"></i></td>'
+            f"{_cells(splits, k)}</tr>"
+        )
+    rows.append(f"<tr><td>(not labelled, of all pixels)</td><td></td><td></td><td></td>{_cells(splits, IGNORE)}</tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _cells(splits: list[Split], train_id: int) -> str:
+    return "".join(f"<td>{100 * x.share(train_id):.3f} %</td><td>{x.images[train_id]:,}</td>" for x in splits)
+
+
+def _sheet(split: Split, pictures: list[Picture]) -> str:
+    own = [x for x in pictures if x.split == split.name]
+    if not own:
+        return ""
+    figures = (
+        f'<figure><img src="{x.uri}" width="{x.size[0]}" height="{x.size[1]}" loading="lazy" alt="{escape(x.name)}">'
+        f"<figcaption><b>{escape(x.name)}</b>{escape(', '.join(x.classes))}</figcaption></figure>"
+        for x in own
+    )
+    return f'<h3>{escape(split.name)}</h3><div class="sheet">{"".join(figures)}</div>'

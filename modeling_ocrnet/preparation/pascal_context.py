@@ -1,0 +1,159 @@
+"""The command `pascal_context`: PASCAL-Context's masks and lists from `trainval_merged.json`.
+
+The masks of an image are painted in the file's order, later ones over earlier ones, and what no region covers is
+background: as PASCAL in Detail's API does it. Of 459 categories the file's regions have 59.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ..data.decoding import DataError
+from ..data.pairs import find_folder
+from ..data.pascal_context_59 import DEFAULT_ROOT
+from .run_lengths import region_mask
+
+# category ids of the 59 classes; in order, they are 1..59 of the masks, as in mmsegmentation's copies
+CATEGORIES = (
+    *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159),
+    *(162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368),
+    *(397, 415, 416, 420, 424, 427, 440, 445, 454, 458),
+)
+CLASS_OF = {0: 0} | {category: k for k, category in enumerate(CATEGORIES, start=1)}  # 0 is the background
+SPLITS = ("train", "val")
+
+
+@dataclass
+class Frame:
+    """An image of the file: the name of its JPEG without suffix, split, (height, width), and its regions in order."""
+
+    name: str
+    split: str
+    size: tuple[int, int]
+    regions: list[dict]
+
+
+def pascal_context(root: str = DEFAULT_ROOT, annotations: str | None = None, workers: int = 4) -> int:
+    """Make PASCAL-Context's masks and lists from trainval_merged.json, beside VOC 2010's JPEGImages.
+
+    What is there already is kept, so an interrupted run goes on where it was; remove SegmentationClassContext to make
+    all anew.
+
+    Args:
+        root: VOC2010, the folder that holds JPEGImages.
+        annotations: The file (null: trainval_merged.json in the root).
+        workers: Threads that decode.
+
+    Returns:
+        The exit code: 1 if a region couldn't be decoded; the lists are written when all masks are there.
+
+    Raises:
+        DataError: for a root or a file that isn't as expected, before anything is written.
+    """
+    images = find_folder(Path(root).expanduser(), "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
+    voc = images.parent
+    frames = read_annotations(voc / "trainval_merged.json" if annotations is None else Path(annotations).expanduser())
+    if absent := [f"{images / frame.name}.jpg" for frame in frames if not (images / f"{frame.name}.jpg").is_file()]:
+        raise DataError("\n  ".join([f"{len(absent)} images are missing; unpack VOC 2010's:", *absent]))
+    masks = voc / "SegmentationClassContext"
+    masks.mkdir(exist_ok=True)
+    todo = [frame for frame in frames if not (masks / f"{frame.name}.png").exists()]
+    problems = []
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="mask", disable=None) as bar:
+        for found in pool.map(lambda frame: _write(frame, masks), todo):
+            problems += found
+            bar.update()
+    print(f"{len(todo)} masks to make, {len(frames) - len(todo)} were there: {masks}")
+    if problems:
+        print("\n  ".join([f"{len(problems)} regions can't be decoded; get the file anew:", *problems]))
+        return 1
+    lists = voc / "ImageSets" / "SegmentationContext"
+    lists.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        names = sorted(frame.name for frame in frames if frame.split == split)
+        part = lists / f"{split}.part"
+        part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        os.replace(part, lists / f"{split}.txt")
+        print(f"{split}: {len(names)} images listed in {lists / f'{split}.txt'}")
+    return 0
+
+
+def read_annotations(file: Path) -> list[Frame]:
+    """The images of train and val, with their regions.
+
+    Raises:
+        DataError: listing everything in the file that isn't as expected.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{file}: there is no such file; `prepare_data.py layout pascal_context_59` says where it comes from"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{file}: not readable as JSON ({error}): get it anew") from error
+    try:
+        frames = {
+            x["image_id"]: Frame(Path(x["file_name"]).stem, x["phase"], (x["height"], x["width"]), [])
+            for x in content["images"]
+        }
+        # an id that occurs twice keeps its place and takes the later content
+        regions = {x["id"]: x for x in content["annos_segmentation"]}
+        strays = [x["id"] for x in regions.values() if x["image_id"] not in frames]
+        unknown = defaultdict(list)
+        for region in regions.values():
+            if region["category_id"] not in CLASS_OF:
+                unknown[region["category_id"]].append(region["id"])
+            elif region["image_id"] in frames:
+                frames[region["image_id"]].regions.append(region)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{file}: isn't as PASCAL in Detail writes it ({error!r}); expected images and annos_segmentation"
+        ) from error
+    problems = [f"category {k}, which isn't one of the 59: annotations {ids}" for k, ids in unknown.items()]
+    if strays:
+        problems.append(f"annotations of images that it doesn't have: {strays}")
+    chosen = [frame for frame in frames.values() if frame.split in SPLITS]
+    if not chosen:
+        problems.append(f"no image of the phases {' or '.join(SPLITS)}")
+    if problems:
+        raise DataError("\n  ".join([f"{file}: not as expected", *problems]))
+    return chosen
+
+
+def paint(frame: Frame) -> np.ndarray:
+    """The mask of an image, (height, width) uint8: 0 is the background, 1..59 are classes.
+
+    Raises:
+        DataError: listing the regions that can't be decoded.
+    """
+    mask, problems = np.zeros(frame.size, np.uint8), []
+    for region in frame.regions:
+        try:
+            mask[region_mask(region["segmentation"], *frame.size)] = CLASS_OF[region["category_id"]]
+        except (DataError, KeyError) as error:
+            problems.append(f"{frame.name}, annotation {region['id']}: {error}")
+    if problems:
+        raise DataError("\n  ".join(problems))
+    return mask
+
+
+def _write(frame: Frame, folder: Path) -> list[str]:
+    """The mask, whole or not at all; what is wrong with it."""
+    try:
+        mask = paint(frame)
+    except DataError as error:
+        return str(error).split("\n  ")
+    part = folder / f"{frame.name}.part"
+    Image.fromarray(mask).save(part, format="PNG")
+    os.replace(part, folder / f"{frame.name}.png")
+    return []

@@ -1,0 +1,46 @@
+"""What was counted, as text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.labels import IGNORE
+from .survey import Split, Survey
+
+
+def table(found: Survey) -> str:
+    """Pairs and sizes of each split, and of each class its share of the labelled pixels and the masks that have it."""
+    lines = [f"{found.dataset}, {len(found.labels.names)} classes, {found.root}"]
+    for split in found.splits:
+        lines.append(f"  {split.name}: {summary(split)}")
+    width = max(len(x) for x in (*found.labels.names, "(not labelled)"))
+    shown = [split for split in found.splits if split.masks]
+    if not shown:
+        return "\n".join(lines)
+    lines += ["", " " * width + "".join(f"{split.name:>20}" for split in shown)]
+    lines.append(" " * width + f"{'pixels':>11}{'images':>9}" * len(shown))
+    for k, label in (*enumerate(found.labels.names), (IGNORE, "(not labelled)")):
+        cells = (f"{100 * split.share(k):10.3f}%{split.images[k]:9}" for split in shown)
+        lines.append(f"{label:<{width}}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def summary(split: Split) -> str:
+    """A line on a split."""
+    if split.rows is None:
+        return "not found"
+    sizes = split.sizes.most_common()
+    text = f"{len(split.rows)} pairs" + ("" if split.examined == len(split.rows) else f", {split.examined} read")
+    if len(split.sound) < split.examined:
+        text += f", {split.examined - len(split.sound)} with problems (not counted below)"
+    if not sizes:
+        return text
+    if not split.masks:
+        text += ", without labels"
+    if len(sizes) <= 3:
+        return f"{text}, {', '.join(f'{w}x{h}' + (f' ({n})' if len(sizes) > 1 else '') for (w, h), n in sizes)}"
+    edges = np.array([size for size, _ in sizes])
+    (low_w, low_h), (high_w, high_h) = edges.min(0), edges.max(0)
+    (w, h), n = sizes[0]
+    text += f", {len(sizes)} sizes, {low_w} to {high_w} wide and {low_h} to {high_h} high"
+    return f"{text}, most often {w}x{h} ({n})"
