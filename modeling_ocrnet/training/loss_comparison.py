@@ -1,0 +1,122 @@
+"""Do two training runs agree? The SDAA model zoo's check, and beside it what that check hides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+RELATIVE, ABSOLUTE = 0.05, 0.0002  # the model zoo's bounds; `--strict` holds the first against |relative|
+SMOOTHED = 5  # points of the picture's moving line
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs' losses at the updates that both logged. `left_out`: updates that only one of them did."""
+
+    updates: np.ndarray
+    candidate: np.ndarray
+    baseline: np.ndarray
+    left_out: int
+
+    @property
+    def relative(self) -> np.ndarray:
+        """(candidate - baseline) / baseline, where the baseline isn't zero."""
+        divides = self.baseline != 0
+        return (self.candidate - self.baseline)[divides] / self.baseline[divides]
+
+    def passes_model_zoo(self) -> bool:
+        """Its rule, on signed means: a loss that is lower everywhere passes, however much lower."""
+        return bool(self.relative.mean() <= RELATIVE or (self.candidate - self.baseline).mean() <= ABSOLUTE)
+
+    def passes_strictly(self) -> bool:
+        """The mean of |relative error| is at most 5%."""
+        return bool(np.abs(self.relative).mean() <= RELATIVE)
+
+
+def compare(candidate: dict[int, float], baseline: dict[int, float]) -> Comparison:
+    """Pair two runs' losses by update.
+
+    Args:
+        candidate: loss by update, of the run to check.
+        baseline: the same of the run that it should agree with.
+
+    Raises:
+        ValueError: where no update is in both, or the baseline is zero at all that are.
+    """
+    common = sorted(candidate.keys() & baseline.keys())
+    if not common:
+        ranges = [f"{min(x)} to {max(x)} ({len(x)})" for x in (candidate, baseline)]
+        raise ValueError(
+            f"no update is in both logs: the candidate has {ranges[0]}, the baseline {ranges[1]}; log both every so "
+            "many updates alike (logging.every)"
+        )
+    values = [np.array([x[update] for update in common], np.float64) for x in (candidate, baseline)]
+    if not values[1].any():
+        raise ValueError(f"the baseline's loss is zero at all {len(common)} common updates: nothing to relate to")
+    return Comparison(np.array(common), *values, left_out=len(candidate.keys() ^ baseline.keys()))
+
+
+def describe(comparison: Comparison) -> str:
+    """The model zoo's four lines, as its graders know them, then the figures that don't cancel."""
+    difference, relative = comparison.candidate - comparison.baseline, comparison.relative
+    mean_relative, mean_absolute = float(relative.mean()), float(difference.mean())
+    by_relative = mean_relative < mean_absolute
+    rule = f"mean_relative_error {mean_relative}" if by_relative else f"mean_absolute_error {mean_absolute}"
+    verdict = "pass" if comparison.passes_model_zoo() else "fail"
+    lines = [
+        f"MeanRelativeError: {mean_relative}",
+        f"MeanAbsoluteError: {mean_absolute}",
+        f"Rule,{rule}",
+        f"{verdict} mean_relative_error=np.float64({mean_relative}) <= {RELATIVE} or "
+        f"mean_absolute_error=np.float64({mean_absolute}) <= {ABSOLUTE}",
+        "",
+        "The rule above takes signed means: errors cancel, and a loss that is lower everywhere passes. Without signs:",
+        f"  mean |relative error| {np.abs(relative).mean():.6f}, largest {np.abs(relative).max():.6f} "
+        f"at update {_worst(comparison)}",
+        f"  mean |difference| {np.abs(difference).mean():.6f}, bias {mean_absolute:+.6f}",
+        f"  {len(difference)} updates paired, {comparison.left_out} in one log only",
+    ]
+    if zeros := int((comparison.baseline == 0).sum()):
+        lines.append(f"  {zeros} updates with a baseline of zero: not in the relative errors")
+    if broken := int((~np.isfinite(difference)).sum()):
+        lines.append(f"  {broken} updates whose loss isn't finite")
+    if len(difference) < SMOOTHED:
+        lines.append(f"  fewer than {SMOOTHED} updates: too few to say much, and the picture isn't smoothed")
+    strict = "pass" if comparison.passes_strictly() else "fail"
+    return "\n".join([*lines, f"strict: {strict}, mean |relative error| must be at most {RELATIVE}"])
+
+
+def _worst(comparison: Comparison) -> int:
+    updates = comparison.updates[comparison.baseline != 0]
+    return int(updates[np.abs(comparison.relative).argmax()])
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """The model zoo's picture, both losses smoothed, with the difference below; by the file's suffix PNG, JPEG or PDF.
+
+    Raises:
+        ValueError: where matplotlib or scipy isn't installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from scipy.signal import savgol_filter
+    except ImportError as error:
+        raise ValueError("--plot needs matplotlib and scipy: pip install 'modeling-ocrnet[plot]'") from error
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        return savgol_filter(values, SMOOTHED, 1) if len(values) >= SMOOTHED else values
+
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, differences = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    losses.plot(comparison.updates, smooth(comparison.baseline), label="baseline")
+    losses.plot(comparison.updates, smooth(comparison.candidate), label="candidate")
+    losses.set(title="Model Training Loss Curves (Smoothed)", ylabel="Loss")
+    losses.legend()
+    differences.axhline(0, color="grey", linewidth=0.8)
+    differences.plot(comparison.updates, comparison.candidate - comparison.baseline, color="tab:red")
+    differences.set(xlabel="Iteration", ylabel="candidate - baseline")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,75 @@
+"""Losses out of training logs: the SDAA model zoo's, mmengine's and our own."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+_NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
+# ranks may write into one physical line: each entry ends where the next begins
+_MODEL_ZOO = re.compile(
+    rf"Epoch\s*:\s*(\d+)\s+Iteration\s*:\s*(\d+)\s+rank\s*:\s*(\d+)(?:(?!TCAPPDLL).)*?\btrain\.loss\s*:\s*{_NUMBER}"
+)
+_MMENGINE = re.compile(rf"Iter\(train\)\s*\[\s*(\d+)/\d+\].*?\sloss: {_NUMBER}")
+_MMENGINE_EPOCHS = re.compile(rf"Epoch\(train\)\s*\[(\d+)\]\[\s*(\d+)/(\d+)\].*?\sloss: {_NUMBER}")
+
+
+def read_losses(path: Path) -> dict[int, float]:
+    """Loss by update, counted from 1, in order; of an update logged twice (a resumed run) the later one.
+
+    Args:
+        path: TCAPPDLL lines (whose iterations count from 0; the mean over ranks), mmengine's text or JSON log, or our
+            `metrics.jsonl`.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it holds no losses.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    losses = _model_zoo(text) or _json_lines(text) or _mmengine(text)
+    if not losses:
+        raise ValueError(
+            f"{path}: holds no losses; expected TCAPPDLL lines with train.loss, mmengine's log (text or JSON), or a "
+            "metrics.jsonl of scripts/train.py"
+        )
+    return dict(sorted(losses.items()))
+
+
+def _model_zoo(text: str) -> dict[int, float]:
+    entries = {
+        (int(epoch), int(iteration), int(rank)): float(loss)
+        for epoch, iteration, rank, loss in _MODEL_ZOO.findall(text)
+    }
+    by_epoch: dict[int, set[int]] = {}
+    for epoch, iteration, _ in entries:
+        by_epoch.setdefault(epoch, set()).add(iteration)
+    # where iterations begin anew in each epoch, an epoch is as long as the longest of them
+    overlap = sum(map(len, by_epoch.values())) > len(set().union(*by_epoch.values()))
+    length = 1 + max(map(max, by_epoch.values())) if overlap else 0
+    ranks: dict[int, list[float]] = {}
+    for (epoch, iteration, _), loss in entries.items():
+        ranks.setdefault(epoch * length + iteration + 1, []).append(loss)
+    return {update: sum(losses) / len(losses) for update, losses in ranks.items()}
+
+
+def _json_lines(text: str) -> dict[int, float]:
+    losses = {}
+    for line in text.splitlines():
+        if not line.startswith("{"):
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:  # the last line of a run that was killed
+            continue
+        update = record.get("step", record.get("iter"))
+        if isinstance(update, int) and isinstance(record.get("loss"), int | float) and record.get("mode") != "val":
+            losses[update] = float(record["loss"])
+    return losses
+
+
+def _mmengine(text: str) -> dict[int, float]:
+    losses = {int(update): float(loss) for update, loss in _MMENGINE.findall(text)}
+    for epoch, iteration, length, loss in _MMENGINE_EPOCHS.findall(text):
+        losses[(int(epoch) - 1) * int(length) + int(iteration)] = float(loss)
+    return losses
