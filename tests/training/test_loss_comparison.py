@@ -14,7 +14,10 @@ from modeling_ocrnet.training.loss_comparison import compare, describe, draw
 from modeling_ocrnet.training.loss_logs import read_losses
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_loss.py"
-ZOO = "TCAPPDLL 2025-05-15 14:20:10.930385 - Epoch: 0 Iteration: {}  rank : {}  train.loss : {}  train.ips : 10415.77 imgs/s"
+ZOO = (
+    "TCAPPDLL 2025-05-15 14:20:10.930385 - Epoch: 0 Iteration: {}  rank : {}  "
+    "train.loss : {}  train.ips : 10415.77 imgs/s"
+)
 MMENGINE = (
     "2025/05/15 14:20:10 - mmengine - INFO - Iter(train) [{:5d}/40000]  base_lr: 9.9e-03 lr: 9.9e-03  "
     "eta: 1 day, 2:03:04  time: 0.5  data_time: 0.01  memory: 5000  loss: {}  decode_0.loss_ce: 0.4  "
