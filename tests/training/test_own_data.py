@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import TINY_BACKBONE
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation
 from modeling_ocrnet.evaluation.checkpoints import Task, evaluate_checkpoint
 from modeling_ocrnet.inference.checkpoint import load_model
 from modeling_ocrnet.inference.files import find_jobs, predict_files
 from modeling_ocrnet.inference.segmentation import Inference
+from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
-from modeling_ocrnet.training.loop import train
 
 CLASSES = [{"name": "left", "id": 3, "color": [200, 0, 0]}, {"name": "right", "id": 700, "color": [0, 0, 200]}]
 
@@ -32,14 +33,21 @@ def root(tmp_path):
     return root
 
 
-def test_from_images_to_predictions(root, tmp_path, tiny_recipe):
+def test_from_images_to_predictions(root, tmp_path, tiny_recipe, monkeypatch):
+    monkeypatch.setattr(loop, "use_all_cores", lambda _: None)  # threads only wait for each other in nets this small
     own = {"name": "folder", "root": str(root), "val_share": 0.4}
     recipe = tiny_recipe(
         data=R.DataRecipe(**own, crop_size=(32, 32), scale=(64, 32), workers=0),
+        model=R.ModelRecipe(
+            backbone=None,
+            backbone_config=TINY_BACKBONE,
+            config={"ocr_channels": 16, "key_channels": 8},
+        ),
         schedule=R.ScheduleRecipe(max_steps=2),
         logging=R.LoggingRecipe(every=1, pictures=0),
+        global_batch=2,
     )
-    folder = train(recipe)
+    folder = loop.train(recipe)
     config = OCRNetForSemanticSegmentation.from_pretrained(folder).config
     assert config.id2label == {0: "left", 1: "right"}
     assert (config.label_ids, config.palette) == ([3, 700], [[200, 0, 0], [0, 0, 200]])
