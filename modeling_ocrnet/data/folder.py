@@ -140,7 +140,7 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
     """The images of a folder by name without suffix; what is hidden isn't one."""
     found = {}
-    for name in sorted(os.listdir(folder)):  # names, not paths: ten times as fast, and there may be 100000
+    for name in sorted(os.listdir(folder)):  # not paths, which sort slowly: there may be 100000
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in SUFFIXES and not name.startswith("."):
             found.setdefault(stem, []).append(folder / name)

@@ -78,4 +78,5 @@ class DataSource:
     @property
     def title(self) -> str:
         """What scores are said to be measured on: the dataset's name, or its name on the Hub."""
-        return self.path if self.name == "hub" and not Path(self.path).exists() else self.name
+        local = self.path is None or Path(self.path).is_absolute() or Path(self.path).exists()
+        return self.name if local else self.path

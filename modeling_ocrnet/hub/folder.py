@@ -134,7 +134,7 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     recipe = {**recipe, "output_dir": None}
     if isinstance(recipe.get("data"), dict):
         data = {**recipe["data"], "root": None, "classes": None}
-        if data.get("path") and not _is_repository(data["path"]):
+        if data.get("path") and (not _is_repository(data["path"]) or Path(data["path"]).exists()):
             data["path"] = None
         recipe["data"] = data
     model = recipe.get("model")
