@@ -25,12 +25,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check_submission", type=str | None, help="Only check this zip against the split.")
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    task = Task(**{field.name: options.pop(field.name) for field in fields(Task)})
     try:
+        task = Task(**{field.name: options.pop(field.name) for field in fields(Task)})
         if options.check_submission:
-            problems = check_submission(
-                options.check_submission, data.load(task.name, task.root, task.split), data.label_set(task.name)
-            )
+            dataset, labels = data.load(task, split=task.split), data.label_set(task)
+            problems = check_submission(options.check_submission, dataset, labels)
             print("\n".join(problems) or f"{options.check_submission}: complete and well-formed")
             sys.exit(1 if problems else 0)
         if options.model is None:

@@ -16,7 +16,7 @@ from inspect import signature
 import _path  # noqa: F401
 from jsonargparse import ArgumentParser, Namespace
 
-from modeling_ocrnet.data import DATASETS
+from modeling_ocrnet.data import DATASETS, OWN
 from modeling_ocrnet.inference.command_line import HelpFormatter
 from modeling_ocrnet.preparation.inspection import inspect
 from modeling_ocrnet.preparation.layout import layout
@@ -33,7 +33,7 @@ def parse(argv: list[str] | None) -> Namespace:
         command = ArgumentParser(description=function.__doc__.partition("\n")[0], formatter_class=HelpFormatter)
         if name_of_dataset := signature(function).parameters.get("name"):  # positional, even if it may be left out
             nargs = "?" if name_of_dataset.default is None else None
-            command.add_argument("name", type=str | None, nargs=nargs, help=f"One of {', '.join(DATASETS)}.")
+            command.add_argument("name", type=str | None, nargs=nargs, help=f"One of {', '.join((*DATASETS, *OWN))}.")
         command.add_function_arguments(function, as_positional=True, skip={"name"})
         commands.add_subcommand(title, command)
     return parser.parse_args(argv)

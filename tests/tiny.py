@@ -5,10 +5,19 @@ from modeling_ocrnet import HRNetConfig, OCRNetConfig
 WIDTHS = [4, 8, 12, 16]
 
 
+# one module and one block everywhere
+TINY_BACKBONE = {
+    "stem_channels": 8,
+    "stage1_channels": 4,
+    "branch_channels": WIDTHS,
+    "stage_modules": [1] * 4,
+    "stage_blocks": [1] * 4,
+}
+
+
 def tiny_backbone(**fields) -> HRNetConfig:
-    """An HRNet with one module and one block everywhere."""
-    sizes = {"stem_channels": 8, "stage1_channels": 4, "branch_channels": WIDTHS}
-    return HRNetConfig(**sizes, stage_modules=[1] * 4, stage_blocks=[1] * 4, **fields)
+    """The smallest HRNet."""
+    return HRNetConfig(**TINY_BACKBONE, **fields)
 
 
 def tiny_config(**fields) -> OCRNetConfig:

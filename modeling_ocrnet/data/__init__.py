@@ -9,65 +9,90 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from datasets import Dataset, Features, Image, Value
+from datasets import Dataset, Features, Image, IterableDataset, Value
 
 from .checks import check
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
+from .source import DATASETS, OWN, DataSource, check_name
 
-# one module of this package each
-DATASETS = (
-    "ade20k",
-    "camvid",
-    "cityscapes",
-    "coco_stuff_10k",
-    "coco_stuff_164k",
-    "lip",
-    "pascal_context_59",
-    "pascal_context_60",
-    "pascal_voc",
-    "street_scenes",
-)
-
-__all__ = ["DATASETS", "IGNORE", "DataError", "LabelSet", "check", "label_set", "load", "reader"]
+__all__ = ["DATASETS", "IGNORE", "OWN", "DataError", "DataSource", "LabelSet", "check", "label_set", "load", "reader"]
 
 
 def reader(name: str) -> ModuleType:
-    """The module that knows a dataset: its `DEFAULT_ROOT`, `LABELS`, `SPLITS` and `find`.
+    """The module that knows a dataset: of a published one `DEFAULT_ROOT`, `LABELS`, `SPLITS` and `find`.
 
     Raises:
         ValueError: for an unknown dataset.
     """
-    if name not in DATASETS:
-        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join(DATASETS)}")
+    check_name(name)
     return import_module(f".{name}", __name__)
 
 
-def label_set(name: str) -> LabelSet:
-    """The classes of a dataset: names, colours, ids."""
-    return reader(name).LABELS
+def _source(source: str | DataSource, root: str | Path | None) -> DataSource:
+    if isinstance(source, str):
+        return DataSource(source, None if root is None else str(root))
+    if root is not None:
+        raise ValueError("give the root inside the DataSource")
+    return source
 
 
-def load(name: str, root: str | Path | None = None, split: str = "train", instances: bool = False) -> Dataset:
+def label_set(source: str | DataSource, root: str | Path | None = None) -> LabelSet:
+    """The classes of a dataset: names, colours, ids.
+
+    Args:
+        source: one of `DATASETS`, or what describes one's own data.
+        root: where it lies; only needed for own data (`label_set("folder", root)`).
+
+    Raises:
+        ValueError: for an unknown dataset.
+        DataError: where own data doesn't say what its classes are; the message proposes some.
+    """
+    source = _source(source, root)
+    module = reader(source.name)
+    return module.label_set(source) if source.name in OWN else module.LABELS
+
+
+def load(
+    source: str | DataSource,
+    root: str | Path | None = None,
+    split: str = "train",
+    instances: bool = False,
+    streaming: bool = False,
+) -> Dataset | IterableDataset:
     """A dataset's split, lazily: nothing is read but the list of files, nothing is copied.
 
     Args:
-        name: one of `DATASETS`.
+        source: one of `DATASETS`, `"folder"`, or a [`DataSource`] (which recipes are), for all that can be said of own
+            data.
         root: where it lies; `data/<name>` by default.
         split: `"train"`, `"val"` or, where there is one, `"test"`.
         instances: add the column `instances`, if the dataset has such files: (height, width) int32 arrays, label id *
             1000 + number within instances, less than 1000 elsewhere; `None` for rows without.
+        streaming: of the dataset `"hub"`: read it as it is downloaded.
 
     Returns:
         A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 where
-        ignored; `None` where a split has no labels) and `name`.
+        ignored; `None` where a split has no labels) and `name`. When streaming, a `datasets.IterableDataset` of such
+        rows.
 
     Raises:
         ValueError: for an unknown dataset or split.
         DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
     """
-    module = reader(name)
-    pairs = module.find(Path(root if root is not None else module.DEFAULT_ROOT).expanduser(), split)
+    source = _source(source, root)
+    module = reader(source.name)
+    if streaming and source.name != "hub":
+        raise ValueError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
+    labels = label_set(source)
+    if streaming:
+        return module.stream(source, split).map(Decode(labels), batched=True, batch_size=1)
+    if source.name == "hub":
+        return module.open_split(source, split).with_transform(Decode(labels))
+    if source.name == "folder":
+        pairs = module.find(source, split)
+    else:
+        pairs = module.find(Path(source.root if source.root is not None else module.DEFAULT_ROOT).expanduser(), split)
     columns = {
         "image": [str(path) for path in pairs.images],
         "label": [None if path is None else str(path) for path in pairs.masks],
@@ -77,5 +102,4 @@ def load(name: str, root: str | Path | None = None, split: str = "train", instan
     if instances and pairs.instances is not None and any(pairs.instances):
         columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
         features["instances"] = Image(decode=False)
-    table = module.LABELS.train_id_files if pairs.train_ids else module.LABELS.to_train_ids
-    return Dataset.from_dict(columns, features=features).with_transform(Decode(table))
+    return Dataset.from_dict(columns, features=features).with_transform(Decode(labels, pairs.train_ids))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
 
-from .decoding import DataError, check_mask_mode, is_matlab, open_image, read_image
+from .decoding import DataError, check_mask, is_matlab, located, open_image, read_image
 
 SHOWN = 10  # problems that the message lists
 
@@ -25,25 +26,31 @@ def check(dataset: Dataset, masks: int = 64) -> None:
     rows = len(dataset)
     if rows == 0:
         raise DataError("the dataset is empty")
+    by_color = bool(dataset.format["format_kwargs"]["transform"].labels.color_codes)
     files = dataset.with_format(None)
-    images, labels = files["image"], files["label"]
+    sample = list(range(0, rows, max(1, rows // max(1, masks))))[:masks]
+    if files[0]["image"]["bytes"] is not None:
+        files = files.select(sample)  # images inside the dataset: their headers can't be read without all the rest
     with ThreadPoolExecutor(16) as pool:
-        problems = [x for x in pool.map(header_problem, images, labels) if x]
+        found = pool.map(partial(header_problem, by_color=by_color), files["image"], files["label"], files["name"])
+        problems = [x for x in found if x]
         if not problems:
-            sample = range(0, rows, max(1, rows // max(1, masks)))
-            problems = [x for x in pool.map(lambda i: _row_problem(dataset, i), list(sample)[:masks]) if x]
+            problems = [x for x in pool.map(lambda i: _row_problem(dataset, i), sample) if x]
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise DataError(f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more)
 
 
-def header_problem(image: dict, label: dict | None) -> str | None:
+def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -> str | None:
     """What the headers of an image and its mask tell is wrong, in a line.
 
     Args:
         image: an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
         label: the same for the mask; `None` where there is none.
+        name: of the row, for entries without a path.
+        by_color: masks may be RGB, in their classes' colours.
     """
+    image, label = located(image, name), None if label is None else located(label, name)
     try:
         with open_image(image) as opened:
             size = opened.size
@@ -52,7 +59,7 @@ def header_problem(image: dict, label: dict | None) -> str | None:
         if is_matlab(label):  # no header to speak of: whether it is there; the sample is read in full
             return None if Path(label["path"]).is_file() else f"{label['path']}: there is no such file"
         with open_image(label) as mask:
-            check_mask_mode(mask.mode, label["path"])
+            check_mask(mask, label["path"], by_color)
             if mask.size == size[::-1] != size:
                 size = read_image(image).size  # EXIF may turn it; only decoding tells for every format
             return size_problem(label["path"], mask.size, size)

@@ -1,4 +1,7 @@
-"""Cityscapes: `leftImg8bit/{split}/{city}/*_leftImg8bit.png` and `gtFine/{split}/{city}/*_gtFine_labelIds.png`."""
+"""Cityscapes: `leftImg8bit/{split}/{city}/*_leftImg8bit.png` and `gtFine/{split}/{city}/*_gtFine_labelIds.png`.
+
+The coarse annotations (`gtCoarse/{train,val,train_extra}/{city}/*_gtCoarse_labelIds.png`) are splits of their own.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,46 @@ from .pairs import Pairs, check_split
 __all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
 
 DEFAULT_ROOT = "data/cityscapes"
-SPLITS = ("train", "val", "test")
+# split: its folder, and the kind of its annotations
+_SPLITS = {
+    "train": ("train", "gtFine"),
+    "val": ("val", "gtFine"),
+    "test": ("test", None),
+    "train_coarse": ("train", "gtCoarse"),
+    "val_coarse": ("val", "gtCoarse"),
+    "train_extra": ("train_extra", "gtCoarse"),
+}
+SPLITS = tuple(_SPLITS)
 SUFFIX = "_leftImg8bit.png"
+# The one frame of train_extra that was published black, with an empty annotation: 19997 are left.
+BLACK = "troisdorf_000000_000073"
 
 
 def find(root: Path, split: str) -> Pairs:
     """All frames of a split, sorted by name. `test` has no public labels: its masks are `None`.
 
-    Masks are `labelIds` files, or `labelTrainIds` where the split has only those.
+    `train_coarse`, `val_coarse` and `train_extra` have the coarse annotations; `train_extra` comes without the frame
+    that was published black. Masks are `labelIds` files, or `labelTrainIds` where the split has only those.
     """
     check_split(split, SPLITS)
-    folder = root / "leftImg8bit" / split
+    subfolder, kind = _SPLITS[split]
+    folder = root / "leftImg8bit" / subfolder
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; {_advice(root)}")
-    images = sorted(folder.glob(f"*/*{SUFFIX}"))
+    images = [x for x in sorted(folder.glob(f"*/*{SUFFIX}")) if x.name != BLACK + SUFFIX]
     if not images:
         raise DataError(
-            f"{folder}: holds no */*{SUFFIX}; expected city folders, such as {split}/frankfurt, with frames"
+            f"{folder}: holds no */*{SUFFIX}; expected city folders, such as {subfolder}/frankfurt, with frames"
         )
     names = [image.name.removesuffix(SUFFIX) for image in images]
-    if split == "test":
+    if kind is None:
         return Pairs(names, images, [None] * len(images))
+    labels = root / kind / subfolder
+    if kind == "gtCoarse" and not labels.is_dir():
+        raise DataError(f"{labels}: no such folder; the split {split} needs gtCoarse.zip, unpacked beside leftImg8bit")
 
-    def masks(kind: str) -> list[Path]:
-        labels = root / "gtFine" / split
-        return [labels / x.parent.name / f"{name}_gtFine_{kind}.png" for x, name in zip(images, names, strict=True)]
+    def masks(content: str) -> list[Path]:
+        return [labels / x.parent.name / f"{name}_{kind}_{content}.png" for x, name in zip(images, names, strict=True)]
 
     instances = [x if x.is_file() else None for x in masks("instanceIds")]
     by_id = masks("labelIds")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 
+import fsspec
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .labels import IGNORE
+from .labels import IGNORE, LabelSet
 
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
 MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
 
 
@@ -24,6 +27,9 @@ def open_image(source: dict) -> Image.Image:
     """
     path, data = source["path"], source["bytes"]
     try:
+        if data is None and "://" in str(path):  # inside an archive, or on the Hub
+            with fsspec.open(path, "rb") as file:
+                data = file.read()
         return Image.open(path if data is None else io.BytesIO(data))
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
@@ -57,39 +63,84 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def check_mask_mode(mode: str, path: str | None) -> None:
-    if mode not in MASK_MODES:
+def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> None:
+    """Refuse what can't hold ids (or, `by_color`, exact colours), going by the header alone."""
+    if mask.format == "JPEG":
         raise DataError(
-            f"{path}: a mask of mode {mode}, expected one channel of ids: this looks like a picture of the mask's "
-            "colours; point at the files that hold ids"
+            f"{path}: a mask as JPEG, which changes values along every edge to save space: export the masks as PNG"
+        )
+    if mask.mode not in MASK_MODES and not (by_color and mask.mode in ("RGB", "RGBA")):
+        raise DataError(
+            f"{path}: a mask of mode {mask.mode}, expected one channel of ids: this looks like a picture of the mask's "
+            "colours; point at the files that hold ids (or, for data of your own, give every class a color of its own)"
         )
 
 
-def read_mask(source: dict, to_train_ids: np.ndarray) -> Image.Image:
+def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.Image:
     """The mask as train ids, mode "L", 255 where ignored. Palette files are read as indices.
 
     Args:
         source: an entry of an `Image(decode=False)` column.
-        to_train_ids: (256,) int16, file id to train id, -1 where the dataset knows no such id.
+        labels: the dataset's labels.
+        train_ids: the file holds train ids already.
 
     Raises:
-        DataError: where the file holds ids that the dataset doesn't know.
+        DataError: where the file holds ids or colours that the dataset doesn't know.
     """
     path = source["path"]
     if is_matlab(source):
         ids = _read_matlab(path)
     else:
         mask = open_image(source)
-        check_mask_mode(mask.mode, path)
+        check_mask(mask, path, bool(labels.color_codes))
         ids = np.asarray(_decode(mask, path))
+    if ids.ndim == 3:
+        return Image.fromarray(_by_color(ids, labels.color_codes, path))
+    to_train_ids = labels.train_id_files if train_ids else labels.to_train_ids
+    top = len(to_train_ids) - 1
     if ids.dtype != np.uint8:
-        if ids.size and (ids.min() < 0 or ids.max() > 255):
-            raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}, expected 0 to 255: instance ids, perhaps?")
-        ids = ids.astype(np.uint8)
-    train_ids = to_train_ids[ids]
-    if train_ids.min(initial=0) < 0:
-        raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids)}")
-    return Image.fromarray(train_ids.astype(np.uint8))
+        if ids.size and (ids.min() < 0 or ids.max() > top):
+            raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}, expected 0 to {top}: instance ids, perhaps?")
+        ids = ids.astype(np.uint16)
+    mapped = to_train_ids[ids]
+    if mapped.min(initial=0) < 0:
+        raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids, labels.origin)}")
+    return Image.fromarray(mapped.astype(np.uint8))
+
+
+def pack_colors(pixels: np.ndarray) -> np.ndarray:
+    """RGB(A) pixels (..., 3 or 4) to one number each (...,) uint32: red, green, blue from the high bits down."""
+    red, green, blue = (pixels[..., i].astype(np.uint32) for i in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def unpack_color(packed: int) -> tuple[int, int, int]:
+    """The inverse, for one colour."""
+    return packed >> 16, packed >> 8 & 255, packed & 255
+
+
+@lru_cache(maxsize=4)
+def _color_table(color_codes: tuple) -> np.ndarray:
+    """Packed colour to train id + 1, (2 ** 24,) int16. Memory that nothing but zeros are read from is never taken."""
+    table = np.zeros(1 << 24, np.int16)
+    for color, train_id in color_codes:
+        table[pack_colors(np.array(color))] = train_id + 1
+    return table
+
+
+def _by_color(pixels: np.ndarray, color_codes: tuple, path: str | None) -> np.ndarray:
+    """Train ids (height, width) uint8 of a picture (height, width, 3 or 4) in the classes' exact colours."""
+    packed = pack_colors(pixels)
+    found = _color_table(color_codes)[packed]
+    if found.min(initial=1) == 0:
+        colors, counts = np.unique(packed[found == 0], return_counts=True)
+        order = np.argsort(-counts)[:5]
+        listed = ", ".join(f"{list(unpack_color(int(colors[i])))} on {counts[i]} pixels" for i in order)
+        raise DataError(
+            f"{path}: holds {len(colors)} colours that no class has: {listed}{', ...' if len(colors) > 5 else ''}; "
+            "give them a class in classes.json; colours mixed along edges come from smoothing: export without it"
+        )
+    return (found - 1).astype(np.uint8)
 
 
 def is_matlab(source: dict) -> bool:
@@ -121,18 +172,20 @@ def _read_matlab(path: str) -> np.ndarray:
 def read_instances(source: dict) -> np.ndarray:
     """(height, width) int32 instance ids."""
     image = open_image(source)
-    check_mask_mode(image.mode, source["path"])
+    check_mask(image, source["path"])
     return np.asarray(_decode(image, source["path"])).astype(np.int32)
 
 
-def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray) -> str:
-    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, origin: str | None) -> str:
+    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=len(to_train_ids)))
     unknown = [int(i) for i in present if to_train_ids[i] < 0]
     known = np.flatnonzero(to_train_ids >= 0)
     classes = len(np.unique(to_train_ids[known])) - (IGNORE in to_train_ids)
     message = (
         f"holds the ids {unknown[:10]}, which this dataset doesn't have (it has {len(known)} ids, up to {known[-1]})"
     )
+    if origin is not None:
+        return message + f": add them to {origin}, as classes or to its ignore_ids"
     if unknown == [IGNORE] and present[present != IGNORE].max(initial=0) < classes:
         return message + ": these look like train ids in a file of label ids; name such files ..._labelTrainIds.png"
     if to_train_ids[IGNORE] == IGNORE:
@@ -140,18 +193,32 @@ def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray) -> str:
     return message + ": another dataset's label set?"
 
 
-class Decode:
-    """The format of a loaded dataset: rows with a PIL image and, where there is one, a PIL mask of train ids."""
+def located(source: dict, name: str) -> dict:
+    """The entry with something to call it by in messages, where it has bytes but no file."""
+    return source if source["path"] else {**source, "path": f"row {name}"}
 
-    def __init__(self, to_train_ids: np.ndarray):
-        self.to_train_ids = to_train_ids
+
+class Decode:
+    """The format of a loaded dataset: rows with a PIL image and, where there is one, a PIL mask of train ids.
+
+    Args:
+        labels: the dataset's labels.
+        train_ids: the masks hold train ids already.
+    """
+
+    def __init__(self, labels: LabelSet, train_ids: bool = False):
+        self.labels, self.train_ids = labels, train_ids
 
     def __call__(self, rows: dict) -> dict:
         rows = dict(rows)
-        if "image" in rows:
-            rows["image"] = [read_image(x) for x in rows["image"]]
-        if "label" in rows:
-            rows["label"] = [None if x is None else read_mask(x, self.to_train_ids) for x in rows["label"]]
-        if "instances" in rows:
-            rows["instances"] = [None if x is None else read_instances(x) for x in rows["instances"]]
+        count = len(next(iter(rows.values())))
+        names = rows.get("name", [""] * count)
+        for column, read in (("image", read_image), ("label", self._read_label), ("instances", read_instances)):
+            if column in rows:
+                rows[column] = [
+                    None if x is None else read(located(x, name)) for x, name in zip(rows[column], names, strict=True)
+                ]
         return rows
+
+    def _read_label(self, source: dict) -> Image.Image:
+        return read_mask(source, self.labels, self.train_ids)

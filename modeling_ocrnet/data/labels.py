@@ -44,10 +44,14 @@ class LabelSet:
     Args:
         labels: the table, in any order; train ids 0..K-1 must each occur exactly once.
         flip_pairs: pairs of train ids that a horizontal flip swaps (left arm, right arm).
+        color_codes: for masks that are RGB pictures: the colours known, each with its train id.
+        origin: the file that the labels were read from, for messages about own data.
     """
 
     labels: tuple[Label, ...]
     flip_pairs: tuple[tuple[int, int], ...] = ()
+    color_codes: tuple[tuple[tuple[int, int, int], int], ...] = ()
+    origin: str | None = None
 
     def __post_init__(self):
         train_ids = sorted(label.train_id for label in self.labels if label.train_id != IGNORE)
@@ -79,8 +83,8 @@ class LabelSet:
 
     @cached_property
     def to_train_ids(self) -> np.ndarray:
-        """File id to train id, (256,) int16; -1 marks ids that the dataset doesn't know."""
-        table = np.full(256, -1, np.int16)
+        """File id to train id, (256 or more,) int16; -1 marks ids that the dataset doesn't know."""
+        table = np.full(max(256, 1 + max(label.id for label in self.labels)), -1, np.int16)
         for label in self.labels:
             if label.id >= 0:
                 table[label.id] = label.train_id

@@ -23,13 +23,9 @@ logger = logging.getLogger("modeling_ocrnet.evaluation")
 
 
 @dataclass
-class Task:
+class Task(data.DataSource):
     """What is evaluated, and what is kept."""
 
-    name: str = "cityscapes"
-    """Dataset, one of modeling_ocrnet.data.DATASETS."""
-    root: str | None = None
-    """Folder that holds it (null: data/<name>)."""
     split: str = "val"
     """Split; one without labels is segmented, not scored."""
     output: str | None = None
@@ -61,9 +57,9 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
         ValueError, DataError: for what doesn't fit together.
     """
     accelerator = Accelerator()
-    labels = data.label_set(task.name)
+    labels = data.label_set(task)
     with accelerator.main_process_first():  # a dataset may have to be made
-        dataset = data.load(task.name, task.root, task.split, instances=True)
+        dataset = data.load(task, split=task.split, instances=True)
     data.check(dataset)
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
     if not labelled and not (task.save_predictions or task.submission):
@@ -94,7 +90,7 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
             logger.info("submission: %s", task.submission)
     if not result:
         return None
-    record = {"model": model_name, "dataset": task.name, "split": task.split, "images": len(dataset)}
+    record = {"model": model_name, "dataset": task.title, "split": task.split, "images": len(dataset)}
     record |= {"inference": vars(options), "precision": task.precision, **as_record(result, labels.names)}
     print(as_table(record))
     if task.output:
@@ -113,8 +109,7 @@ def _folder(task: Task, accelerator: Accelerator):
 
 
 def _writer(folder: Path, labels: data.LabelSet):
-    ids = np.zeros(256, np.uint8)
-    ids[: len(labels.ids)] = labels.ids
+    ids = np.array(labels.ids, np.uint8 if max(labels.ids) < 256 else np.uint16)
 
     def write(row: dict, label_map: np.ndarray) -> None:
         Image.fromarray(ids[label_map]).save(folder / f"{row['name']}.png")

@@ -13,7 +13,8 @@ class DataNote:
         title: its name.
         text: a sentence or two on what it is.
         terms: what its terms mean for the weights.
-        licence: the Hub's identifier of the licence for weights trained on it, `"other"` where it has none.
+        licence: the Hub's identifier of the licence for weights trained on it, `"other"` where it has none, `None`
+            where nobody stated one.
         licence_name: for `"other"`, a name.
         licence_link: for `"other"`, where it can be read.
     """
@@ -21,7 +22,7 @@ class DataNote:
     title: str
     text: str
     terms: str
-    licence: str
+    licence: str | None
     licence_name: str | None = None
     licence_link: str | None = None
 
@@ -49,6 +50,12 @@ _NOTES = {
         terms="The weights were trained on CamVid's frames as SegNet's tutorial has them, under CC BY-NC 4.0: "
         "non-commercial use only.",
         licence="cc-by-nc-4.0",
+    ),
+    "folder": DataNote(
+        title="own images",
+        text="images and masks of the maker's own.",
+        terms="This repository doesn't record a licence of the weights or of their training data.",
+        licence=None,
     ),
 }
 

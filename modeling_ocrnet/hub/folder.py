@@ -41,8 +41,8 @@ class ModelFolder:
 
     @property
     def dataset(self) -> str | None:
-        """The training data's name, as far as the recipe says."""
-        return self.field("data", "name")
+        """The training data's name, as far as the recipe says; a dataset of the Hub by its name there."""
+        return self.field("data", "path") or self.field("data", "name")
 
     @property
     def pretrained(self) -> str | None:
@@ -133,7 +133,10 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe without the folders of the machine it ran on, which are nobody else's business."""
     recipe = {**recipe, "output_dir": None}
     if isinstance(recipe.get("data"), dict):
-        recipe["data"] = {**recipe["data"], "root": None}
+        data = {**recipe["data"], "root": None, "classes": None}
+        if data.get("path") and (not _is_repository(data["path"]) or Path(data["path"]).exists()):
+            data["path"] = None
+        recipe["data"] = data
     model = recipe.get("model")
     if isinstance(model, dict) and model.get("backbone") and not _is_repository(model["backbone"]):
         recipe["model"] = {**model, "backbone": PurePath(model["backbone"]).name}

@@ -13,13 +13,12 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ..data.decoding import DataError, read_image
+from ..data.decoding import SUFFIXES, DataError, read_image
 from .pictures import class_palette, colorize, overlay, with_legend
 from .segmentation import Inference, segment
 
 logger = logging.getLogger("modeling_ocrnet.inference")
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 KINDS = ("mask", "overlay", "ids")
 
 

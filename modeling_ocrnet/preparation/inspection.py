@@ -22,17 +22,29 @@ def inspect(
     limit: int | None = None,
     pictures: int = 12,
     workers: int = 8,
+    path: str | None = None,
+    image_column: str = "image",
+    mask_column: str = "mask",
+    classes: str | None = None,
+    reduce_zero_label: bool = False,
+    val_share: float | None = None,
 ) -> int:
     """Say what is in a dataset, and everything that is wrong with it.
 
     Args:
-        name: Dataset, one of modeling_ocrnet.data.DATASETS.
+        name: Dataset, one of modeling_ocrnet.data.DATASETS, or folder or hub.
         root: Folder that holds it (null: the reader's default).
-        splits: Splits to read, separated by commas (null: train, val and, where there is one, test).
+        splits: Splits to read, separated by commas (null: train, val and, of a published dataset, test).
         output_dir: Folder of the page, <name>.html.
         class_weights: Also print class weights of the first split: p for frequency ** -p, or median.
         limit: Read only so many pairs of a split, spread evenly.
         pictures: Pictures of each split on the page.
+        path: Of hub: owner/name on the Hub, or a local folder that load_dataset reads.
+        image_column: Of hub, and of a folder's CSV or JSONL: the column of images.
+        mask_column: Of hub, and of a folder's CSV or JSONL: the column of masks.
+        classes: Of folder and hub: a classes.json (null: the one that lies with the data).
+        reduce_zero_label: Of folder and hub: 0 in the masks is ignored, and the first class is 1 there.
+        val_share: Of a folder without a split val: this share of its images is val, the rest train.
         workers: Threads that read and decode.
 
     Returns:
@@ -41,9 +53,19 @@ def inspect(
     for option, value in {"limit": limit, "workers": workers}.items():
         if value is not None and value < 1:
             raise ValueError(f"--{option} must be at least 1, got {value}")
-    known = data.reader(name).SPLITS
+    source = data.DataSource(
+        name=name,
+        root=root,
+        path=path,
+        image_column=image_column,
+        mask_column=mask_column,
+        classes=classes,
+        reduce_zero_label=reduce_zero_label,
+        val_share=val_share,
+    )
+    known = ("train", "val") if name in data.OWN else data.reader(name).SPLITS
     chosen = [x.strip() for x in splits.split(",")] if splits else [x for x in ("train", "val", "test") if x in known]
-    found = survey(name, root, chosen, limit, workers)
+    found = survey(source, chosen, limit, workers)
     print(table(found), end="\n\n")
     line = None
     if class_weights is not None:
@@ -52,8 +74,8 @@ def inspect(
     for title, lines in (("errors", found.errors), ("warnings", found.warnings)):
         print("\n  ".join([f"{len(lines)} {title}", *lines]))
     sheet = [x for split in found.splits for x in contact_sheet(split, found.labels, pictures)]
-    path = Path(output_dir) / f"{name}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(found, sheet, line), encoding="utf-8")
-    print(f"written: {path}")
+    page = Path(output_dir) / f"{name}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(found, sheet, line), encoding="utf-8")
+    print(f"written: {page}")
     return 1 if found.errors else 0

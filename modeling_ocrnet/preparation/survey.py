@@ -7,7 +7,6 @@ import io
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from .. import data
 from ..data.checks import header_problem, size_problem
 from ..data.labels import IGNORE, LabelSet
+from ..data.pairs import check_split
 
 CHUNK = 256  # pairs in flight: what they tell is added up before more are read, or memory would grow with the dataset
 
@@ -103,7 +103,7 @@ class Survey:
     """What is in a dataset.
 
     Args:
-        dataset: one of `data.DATASETS`.
+        dataset: its name.
         root: the folder that was looked at.
         labels: its classes.
         splits: what each holds.
@@ -119,38 +119,38 @@ class Survey:
     warnings: list[str]
 
 
-def survey(name: str, root: str | Path | None, splits: list[str], limit: int | None = None, workers: int = 8) -> Survey:
+def survey(source: data.DataSource, splits: list[str], limit: int | None = None, workers: int = 8) -> Survey:
     """Read all pairs of some splits, and go on whatever is wrong with one.
 
     Args:
-        name: one of `data.DATASETS`.
-        root: where it lies; the reader's default if `None`.
+        source: which dataset.
         splits: names of splits.
         limit: read only so many pairs of a split, spread evenly.
         workers: threads that read and decode.
 
     Raises:
-        ValueError: for a dataset or split that doesn't exist.
+        ValueError: for a split that the published dataset doesn't have.
+        DataError: where own data doesn't say what its classes are.
     """
-    reader = data.reader(name)
-    root = str(reader.DEFAULT_ROOT if root is None else root)
-    if unknown := [split for split in splits if split not in reader.SPLITS]:
-        raise ValueError(f"{name} has no split {', '.join(unknown)}; there are {', '.join(reader.SPLITS)}")
+    labels = data.label_set(source)
+    for split in () if source.name in data.OWN else splits:
+        check_split(split, data.reader(source.name).SPLITS)
     found, files = [], defaultdict(list)  # files: where each content occurs, as (split, name)
     with ThreadPoolExecutor(workers) as pool:
         for split in dict.fromkeys(splits):
             try:
-                rows = data.load(name, root, split)
+                rows = data.load(source, split=split)
             except data.DataError as error:
                 found.append(Split(split, problems=[str(error)]))
             else:
                 found.append(_read(rows, split, files, limit, pool))
     errors = [f"{split.name}: {problem}" for split in found for problem in split.problems]
     warnings = [f"{split.name}: {x}: no pixel is labelled" for split in found for x in split.empty]
-    names = reader.LABELS.names
+    names = labels.names
     warnings += [f"{split.name}: {x}: only {names[k]} is labelled" for split in found for x, k in split.uniform]
     more_errors, more_warnings = _duplicates(files)
-    return Survey(name, root, reader.LABELS, found, errors + more_errors, warnings + more_warnings)
+    root = source.root or source.path or data.reader(source.name).DEFAULT_ROOT
+    return Survey(source.name, root, labels, found, errors + more_errors, warnings + more_warnings)
 
 
 def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> Split:
@@ -172,8 +172,9 @@ class Examine:
     """Row number to [`Pair`]: image and mask decoded each by itself, so that one's problem doesn't hide the other's."""
 
     def __init__(self, rows: Dataset):
-        self.images, self.labels = rows.select_columns("image"), rows.select_columns("label")
+        self.images, self.labels = rows.select_columns(["image", "name"]), rows.select_columns(["label", "name"])
         self.files = rows.with_format(None)
+        self.by_color = bool(rows.format["format_kwargs"]["transform"].labels.color_codes)
 
     def __call__(self, row: int) -> Pair:
         files = self.files[row]
@@ -190,7 +191,8 @@ class Examine:
         if image is not None and label is not None:
             problem = size_problem(path, label.size, image.size)
         elif pair.problems:
-            problem = header_problem(files["image"], files["label"])  # a mask of unknown ids still has a size
+            # a mask of unknown ids still has a size
+            problem = header_problem(files["image"], files["label"], files["name"], self.by_color)
         if problem is not None and problem not in pair.problems:
             pair.problems.append(problem)
         return pair

@@ -74,9 +74,7 @@ def build_data(recipe: Recipe, accelerator: Accelerator) -> tuple[Dataset, Datas
         DataError: naming the files that are wrong.
     """
     with accelerator.main_process_first():  # a dataset may have to be made
-        splits = [
-            data.load(recipe.data.name, recipe.data.root, x) for x in (recipe.data.split, recipe.evaluation.split)
-        ]
+        splits = [data.load(recipe.data, split=x) for x in (recipe.data.split, recipe.evaluation.split)]
     if accelerator.is_main_process:
         for split in splits:
             data.check(split)
@@ -162,7 +160,7 @@ def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> tor
 
 def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     """Everything, in the order in which mistakes are cheapest to find."""
-    labels = data.label_set(recipe.data.name)
+    labels = data.label_set(recipe.data)
     train_data, val_data = build_data(recipe, accelerator)
     set_seed(recipe.seed)
     model = build_model(recipe, labels)

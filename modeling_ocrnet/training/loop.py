@@ -208,7 +208,7 @@ def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_di
     }
     scores = {
         "step": state["step"],
-        "dataset": recipe.data.name,
+        "dataset": recipe.data.title,
         "split": recipe.evaluation.split,
         **overall,
         "iou": by_class,

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ..data.source import DataSource
 from ..inference.segmentation import Inference
 
 
 @dataclass
-class DataRecipe:
+class DataRecipe(DataSource):
     """What is trained on, and how it is augmented."""
 
-    name: str = "cityscapes"
-    """Dataset, one of modeling_ocrnet.data.DATASETS."""
-    root: str | None = None
-    """Folder that holds it (null: data/<name>)."""
     split: str = "train"
     """Split to train on."""
+    streaming: bool = False
+    """Of hub: read the data as it is downloaded."""
     crop_size: tuple[int, int] = (512, 1024)
     """Height and width of the training crops."""
     scale: tuple[int, int] = (2048, 1024)
@@ -166,6 +165,8 @@ class Recipe:
         low, high = self.data.ratio_range
         if not 0 < low <= high:
             raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+        if self.data.streaming:
+            raise ValueError("data.streaming: training reads every image many times, in any order; leave it out")
 
     def accumulation_steps(self, processes: int) -> int:
         """Forward passes of each process per update.
@@ -184,7 +185,16 @@ class Recipe:
 
 
 # Fields that may differ between a checkpoint and the run that resumes it: they don't change what is computed.
-_FREE = ("output_dir", "data.root", "data.workers", "evaluation.", "checkpoint.", "logging.", "model.backbone")
+_FREE = (
+    "output_dir",
+    "data.root",
+    "data.classes",
+    "data.workers",
+    "evaluation.",
+    "checkpoint.",
+    "logging.",
+    "model.backbone",
+)
 
 
 def differences(ours: dict, theirs: dict) -> list[str]:

@@ -83,6 +83,39 @@ def test_the_test_split_has_no_labels(root):
     assert row["image"].size == (32, 16)
 
 
+def coarse(root: Path, split: str, city: str, frame: str, image: np.ndarray) -> None:
+    """A pair of the coarse annotations: everything is road (7)."""
+    picture = root / "leftImg8bit" / split / city / f"{city}_{frame}_leftImg8bit.png"
+    mask = root / "gtCoarse" / split / city / f"{city}_{frame}_gtCoarse_labelIds.png"
+    for path in (picture, mask):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(picture)
+    Image.fromarray(np.full(image.shape[:2], 7, np.uint8)).save(mask)
+
+
+def test_coarse_annotations_are_splits(root):
+    """Beside the fine ones of the same frames; train_extra comes without the frame that was published black."""
+    grey, black = np.full((16, 32, 3), 99, np.uint8), np.zeros((16, 32, 3), np.uint8)
+    with pytest.raises(data.DataError, match="gtCoarse/train: no such folder; the split train_coarse needs gtCoarse"):
+        data.load("cityscapes", root, "train_coarse")
+    for split, city, frame in (
+        ("train", "aachen", "000000_000019"),
+        ("train", "bochum", "000000_000313"),
+        ("val", "lindau", "000000_000000"),
+        ("train_extra", "augsburg", "000000_000000"),
+        ("train_extra", "troisdorf", "000000_000072"),
+    ):
+        coarse(root, split, city, frame, grey)
+    coarse(root, "train_extra", "troisdorf", "000000_000073", black)
+    for split, count in (("train_coarse", 2), ("val_coarse", 1), ("train_extra", 2)):
+        rows = data.load("cityscapes", root, split)
+        data.check(rows)
+        assert len(rows) == count
+        assert all(not np.asarray(row["label"]).any() and np.asarray(row["image"]).all() for row in rows)
+    assert rows["name"] == ["augsburg_000000_000000", "troisdorf_000000_000072"]
+    assert np.asarray(data.load("cityscapes", root, "train")[0]["label"]).any()
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [

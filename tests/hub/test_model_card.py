@@ -87,6 +87,18 @@ def test_licences_of_datasets_are_passed_on(run_folder):
     assert card_of(run_folder(dataset="camvid")).data.license == "cc-by-nc-4.0"
 
 
+@pytest.mark.parametrize(("path", "told"), [("user/set", "Data: `user/set`."), ("/data/private/set", "Data: `hub`.")])
+def test_own_data_is_named_if_it_lies_on_the_hub(run_folder, path, told):
+    source = R.DataRecipe("hub", path=path, classes="/data/private/classes.json")
+    folder = run_folder("folder")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(R.as_dict(R.Recipe(data=source))))
+    card = card_of(folder)
+    assert told in card.text
+    assert "private" not in str(card)
+    assert card.data.license is None
+    assert source.title == "hub" if path.startswith("/") else source.title == path
+
+
 @pytest.mark.parametrize("folder", ["/data/private", "private"])
 def test_a_local_file_is_no_base_model(run_folder, folder):
     card = card_of(run_folder(model=R.ModelRecipe(backbone=f"{folder}/hrnet.safetensors")))
@@ -102,7 +114,7 @@ def test_pictures_are_few_and_small(run_folder):
         assert Image.open(io.BytesIO(data)).size == (960, 80)
 
 
-@pytest.mark.parametrize("dataset", ["cityscapes", "camvid", "my_own"])
+@pytest.mark.parametrize("dataset", ["cityscapes", "camvid", "folder"])
 def test_frames_of_others_are_never_shown(run_folder, dataset):
     assert sample_pictures(read_folder(run_folder(dataset=dataset))) == {}
 

@@ -37,7 +37,7 @@ def test_there_are_recipes():
 def test_every_recipe_is_short_and_valid(path):
     recipe = parse("--config", str(path))
     assert recipe.output_dir == f"runs/{path.parent.name}/{path.stem}"
-    assert recipe.data.name in data.DATASETS
+    assert recipe.data.name in (*data.DATASETS, *data.OWN)
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 30
     # it states what differs from the defaults, and nothing else
@@ -60,7 +60,10 @@ def test_every_recipe_is_short_and_valid(path):
     assert repeats(stated, defaults) == []
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+PUBLISHED = [p for p in RECIPES if p.parent.name != "own"]  # the classes of own data come with it
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_recipe_describes_a_network_for_its_classes(path):
     """Built without memory; class weights, sizes and batches fit together."""
     recipe = parse("--config", str(path), "--model.backbone", "null")
@@ -166,6 +169,9 @@ def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path):
         (["--mixed_precision", "fp8"], "mixed_precision"),
         (["--evaluation.inference.stride", "[8, 8]"], "stride is given, but no window"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--data.path", "user/set"], "path is given, but dataset 'cityscapes' doesn't take it: it is for hub"),
+        (["--data.name", "hub"], "dataset 'hub' needs a path: owner/name on the Hub, or a local folder"),
+        (["--data.name=hub", "--data.path=a/b", "--data.streaming=true"], "data.streaming: training reads every image"),
     ],
 )
 def test_mistakes_end_with_a_message(argv, message, capsys):

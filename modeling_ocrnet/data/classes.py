@@ -1,0 +1,183 @@
+"""The classes of own data: read from a classes.json, or proposed from what the masks hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .decoding import DataError, check_mask, open_image, pack_colors, unpack_color
+from .labels import IGNORE, Label, LabelSet, distinct_color
+
+TOP_ID = 65535  # 16-bit masks
+MOST = 255  # classes: their indices must fit into 8 bits, beside IGNORE
+_FIELDS = {"classes", "ignore_ids", "reduce_zero_label", "flip_pairs"}
+_CLASS_FIELDS = {"name", "id", "color"}
+
+
+def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterable[int] = ()) -> LabelSet:
+    """The label set that a JSON file describes.
+
+    Args:
+        file: `{"classes": [{"name": "road", "id": 7, "color": [128, 64, 128]}, ...], "ignore_ids": [255],
+            "reduce_zero_label": false, "flip_pairs": [["left arm", "right arm"]]}`, of which only names are needed; a
+            list of names; or `{"0": "road", ...}`, as `id2label.json` files on the Hub have it. Ids are those in the
+            mask files; without them classes are counted from 0, or from 1 with `reduce_zero_label`. (An `id2label`
+            with `reduce_zero_label` counts after the reduction, as on the Hub.)
+        reduce_zero_label: 0 is ignored, as the file itself may say.
+        ignore_ids: further ids that aren't trained, of classes or not. 255 isn't either, unless a class has it.
+
+    Raises:
+        DataError: listing what is wrong with the file.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: there is no such file") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: not readable as JSON ({error})") from error
+    if isinstance(content, list):
+        content = {"classes": content}
+    elif isinstance(content, dict) and content and all(key.isdecimal() for key in content):
+        shift = 1 if reduce_zero_label else 0
+        content = {"classes": [{"name": content[k], "id": int(k) + shift} for k in sorted(content, key=int)]}
+    if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not content["classes"]:
+        raise DataError(f'{file}: expected {{"classes": [{{"name": ...}}, ...]}} or a list of names')
+    reduce_zero_label = reduce_zero_label or content.get("reduce_zero_label", False)
+    classes = [{"name": x} if isinstance(x, str) else x for x in content["classes"]]
+    problems = [f"unknown field {key!r}; there are {', '.join(sorted(_FIELDS))}" for key in content.keys() - _FIELDS]
+    problems += _problems(classes, content, reduce_zero_label)
+    if problems:
+        raise DataError(f"{file}: " + "\n  ".join(problems))
+
+    first = 1 if reduce_zero_label else 0
+    classes = [{"id": first + i, "color": None, **x} for i, x in enumerate(classes)]
+    ids = {x["id"] for x in classes}
+    ignored = {*content.get("ignore_ids", ()), *ignore_ids, *({0} if reduce_zero_label else ()), *({IGNORE} - ids)}
+    trained = [x for x in classes if x["id"] not in ignored]
+    if not 1 <= len(trained) <= MOST:
+        raise DataError(f"{file}: {len(trained)} classes are trained, expected 1 to {MOST}")
+    index = {x["name"]: i for i, x in enumerate(trained)}
+    labels = [
+        Label(x["name"], x["id"], index.get(x["name"], IGNORE), tuple(x["color"] or distinct_color(first + i)))
+        for i, x in enumerate(classes)
+    ]
+    codes = {x.color: x.train_id for x in labels}
+    by_color = all(x["color"] for x in classes) and all(codes[x.color] == x.train_id for x in labels)
+    return LabelSet(
+        (*labels, *(Label(f"ignored {i}", i, IGNORE, (0, 0, 0)) for i in sorted(ignored - ids))),
+        flip_pairs=tuple((index[a], index[b]) for a, b in content.get("flip_pairs", ()) if {a, b} <= index.keys()),
+        color_codes=tuple(codes.items()) if by_color else (),
+        origin=str(file),
+    )
+
+
+def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iterator[str]:
+    """What is wrong with the fields of a classes.json, a line each."""
+    names = [x.get("name") if isinstance(x, dict) else None for x in classes]
+    for i, entry in enumerate(classes):
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
+            yield f"class {i}: {json.dumps(entry)} has no name"
+            continue
+        name = entry["name"]
+        if unknown := entry.keys() - _CLASS_FIELDS:
+            yield f"class {name!r}: unknown field {', '.join(sorted(unknown))}; there are name, id, color"
+        if "id" in entry and not _is_id(entry["id"]):
+            yield f"class {name!r}: id {entry['id']!r}, expected 0 to {TOP_ID}"
+        if entry.get("id") == 0 and reduce_zero_label:
+            yield f"class {name!r}: id 0, which reduce_zero_label ignores: give ids as they are in the masks, from 1 on"
+        color = entry.get("color")
+        if color is not None and not (
+            isinstance(color, list) and len(color) == 3 and all(_is_id(x) and x < 256 for x in color)
+        ):
+            yield f"class {name!r}: color {color!r}, expected three numbers from 0 to 255"
+    for field in ("name", "id"):
+        values = [json.dumps(x[field]) for x in classes if isinstance(x, dict) and field in x]
+        yield from (f"{field} {x} occurs twice" for x in sorted({x for x in values if values.count(x) > 1}))
+    given = sum(isinstance(x, dict) and "id" in x for x in classes)
+    if 0 < given < len(classes):
+        yield f"{given} of {len(classes)} classes have an id: give all of them one, or none"
+    if not isinstance(reduce_zero_label, bool):
+        yield f"reduce_zero_label is {reduce_zero_label!r}, expected true or false"
+    ignored = content.get("ignore_ids", [])
+    if not isinstance(ignored, list) or not all(map(_is_id, ignored)):
+        yield f"ignore_ids is {ignored!r}, expected a list of ids from 0 to {TOP_ID}"
+    pairs = content.get("flip_pairs", [])
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(x in names for x in pair):
+            yield f"flip_pairs has {pair!r}, expected the names of two classes"
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_ID
+
+
+def proposal(masks: Iterable[dict]) -> str:
+    """What masks hold, with shares, and a classes.json for it, ready to be saved.
+
+    Args:
+        masks: a sample, as entries of an `Image(decode=False)` column.
+
+    Raises:
+        DataError: where they don't look like masks.
+    """
+    pixels: dict[tuple[str, int], int] = {}
+    occurrences: dict[tuple[str, int], int] = {}
+    palette, count = None, 0
+    for source in masks:
+        count += 1
+        kind, values, counts, own_palette = _content(source)
+        palette = palette or own_palette
+        for value, number in zip(values.tolist(), counts.tolist(), strict=True):
+            pixels[kind, value] = pixels.get((kind, value), 0) + number
+            occurrences[kind, value] = occurrences.get((kind, value), 0) + 1
+    kinds = {kind for kind, _ in pixels}
+    if len(kinds) != 1:
+        raise DataError("the masks are of two kinds, ids and colours: make them one" if kinds else "there are no masks")
+    (kind,) = kinds
+    found = sorted(value for _, value in pixels)
+    if len(found) > MOST + 1:
+        raise DataError(
+            f"{count} masks hold {len(found)} {kind}s, more than classes can be: instance ids, photographs, or masks "
+            "that were smoothed?"
+        )
+    total = sum(pixels.values())
+    lines, classes = [], []
+    ignored = [IGNORE] if kind == "id" and IGNORE in found and found != [0, IGNORE] else []
+    for i, value in enumerate(found):
+        shown = list(unpack_color(value)) if kind == "color" else value
+        share = 100 * pixels[kind, value] / total
+        lines.append(f"  {kind} {shown}: {share:.2f} % of the pixels, in {occurrences[kind, value]} of {count} masks")
+        if value in ignored:
+            continue
+        if kind == "id":
+            color = palette[value] if palette and value < len(palette) else distinct_color(i)
+            classes.append({"name": f"class {value}", "id": value, "color": list(color)})
+        else:
+            classes.append({"name": f"class {i}", "color": shown})
+    rows = ",\n    ".join(json.dumps(x) for x in classes)
+    proposed = f'{{\n  "classes": [\n    {rows}\n  ],\n  "ignore_ids": {ignored},\n  "reduce_zero_label": false\n}}'
+    return "\n".join(lines) + "\n\n" + proposed
+
+
+def _content(source: dict) -> tuple[str, np.ndarray, np.ndarray, list[tuple[int, ...]] | None]:
+    """`"id"` or `"color"`, the values of a mask, how many pixels each has, and the mask's palette, if it has one."""
+    path = source["path"]
+    mask = open_image(source)
+    check_mask(mask, path, by_color=True)
+    try:
+        values = np.asarray(mask)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: a damaged image ({error}): replace or remove it") from error
+    if values.ndim == 3:
+        return "color", *np.unique(pack_colors(values), return_counts=True), None
+    return "id", *np.unique(values.astype(np.int64), return_counts=True), _palette(mask)
+
+
+def _palette(mask: Image.Image) -> list[tuple[int, ...]] | None:
+    flat = mask.getpalette() if mask.mode == "P" else None
+    return None if flat is None else list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))

@@ -1,0 +1,191 @@
+"""One's own images and masks: by folder, or by a CSV or JSONL of pairs; the classes by a classes.json beside them.
+
+`{train,val,test}/{images,masks}`, or `{images,masks}/{train,val,test}`, or `{train,val,test}.csv` (or `.jsonl`) with
+the columns image and mask; or just `{images,masks}`, the split `all`, of which `val_share` holds a part out.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+from .classes import proposal, read_classes
+from .decoding import SUFFIXES, DataError
+from .labels import LabelSet
+from .pairs import Pairs
+from .source import DataSource
+
+__all__ = ["DEFAULT_ROOT", "find", "label_set"]
+
+DEFAULT_ROOT = "data/folder"
+SHOWN = 10  # problems that a message lists
+SAMPLE = 64  # masks that a proposal looks at
+# other words for the same: the first that exists is taken
+_SPLITS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
+_IMAGES = ("images", "img_dir", "image", "imgs", "JPEGImages")
+_MASKS = ("masks", "labels", "annotations", "ann_dir", "mask", "label", "SegmentationClass")
+_WAYS = (
+    "is made by {split}/images and {split}/masks, by images/{split} and masks/{split}, or by {split}.csv "
+    "with the columns image and mask"
+)
+
+
+def label_set(source: DataSource) -> LabelSet:
+    """The classes, from the file that the source names or from `classes.json` in its root.
+
+    Raises:
+        DataError: where there is none, with a proposal made from what the masks hold.
+    """
+    root = _root(source)
+    file = Path(source.classes).expanduser() if source.classes else root / "classes.json"
+    if source.classes or file.is_file():
+        return read_classes(file, source.reduce_zero_label, source.ignore_ids)
+    tables = (_where(root, split) for split in ("train", "all", "val"))
+    where = next((x for x in tables if x is not None), None)
+    if where is None:
+        raise DataError(f"{root}: holds no images and masks; train {_WAYS.format(split='train')}")
+    masks = [x for x in _pairs(where, source, labelled=False).masks if x is not None]
+    sample = masks[:: max(1, -(-len(masks) // SAMPLE))]
+    held = proposal({"path": str(x), "bytes": None} for x in sample)
+    raise DataError(
+        f"{file}: there is no such file, and it says what the classes are. {len(sample)} of {len(masks)} masks hold\n"
+        f"{held}\n\nGive the classes their names, and save this as {file}"
+    )
+
+
+def find(source: DataSource, split: str) -> Pairs:
+    """The pairs of a split, sorted by name; only `test` may lack masks.
+
+    Raises:
+        DataError: where there is no such split, saying what would make one, or listing the files without a partner.
+    """
+    root = _root(source)
+    where, whole = _where(root, split), _where(root, "train") or _where(root, "all")
+    if source.val_share is not None and split in ("train", "val") and whole is not None:
+        if _where(root, "val") is not None:
+            raise DataError(f"{root}: has a split val, but val_share would make another: leave it out")
+        return _share(_pairs(whole, source), source.val_share, split, root)
+    if where is None:
+        others = [x for x in (*_SPLITS, "all") if _where(root, x) is not None]
+        remedy = _WAYS.format(split=split)
+        if whole is not None and split in ("train", "val") and "val" not in others:
+            remedy += "; or val_share 0.2 holds a fifth of the images out (in training and in evaluation)"
+        only = f", only {', '.join(others)}" if others else ""
+        raise DataError(f"{root}: has no split {split}{only}; it {remedy}")
+    return _pairs(where, source, labelled=split != "test")
+
+
+def _root(source: DataSource) -> Path:
+    root = Path(source.root if source.root is not None else DEFAULT_ROOT).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the one that holds your images and masks as the root")
+    return root
+
+
+def _where(root: Path, split: str) -> tuple[Path, ...] | None:
+    """A split's table, or its folders of images and of masks (the latter may not be there); `None` without either."""
+    for name in _SPLITS.get(split, (split,)):
+        for table in (root / f"{name}.csv", root / f"{name}.jsonl"):
+            if table.is_file():
+                return (table,)
+        for pattern in ("{split}/{kind}", "{kind}/{split}") if split != "all" else ("{kind}",):
+            folders = [[root / pattern.format(split=name, kind=kind) for kind in x] for x in (_IMAGES, _MASKS)]
+            images, masks = (next((x for x in candidates if x.is_dir()), None) for candidates in folders)
+            if images is not None and (split != "all" or any(x.suffix.lower() in SUFFIXES for x in images.iterdir())):
+                return images, masks if masks is not None else folders[1][0]
+    return None
+
+
+def _pairs(where: tuple[Path, ...], source: DataSource, labelled: bool = True) -> Pairs:
+    """Images with the masks of the same names, sorted by name. `labelled`: every image needs one."""
+    if len(where) == 1:
+        pairs, problems = _listed(where[0], source)
+    else:
+        pairs, problems = _matched(*where, labelled)
+    if labelled:
+        problems += [f"{x}: has no mask" for x, mask in zip(pairs.images, pairs.masks, strict=True) if mask is None]
+    if not problems and not pairs.images:
+        problems = [f"{where[0]}: holds no image"]
+    if problems:
+        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise DataError(f"{len(problems)} problems with the pairs:\n  " + "\n  ".join(problems[:SHOWN]) + more)
+    return pairs
+
+
+def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str]]:
+    if labelled and not masks.is_dir():
+        return Pairs([], [], []), [f"{masks}: no such folder; the masks of {images} are looked for there"]
+    found, partners = _by_stem(images), _by_stem(masks) if masks.is_dir() else {}
+    alone = sorted(partners.keys() - found.keys())
+    if found and alone and len(alone) == len(partners):
+        image, mask = (next(iter(x.values()))[0].name for x in (found, partners))
+        return Pairs([], [], []), [
+            f"{masks}: no mask is called as an image is ({image}, {mask}): the names must be equal but for their "
+            "suffix, or be listed in a CSV"
+        ]
+    problems = [f"{partners[x][0]}: a mask without an image" for x in alone]
+    for group in (*found.values(), *partners.values()):
+        if len(group) > 1:
+            problems.append(f"{group[0]}: there is {', '.join(x.name for x in group[1:])} too")
+    if not found and any(x.is_dir() for x in images.iterdir()):
+        problems.append(f"{images}: its images lie in folders of their own: list the pairs in a CSV")
+    names = sorted(found)
+    return Pairs(names, [found[x][0] for x in names], [partners.get(x, [None])[0] for x in names]), problems
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The images of a folder by name without suffix; what is hidden isn't one."""
+    found = {}
+    for name in sorted(os.listdir(folder)):  # not paths, which sort slowly: there may be 100000
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in SUFFIXES and not name.startswith("."):
+            found.setdefault(stem, []).append(folder / name)
+    return found
+
+
+def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
+    """The pairs that a CSV or JSONL lists, paths relative to its folder."""
+    columns = (source.image_column, source.mask_column)
+    rows, problems = [], []
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            read = list(csv.DictReader(file)) if table.suffix == ".csv" else [json.loads(x) for x in file if x.strip()]
+        except (ValueError, csv.Error) as error:
+            raise DataError(f"{table}: not readable as {table.suffix[1:].upper()} ({error})") from error
+    for i, row in enumerate(read, start=1):
+        if not isinstance(row, dict) or not all(column in row for column in columns):
+            has = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)
+            problems.append(
+                f"{table}: row {i} has the columns {has}, expected {' and '.join(columns)} (see image_column, "
+                "mask_column)"
+            )
+            break  # so have the others
+        if not row[source.image_column]:
+            problems.append(f"{table}: row {i} names no image")
+        else:
+            rows.append([table.parent / x if x else None for x in (row[column] for column in columns)])
+    images = [image for image, _ in rows]
+    counts = Counter(images)
+    problems += [f"{table}: lists {image} {count} times" for image, count in counts.items() if count > 1]
+    names = [x.stem for x in images]
+    if len(set(names)) < len(names):  # the same name in several folders
+        names = ["_".join(_below(x, table.parent).with_suffix("").parts) for x in images]
+    order = sorted(range(len(rows)), key=names.__getitem__)
+    return Pairs([names[i] for i in order], [rows[i][0] for i in order], [rows[i][1] for i in order]), problems
+
+
+def _below(path: Path, folder: Path) -> Path:
+    return path.relative_to(path.anchor) if not path.is_relative_to(folder) else path.relative_to(folder)
+
+
+def _share(pairs: Pairs, share: float, split: str, root: Path) -> Pairs:
+    """The part of the pairs that is `val`, or the rest: by name alone, so that new images move none of the others."""
+    held_out = [int(hashlib.sha256(x.encode()).hexdigest()[:8], 16) < share * 2**32 for x in pairs.names]
+    chosen = [i for i, held in enumerate(held_out) if held == (split == "val")]
+    if not chosen:
+        raise DataError(f"{root}: val_share {share} of {len(pairs.names)} images leaves none for {split}")
+    return Pairs(*([x[i] for i in chosen] for x in (pairs.names, pairs.images, pairs.masks)))

@@ -1,0 +1,116 @@
+"""Any dataset of the Hub (or a local folder that `load_dataset` reads) with a column of images and one of masks."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import datasets
+from datasets import Dataset, Image, IterableDataset
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+
+from .classes import proposal, read_classes
+from .decoding import DataError, located
+from .labels import LabelSet
+from .source import DataSource
+
+__all__ = ["label_set", "open_split", "stream"]
+
+SAMPLE = 64  # masks that a proposal looks at
+_FILES = ("classes.json", "id2label.json")  # what says in a dataset's repository what the ids mean
+
+
+def label_set(source: DataSource) -> LabelSet:
+    """The classes, from the file that the source names, or from `classes.json` or `id2label.json` of the repository.
+
+    Raises:
+        DataError: where there is none, with a proposal made from what the first masks hold.
+    """
+    file = Path(source.classes).expanduser() if source.classes else _file(source.path)
+    if file is not None:
+        return read_classes(file, source.reduce_zero_label, source.ignore_ids)
+    splits = _load(source, None, streaming=True)
+    split, rows = next(iter(splits.items()))
+    masks = (row[source.mask_column] for row in islice(_columns(rows, source), SAMPLE))
+    masks = [located(mask, f"{split} {i}") for i, mask in enumerate(masks) if mask is not None]
+    raise DataError(
+        f"{source.path}: has no {' or '.join(_FILES)}, so nothing says what the classes are. The first {len(masks)} "
+        f"masks of {split} hold\n{proposal(masks)}\n\n"
+        "Give the classes their names, save this as a file, and name it: classes FILE"
+    )
+
+
+def open_split(source: DataSource, split: str) -> Dataset:
+    """A split's undecoded columns `image`, `label` and `name` (split and row number).
+
+    Raises:
+        DataError: where the dataset, the split or a column isn't there.
+    """
+    rows = _columns(_load(source, split, streaming=False), source)
+    renamed = {source.image_column: "image", source.mask_column: "label"}
+    rows = rows.rename_columns({old: new for old, new in renamed.items() if old != new})
+    return rows.add_column("name", [f"{split}_{i:06d}" for i in range(len(rows))])
+
+
+def stream(source: DataSource, split: str) -> IterableDataset:
+    """The same, read as it is downloaded; a row's name is its file's, or made from its content.
+
+    Undecoded, rows are small: shuffle and shard here, and decode afterwards.
+    """
+    rows = _columns(_load(source, split, streaming=True), source)
+    return rows.map(partial(_row, source), remove_columns=rows.column_names)
+
+
+def _row(source: DataSource, row: dict) -> dict:
+    image, label = row[source.image_column], row[source.mask_column]
+    name = Path(image["path"]).stem if image["path"] else hashlib.sha256(image["bytes"]).hexdigest()[:12]
+    return {"image": image, "label": label, "name": name}
+
+
+def _file(path: str) -> Path | None:
+    """The file of classes in a dataset's folder or repository."""
+    for name in _FILES:
+        if Path(path).is_dir():
+            if (Path(path) / name).is_file():
+                return Path(path) / name
+            continue
+        try:
+            return Path(hf_hub_download(path, name, repo_type="dataset"))
+        except RepositoryNotFoundError as error:
+            raise DataError(f"{path}: no such folder, and no dataset of the Hub that you may read") from error
+        except EntryNotFoundError:  # without a connection too, where it isn't in the cache
+            continue
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            raise DataError(f"{path}: the Hub can't be asked for {name} ({_one_line(error)})") from error
+    return None
+
+
+def _load(source: DataSource, split: str | None, streaming: bool):
+    try:
+        return datasets.load_dataset(source.path, source.config_name, split=split, streaming=streaming)
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{source.path}: can't be loaded ({_one_line(error)})") from error
+
+
+def _columns(rows, source: DataSource):
+    """The two columns alone, undecoded."""
+    found = rows.features or {}
+    columns = {"image_column": source.image_column, "mask_column": source.mask_column}
+    images = [name for name, feature in found.items() if isinstance(feature, Image)]
+    for option, column in columns.items():
+        if column not in images:
+            held = f"holds {type(found[column]).__name__}" if column in found else "isn't there"
+            raise DataError(
+                f"{source.path}: {option} {column!r} {held}, expected one of its columns of images: {images}"
+            )
+    rows = rows.select_columns(list(columns.values()))
+    for column in columns.values():
+        rows = rows.cast_column(column, Image(decode=False))
+    return rows
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

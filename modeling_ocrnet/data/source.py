@@ -1,0 +1,87 @@
+"""Where data comes from: the fields that training and evaluation share."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+
+# published datasets, one module of this package each
+DATASETS = (
+    "ade20k",
+    "camvid",
+    "cityscapes",
+    "coco_stuff_10k",
+    "coco_stuff_164k",
+    "lip",
+    "pascal_context_59",
+    "pascal_context_60",
+    "pascal_voc",
+    "street_scenes",
+)
+# one's own: the classes come with the data
+OWN = ("folder", "hub")
+
+# fields that not every dataset takes
+_TAKEN_BY = {
+    "root": (*DATASETS, "folder"),
+    "path": ("hub",),
+    "config_name": ("hub",),
+    "val_share": ("folder",),
+    **dict.fromkeys(("image_column", "mask_column", "classes", "reduce_zero_label", "ignore_ids"), OWN),
+}
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no dataset's name."""
+    if name not in (*DATASETS, *OWN):
+        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *OWN))}")
+
+
+@dataclass
+class DataSource:
+    """A dataset, and where it lies.
+
+    Raises:
+        ValueError: for an unknown dataset, or a field that it doesn't take.
+    """
+
+    name: str = "cityscapes"
+    """Dataset: one of modeling_ocrnet.data.DATASETS, or one's own: folder or hub."""
+    root: str | None = None
+    """Folder that holds it (null: data/<name>)."""
+    path: str | None = None
+    """Of hub: owner/name on the Hub, or a local folder that load_dataset reads."""
+    config_name: str | None = None
+    """Of hub: the configuration (subset), where there are several."""
+    image_column: str = "image"
+    """Of hub, and of a folder's CSV or JSONL: the column of images."""
+    mask_column: str = "mask"
+    """Of hub, and of a folder's CSV or JSONL: the column of masks."""
+    classes: str | None = None
+    """Of folder and hub: a classes.json (null: the one that lies with the data)."""
+    reduce_zero_label: bool = False
+    """Of folder and hub: 0 in the masks is ignored, and the first class is 1 there."""
+    ignore_ids: list[int] = field(default_factory=list)
+    """Of folder and hub: ids in the masks that aren't trained (255 never is, unless a class has it)."""
+    val_share: float | None = None
+    """Of a folder without a split val: this share of its images, by a hash of their names, is val, the rest train."""
+
+    def __post_init__(self):
+        check_name(self.name)
+        defaults = {x.name: x.default if x.default_factory is MISSING else x.default_factory() for x in fields(self)}
+        for key, names in _TAKEN_BY.items():
+            if getattr(self, key) != defaults[key] and self.name not in names:
+                others = " or ".join(names) if len(names) < 3 else "the others"
+                raise ValueError(f"{key} is given, but dataset {self.name!r} doesn't take it: it is for {others}")
+        if self.name == "hub" and self.path is None:
+            raise ValueError("dataset 'hub' needs a path: owner/name on the Hub, or a local folder")
+        if self.image_column == self.mask_column:
+            raise ValueError(f"image_column and mask_column are both {self.image_column!r}")
+        if self.val_share is not None and not 0 < self.val_share < 1:
+            raise ValueError(f"val_share must lie between 0 and 1, got {self.val_share}")
+
+    @property
+    def title(self) -> str:
+        """What scores are said to be measured on: the dataset's name, or its name on the Hub."""
+        local = self.path is None or Path(self.path).is_absolute() or Path(self.path).exists()
+        return self.name if local else self.path
