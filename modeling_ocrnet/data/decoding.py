@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .labels import IGNORE
+from .labels import IGNORE, count_ids
+from .raw import raw_array
 
 MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
 
@@ -23,6 +25,8 @@ def open_image(source: dict) -> Image.Image:
         DataError: where the file isn't there or isn't an image.
     """
     path, data = source["path"], source["bytes"]
+    if (stored := raw_array(source)) is not None:
+        return Image.fromarray(stored)
     try:
         return Image.open(path if data is None else io.BytesIO(data))
     except FileNotFoundError as error:
@@ -86,10 +90,21 @@ def read_mask(source: dict, to_train_ids: np.ndarray) -> Image.Image:
         if ids.size and (ids.min() < 0 or ids.max() > 255):
             raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}, expected 0 to 255: instance ids, perhaps?")
         ids = ids.astype(np.uint8)
-    train_ids = to_train_ids[ids]
-    if train_ids.min(initial=0) < 0:
+    return Image.fromarray(train_ids_of(ids, to_train_ids, path))
+
+
+def train_ids_of(ids: np.ndarray, to_train_ids: np.ndarray, path: str | None) -> np.ndarray:
+    """File ids (height, width) uint8 to train ids of the same shape; arguments and errors as of [`read_mask`]."""
+    known = to_train_ids >= 0
+    # most datasets' ids are 0..n without a gap: then the largest id tells, without counting all of them
+    if not known[: int(ids.max(initial=0)) + 1].all() and not known[_present(ids)].all():
         raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids)}")
-    return Image.fromarray(train_ids.astype(np.uint8))
+    return cv2.LUT(ids, to_train_ids.astype(np.uint8))
+
+
+def _present(ids: np.ndarray) -> np.ndarray:
+    """The ids that occur, in order."""
+    return np.flatnonzero(count_ids(ids))
 
 
 def is_matlab(source: dict) -> bool:
@@ -126,7 +141,7 @@ def read_instances(source: dict) -> np.ndarray:
 
 
 def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray) -> str:
-    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    present = _present(ids)
     unknown = [int(i) for i in present if to_train_ids[i] < 0]
     known = np.flatnonzero(to_train_ids >= 0)
     classes = len(np.unique(to_train_ids[known])) - (IGNORE in to_train_ids)

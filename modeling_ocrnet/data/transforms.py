@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .labels import IGNORE
+from .labels import IGNORE, count_ids
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # ImageNet, RGB, 0..255
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -41,12 +41,16 @@ class TrainingTransform:
     flip_pairs: tuple[tuple[int, int], ...] = ()
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator):
-        """Returns pixel values (3, height, width) float32 and labels (height, width) int64."""
+        """Returns pixel values (3, height, width) float32 and labels (height, width) int64.
+
+        Of the image only `shape` is used and one window, `image[top:bottom, left:right]`: it may be an array, a
+        memory map, or a file that is decoded when sliced.
+        """
         size = rescaled_size(image.shape[:2], self.scale, rng.uniform(*self.ratio_range))
-        image, label = resize(image, label, size)
+        label = resize_label(label, size)
         top, left = choose_crop(label, self.crop_size, self.cat_max_ratio, rng)
-        window = np.s_[top : top + self.crop_size[0], left : left + self.crop_size[1]]
-        image, label = image[window], label[window]
+        label = label[top : top + self.crop_size[0], left : left + self.crop_size[1]]
+        image = resized_window(image, size, (top, left), label.shape)
         if rng.random() < self.flip_probability:
             image, label = flip(image, label, self.flip_pairs)
         if self.photometric:
@@ -61,15 +65,41 @@ def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -
     return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
 
 
-def resize(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Image bilinear without antialiasing, label nearest, both by OpenCV's rules."""
-    if image.shape[:2] == size:
-        return image, label
-    target = size[::-1]  # OpenCV wants (width, height)
-    return (
-        cv2.resize(image, target, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(label, target, interpolation=cv2.INTER_NEAREST),
-    )
+def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest, by OpenCV's rule (as mmsegmentation)."""
+    return label if label.shape == size else cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def resized_window(image, size: tuple[int, int], corner: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """A window of the image resized to `size` (bilinear without antialiasing), computed from its own pixels alone.
+
+    What `cv2.resize` gives of the whole image (as in mmsegmentation), then cut out. Where the window is smaller than
+    that, the values may be one off, of 256: `cv2.resize` truncates in between.
+
+    Args:
+        image: (height, width, 3) uint8; sliced once.
+        size: (height, width) of the whole resized image.
+        corner: (top, left) of the window in it.
+        shape: (height, width) of the window.
+    """
+    if tuple(shape) == tuple(size):
+        whole = image[: image.shape[0], : image.shape[1]]
+        same = whole.shape[:2] == tuple(size)
+        return whole if same else cv2.resize(whole, size[::-1], interpolation=cv2.INTER_LINEAR)
+    spans, steps, offsets = [], [], []
+    for have, want, first, count in zip(image.shape[:2], size, corner, shape, strict=True):
+        step = have / want
+        start = (first + 0.5) * step - 0.5  # pixels' centres are half a pixel from their corners
+        low, high = max(0, int(start)), min(have, int(start + (count - 1) * step) + 2)
+        spans.append(slice(low, high))
+        steps.append(step)
+        offsets.append(start - low)
+    source = image[tuple(spans)]
+    if steps == [1, 1]:
+        return source[: shape[0], : shape[1]]
+    matrix = np.array([[steps[1], 0, offsets[1]], [0, steps[0], offsets[0]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(source, matrix, shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def choose_crop(label: np.ndarray, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator):
@@ -85,7 +115,8 @@ def choose_crop(label: np.ndarray, crop: tuple[int, int], cat_max_ratio: float, 
         return corner
     for _ in range(10):
         top, left = corner
-        counts = np.bincount(label[top : top + crop[0], left : left + crop[1]].ravel(), minlength=256)[:IGNORE]
+        window = label[top : top + crop[0], left : left + crop[1]]
+        counts = count_ids(window)[:IGNORE]
         if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < cat_max_ratio:
             break
         corner = draw()
@@ -94,13 +125,13 @@ def choose_crop(label: np.ndarray, crop: tuple[int, int], cat_max_ratio: float, 
 
 def flip(image: np.ndarray, label: np.ndarray, pairs: Sequence[tuple[int, int]] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Mirror left and right; `pairs` of labels (left arm, right arm) change places."""
-    label = label[:, ::-1]
+    label = cv2.flip(label, 1)
     if pairs:
         swap = np.arange(256, dtype=np.uint8)
         for a, b in pairs:
             swap[a], swap[b] = b, a
-        label = swap[label]
-    return image[:, ::-1], label
+        label = cv2.LUT(label, swap)
+    return cv2.flip(image, 1), label
 
 
 def distort(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -152,14 +183,21 @@ def shift_hue(image: np.ndarray, degrees: int) -> np.ndarray:
 
 
 def _on_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
-    hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
-    hsv[..., channel] = cv2.LUT(hsv[..., channel], table)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    tables = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    tables[0, :, channel] = table
+    return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)
+
+
+_NORMALIZED = ((_LEVELS[:, None] - MEAN) / STD).T.copy()  # (3, 256)
 
 
 def normalize(image: np.ndarray) -> np.ndarray:
     """(height, width, 3) uint8 to (3, height, width) float32 of mean 0 and deviation 1 over ImageNet."""
-    return np.ascontiguousarray(((image.astype(np.float32) - MEAN) / STD).transpose(2, 0, 1))
+    pixels = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(cv2.split(image)):
+        cv2.LUT(plane, _NORMALIZED[channel], dst=pixels[channel])
+    return pixels
 
 
 def pad(pixels: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
