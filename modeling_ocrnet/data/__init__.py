@@ -13,6 +13,7 @@ from datasets import Dataset, Features, Image, Value
 from .checks import check
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
+from .store import find_stored, read_manifest
 
 # one module of this package each
 DATASETS = (
@@ -47,10 +48,11 @@ def load(name: str, root: str | Path | None = None, split: str = "train", instan
 
     Args:
         name: one of `DATASETS`.
-        root: where it lies; `data/<name>` by default.
+        root: where it lies, or a raw store of it (`scripts/prepare_data.py export --store raw`); `data/<name>` by
+            default.
         split: `"train"`, `"val"` or, where there is one, `"test"`.
         instances: add the column `instances`, if the dataset has such files: (height, width) int32 arrays, label id *
-            1000 + number within instances, less than 1000 elsewhere; `None` for rows without.
+            1000 + number within instances, less than 1000 elsewhere; `None` for rows without. A raw store keeps none.
 
     Returns:
         A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 where
@@ -61,13 +63,17 @@ def load(name: str, root: str | Path | None = None, split: str = "train", instan
         DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
     """
     reader = _reader(name)
-    pairs = reader.find(Path(root if root is not None else reader.DEFAULT_ROOT).expanduser(), split)
+    root = Path(root if root is not None else reader.DEFAULT_ROOT).expanduser()
+    features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
+    if (manifest := read_manifest(root)) is not None:
+        columns = find_stored(root, manifest, name, split)
+        return Dataset.from_dict(columns, features=features).with_transform(Decode(reader.LABELS.train_id_files))
+    pairs = reader.find(root, split)
     columns = {
         "image": [str(path) for path in pairs.images],
         "label": [None if path is None else str(path) for path in pairs.masks],
         "name": pairs.names,
     }
-    features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
     if instances and pairs.instances is not None and any(pairs.instances):
         columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
         features["instances"] = Image(decode=False)

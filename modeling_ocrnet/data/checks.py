@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from .decoding import DataError, check_mask_mode, is_matlab, open_image, read_image
+from .raw import raw_array
 
 SHOWN = 10  # problems that the message lists
 
@@ -38,6 +39,8 @@ def check(dataset: Dataset, masks: int = 64) -> None:
 
 
 def _header_problem(image: dict, label: dict | None) -> str | None:
+    if raw_array(image) is not None:  # written and checked together
+        return None
     try:
         with open_image(image) as opened:
             size = opened.size

@@ -1,4 +1,4 @@
-"""What a model card says of the training data: what it is, and the terms that come with it."""
+"""What a card says of the training data: what it is, and the terms that come with it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DataNote:
-    """A dataset, for a model card.
+    """A dataset, for the cards of models and of exports.
 
     Args:
         title: its name.
         text: a sentence or two on what it is.
         terms: what its terms mean for the weights.
-        licence: the Hub's identifier of the licence for weights trained on it, `"other"` where it has none.
+        licence: the Hub's identifier of the data's licence, which the weights inherit, `"other"` where it has none.
         licence_name: for `"other"`, a name.
         licence_link: for `"other"`, where it can be read.
+        redistributable: whether the data may be passed on to everybody.
     """
 
     title: str
@@ -24,6 +25,7 @@ class DataNote:
     licence: str
     licence_name: str | None = None
     licence_link: str | None = None
+    redistributable: bool = False
 
 
 _NOTES = {
@@ -33,6 +35,7 @@ _NOTES = {
         "and scores on them say nothing of photographs.",
         terms="So are the weights: the drawn data comes with no terms of its own.",
         licence="apache-2.0",
+        redistributable=True,
     ),
     "cityscapes": DataNote(
         title="Cityscapes",
@@ -49,6 +52,7 @@ _NOTES = {
         terms="The weights were trained on CamVid's frames as SegNet's tutorial has them, under CC BY-NC 4.0: "
         "non-commercial use only.",
         licence="cc-by-nc-4.0",
+        redistributable=True,
     ),
 }
 

@@ -1,0 +1,1 @@
+"""Getting a dataset ready: what scripts/prepare_data.py does."""
