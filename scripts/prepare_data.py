@@ -1,6 +1,7 @@
 """Get a dataset ready.
 
-    python scripts/prepare_data.py export --name cityscapes --root /data/cityscapes --output_dir /fast/cityscapes --store raw
+    python scripts/prepare_data.py export --name cityscapes --root /data/cityscapes \\
+        --output_dir /fast/cityscapes --store raw
 
 export: sharded Parquet to stream or to share (--push you/name --private true), or a raw store to train from without
 decoding: give its folder as --data.root. Run again after an interruption, it goes on.

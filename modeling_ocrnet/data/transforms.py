@@ -47,10 +47,8 @@ class TrainingTransform:
         memory map, or a file that is decoded when sliced.
         """
         size = rescaled_size(image.shape[:2], self.scale, rng.uniform(*self.ratio_range))
-        label = resize_label(label, size)
-        top, left = choose_crop(label, self.crop_size, self.cat_max_ratio, rng)
-        label = label[top : top + self.crop_size[0], left : left + self.crop_size[1]]
-        image = resized_window(image, size, (top, left), label.shape)
+        corner, label = choose_crop(ResizedLabel(label, size), self.crop_size, self.cat_max_ratio, rng)
+        image = resized_window(image, size, corner, label.shape)
         if rng.random() < self.flip_probability:
             image, label = flip(image, label, self.flip_pairs)
         if self.photometric:
@@ -65,9 +63,21 @@ def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -
     return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
 
 
-def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest, by OpenCV's rule (as mmsegmentation)."""
-    return label if label.shape == size else cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+class ResizedLabel:
+    """A label map resized to `size` by nearest neighbours, by OpenCV's rule (as mmsegmentation), window by window."""
+
+    def __init__(self, label: np.ndarray, size: tuple[int, int]):
+        self.label, self.shape = label, tuple(size)
+        self._rows, self._columns = (
+            np.minimum((np.arange(want) * (1 / (want / have))).astype(np.intp), have - 1)
+            for have, want in zip(label.shape, size, strict=True)
+        )
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        rows, columns = window
+        if self.shape == self.label.shape:
+            return self.label[window]
+        return self.label.take(self._rows[rows], axis=0).take(self._columns[columns], axis=1)
 
 
 def resized_window(image, size: tuple[int, int], corner: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
@@ -102,25 +112,31 @@ def resized_window(image, size: tuple[int, int], corner: tuple[int, int], shape:
     return cv2.warpAffine(source, matrix, shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def choose_crop(label: np.ndarray, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator):
-    """The top left corner of a window in which more than one class occurs and none covers too much."""
+def choose_crop(
+    label: np.ndarray | ResizedLabel, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator
+) -> tuple[tuple[int, int], np.ndarray]:
+    """The top left corner of a window in which more than one class occurs and none covers too much, and the window."""
 
     def draw() -> tuple[int, int]:
         return tuple(
             int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(label.shape, crop, strict=True)
         )
 
-    corner = draw()
-    if cat_max_ratio >= 1:
-        return corner
-    for _ in range(10):
+    def cut(corner: tuple[int, int]) -> np.ndarray:
         top, left = corner
-        window = label[top : top + crop[0], left : left + crop[1]]
+        return label[top : top + crop[0], left : left + crop[1]]
+
+    corner = draw()
+    window = cut(corner)
+    if cat_max_ratio >= 1:
+        return corner, window
+    for _ in range(10):
         counts = count_ids(window)[:IGNORE]
         if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < cat_max_ratio:
             break
         corner = draw()
-    return corner
+        window = cut(corner)
+    return corner, window
 
 
 def flip(image: np.ndarray, label: np.ndarray, pairs: Sequence[tuple[int, int]] = ()) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Transforms agree with mmsegmentation's, pixel for pixel (fixtures/mmseg_transforms)."""
 
+import cv2
 import numpy as np
 import pytest
 import reference
@@ -34,9 +35,28 @@ def test_colours_agree(expected, name):
 def test_resizing_agrees(expected, scale):
     image, label = expected["image"], expected["label"]
     size = T.rescaled_size(image.shape[:2], scale, 1.0)
-    image, label = T.resized_window(image, size, (0, 0), size), T.resize_label(label, size)
+    image, label = T.resized_window(image, size, (0, 0), size), T.ResizedLabel(label, size)[: size[0], : size[1]]
     np.testing.assert_array_equal(image, expected[f"resize.{scale[0]}x{scale[1]}.image"])
     np.testing.assert_array_equal(label, expected[f"resize.{scale[0]}x{scale[1]}.label"])
+
+
+def test_a_window_is_cut_from_the_resized_image():
+    """As cv2.resize of the whole and then cutting: labels exactly, values within its truncation."""
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (61, 103, 3), dtype=np.uint8), (0, 0), 2)
+    label = rng.integers(0, 256, (61, 103), dtype=np.uint8)
+    for _ in range(200):
+        size = T.rescaled_size((61, 103), (206, 122), rng.uniform(0.2, 1.5))
+        top, left = (int(rng.integers(0, n - 9)) for n in size)
+        shape = (int(rng.integers(1, size[0] - top + 1)), int(rng.integers(1, size[1] - left + 1)))
+        window = np.s_[top : top + shape[0], left : left + shape[1]]
+        np.testing.assert_array_equal(
+            T.ResizedLabel(label, size)[window], cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)[window]
+        )
+        whole = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)[window].astype(int)
+        difference = np.abs(T.resized_window(image, size, (top, left), shape) - whole)
+        assert difference.max() <= 1 + 16 * (int(cv2.__version__.split(".")[0]) < 5)  # 4 rounds positions to 1/32
+        assert difference.mean() < 0.5
 
 
 def test_normalisation_and_padding_agree(expected):
@@ -66,10 +86,11 @@ def test_the_same_crops_are_accepted(expected):
     assert not accepted.all()
     for (y, x), kept in np.ndenumerate(accepted):
         rng = Scripted([y, x] + [0, 0] * 10)
-        corner = T.choose_crop(label, (16, 24), 0.75, rng)
+        corner, window = T.choose_crop(label, (16, 24), 0.75, rng)
         assert (rng.drawn == 2) == kept
         if kept:
             assert corner == (y, x)
+            np.testing.assert_array_equal(window, label[y : y + 16, x : x + 24])
 
 
 def test_a_hopeless_crop_is_drawn_ten_more_times():
