@@ -22,6 +22,8 @@ LAYERS = {
     "data": {"data"},
     "conversion": {"conversion"},
     "hub": {"hub"},
+    "preparation": {"preparation", "data", "hub"},
+    "benchmark": {"benchmark", "preparation", "data"},
 }
 
 

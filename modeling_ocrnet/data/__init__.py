@@ -67,7 +67,7 @@ def load(name: str, root: str | Path | None = None, split: str = "train", instan
     features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
     if (manifest := read_manifest(root)) is not None:
         columns = find_stored(root, manifest, name, split)
-        return Dataset.from_dict(columns, features=features).with_transform(Decode(reader.LABELS.train_id_files))
+        return _rows(columns, features).with_transform(Decode(reader.LABELS.train_id_files))
     pairs = reader.find(root, split)
     columns = {
         "image": [str(path) for path in pairs.images],
@@ -78,4 +78,12 @@ def load(name: str, root: str | Path | None = None, split: str = "train", instan
         columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
         features["instances"] = Image(decode=False)
     table = reader.LABELS.train_id_files if pairs.train_ids else reader.LABELS.to_train_ids
-    return Dataset.from_dict(columns, features=features).with_transform(Decode(table))
+    return _rows(columns, features).with_transform(Decode(table))
+
+
+def _rows(columns: dict[str, list], features: Features) -> Dataset:
+    import pyarrow
+
+    # as Arrow arrays: from lists, `datasets` would look at each path by itself
+    arrays = {name: pyarrow.array(column, pyarrow.string()) for name, column in columns.items()}
+    return Dataset.from_dict(arrays, features=features)

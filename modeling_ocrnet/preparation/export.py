@@ -12,10 +12,11 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
+from ..data.fingerprint import fingerprint
 from ..hub.data_notes import note_on
 from ..hub.push import push_dataset
 from .dataset_card import make_dataset_card
-from .manifest import Manifest, fingerprint, write_atomically
+from .manifest import Manifest, write_atomically
 from .shards import Shard, decoded_bytes, plan_shards, write_parquet, write_raw
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def export(
         "dataset": name,
         "shard_mb": shard_mb,
         "splits": {split: len(x) for split, x in files.items()},
-        "source": fingerprint(y for split in splits for x in paths[split] for y in x),
+        "source": fingerprint((y for split in splits for x in paths[split] for y in x), whole_paths=False),
     }
     folder = Path(output_dir).expanduser()
     manifest = Manifest(folder, description)

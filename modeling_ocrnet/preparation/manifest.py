@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +79,6 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint(files: Iterable[str]) -> str:
-    """Of the files' names, sizes and times: another one where any of them was changed.
-
-    Raises:
-        DataError: where one isn't there.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            found = os.stat(file)
-        except OSError as error:
-            raise DataError(f"{file}: {error.strerror}") from error
-        digest.update(f"{Path(file).name} {found.st_size} {found.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 def _short(value: Any) -> str:
