@@ -19,12 +19,12 @@ def fingerprint(files: Iterable[str], whole_paths: bool = True) -> str:
     Raises:
         DataError: where one isn't there.
     """
-    digest = hashlib.sha256()
+    digest, here = hashlib.sha256(), os.getcwd()
     for file in files:
         try:
             found = os.stat(file)
         except OSError as error:
             raise DataError(f"{file}: can't be read ({error.strerror})") from error
-        name = os.path.abspath(file) if whole_paths else os.path.basename(file)
+        name = os.path.join(here, file) if whole_paths else os.path.basename(file)
         digest.update(f"{name}\0{found.st_size} {found.st_mtime_ns}\n".encode())
     return digest.hexdigest()
