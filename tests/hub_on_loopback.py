@@ -1,4 +1,4 @@
-"""A Hugging Face Hub on loopback: accounts, model repositories, commits, pull requests, downloads.
+"""A Hugging Face Hub on loopback: accounts, model and dataset repositories, commits, pull requests, downloads.
 
 As much of the Hub's HTTP interface as pushing and loading a model needs, in memory, for tests without a network.
 """
@@ -79,12 +79,12 @@ class _Handler(BaseHTTPRequestHandler):
         ("GET", r"/api/whoami-v2", "whoami"),
         ("POST", r"/api/validate-yaml", "validate_card"),
         ("POST", r"/api/repos/create", "create"),
-        ("POST", r"/api/models/([^/]+/[^/]+)/preupload/[^/]+", "preupload"),
-        ("POST", r"/api/models/([^/]+/[^/]+)/commit/[^/]+", "commit"),
-        ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", "large_files"),
+        ("POST", r"/api/(?:models|datasets)/([^/]+/[^/]+)/preupload/[^/]+", "preupload"),
+        ("POST", r"/api/(?:models|datasets)/([^/]+/[^/]+)/commit/[^/]+", "commit"),
+        ("POST", r"/(?:datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", "large_files"),
         ("PUT", r"/large_files/([0-9a-f]{64})", "large_file"),
-        ("GET", r"/api/models/([^/]+/[^/]+)/tree/[^/]+(?:/(.*))?", "tree"),
-        ("GET", r"/api/models/([^/]+/[^/]+)(?:/revision/[^/]+)?", "info"),
+        ("GET", r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/[^/]+(?:/(.*))?", "tree"),
+        ("GET", r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/revision/[^/]+)?", "info"),
         ("GET", r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", "resolve"),
     )
 
@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
     def preupload(self, repo_id: str):
         self._repository(repo_id, write=True)
         files = json.loads(self.content)["files"]
-        modes = {x["path"]: "lfs" if x["path"].endswith(".safetensors") else "regular" for x in files}
+        modes = {x["path"]: "lfs" if x["path"].endswith((".safetensors", ".parquet")) else "regular" for x in files}
         self._answer({"files": [{"path": x, "uploadMode": mode, "shouldIgnore": False} for x, mode in modes.items()]})
 
     def large_files(self, repo_id: str):

@@ -15,6 +15,7 @@ from .checks import check
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
 from .source import DATASETS, OWN, DataSource, check_name
+from .store import find_stored, read_manifest
 
 __all__ = ["DATASETS", "IGNORE", "OWN", "DataError", "DataSource", "LabelSet", "check", "label_set", "load", "reader"]
 
@@ -65,10 +66,11 @@ def load(
     Args:
         source: one of `DATASETS`, `"folder"`, or a [`DataSource`] (which recipes are), for all that can be said of own
             data.
-        root: where it lies; `data/<name>` by default.
+        root: where it lies, or a raw store of it (`scripts/prepare_data.py export --store raw`); `data/<name>` by
+            default.
         split: `"train"`, `"val"` or, where there is one, `"test"`.
         instances: add the column `instances`, if the dataset has such files: (height, width) int32 arrays, label id *
-            1000 + number within instances, less than 1000 elsewhere; `None` for rows without.
+            1000 + number within instances, less than 1000 elsewhere; `None` for rows without. A raw store keeps none.
         streaming: of the dataset `"hub"`: read it as it is downloaded.
 
     Returns:
@@ -89,17 +91,26 @@ def load(
         return module.stream(source, split).map(Decode(labels), batched=True, batch_size=1)
     if source.name == "hub":
         return module.open_split(source, split).with_transform(Decode(labels))
-    if source.name == "folder":
-        pairs = module.find(source, split)
-    else:
-        pairs = module.find(Path(source.root if source.root is not None else module.DEFAULT_ROOT).expanduser(), split)
+    root = Path(source.root if source.root is not None else module.DEFAULT_ROOT).expanduser()
+    features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
+    if (manifest := read_manifest(root)) is not None:
+        columns = find_stored(root, manifest, source.name, split)
+        return _rows(columns, features).with_transform(Decode(labels, train_ids=True))
+    pairs = module.find(source if source.name == "folder" else root, split)
     columns = {
         "image": [str(path) for path in pairs.images],
         "label": [None if path is None else str(path) for path in pairs.masks],
         "name": pairs.names,
     }
-    features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
     if instances and pairs.instances is not None and any(pairs.instances):
         columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
         features["instances"] = Image(decode=False)
-    return Dataset.from_dict(columns, features=features).with_transform(Decode(labels, pairs.train_ids))
+    return _rows(columns, features).with_transform(Decode(labels, pairs.train_ids))
+
+
+def _rows(columns: dict[str, list], features: Features) -> Dataset:
+    import pyarrow
+
+    # as Arrow arrays: from lists, `datasets` would look at each path by itself
+    arrays = {name: pyarrow.array(column, pyarrow.string()) for name, column in columns.items()}
+    return Dataset.from_dict(arrays, features=features)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from datasets import Dataset
+from datasets import Dataset, config
 
-from .decoding import DataError, check_mask, is_matlab, located, open_image, read_image
+from .decoding import DataError, Decode, check_mask, is_matlab, located, open_image, read_image
+from .fingerprint import fingerprint
+from .raw import raw_array
 
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # of what is checked
 SHOWN = 10  # problems that the message lists
 
 
 def check(dataset: Dataset, masks: int = 64) -> None:
     """Check that every image and mask is there, that their headers agree, and that a sample of masks holds known ids.
+
+    What passed is remembered in the cache of `datasets`, and not opened again while each file's size and time stay.
 
     Args:
         dataset: from [`load`].
@@ -26,19 +35,49 @@ def check(dataset: Dataset, masks: int = 64) -> None:
     rows = len(dataset)
     if rows == 0:
         raise DataError("the dataset is empty")
-    by_color = bool(dataset.format["format_kwargs"]["transform"].labels.color_codes)
+    transform = dataset.format["format_kwargs"]["transform"]
     files = dataset.with_format(None)
+    inside = files[0]["image"]["bytes"] is not None
+    passed = None if inside else _note(files, transform, masks)
+    if passed is not None and passed.is_file():
+        return
     sample = list(range(0, rows, max(1, rows // max(1, masks))))[:masks]
-    if files[0]["image"]["bytes"] is not None:
-        files = files.select(sample)  # images inside the dataset: their headers can't be read without all the rest
+    if inside:
+        files = files.select(sample)  # their headers can't be read without all the rest
+    of_pair = partial(header_problem, by_color=bool(transform.labels.color_codes))
     with ThreadPoolExecutor(16) as pool:
-        found = pool.map(partial(header_problem, by_color=by_color), files["image"], files["label"], files["name"])
-        problems = [x for x in found if x]
+        problems = [x for x in pool.map(of_pair, files["image"][:], files["label"][:], files["name"][:]) if x]
         if not problems:
             problems = [x for x in pool.map(lambda i: _row_problem(dataset, i), sample) if x]
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise DataError(f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more)
+    if passed is not None:
+        _remember(passed)
+
+
+def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
+    """The (empty) file that says that these very files passed; `None` where one isn't there, or isn't a plain file."""
+    pairs = list(zip(files["image"][:], files["label"][:], strict=True))
+    paths = [x["path"] for pair in pairs for x in pair if x is not None]
+    if any("://" in x for x in paths) or any(raw_array(image) is not None for image, _ in pairs[:1]):
+        return None
+    try:
+        state = fingerprint(paths)
+    except DataError:
+        return None  # the check says which one, with all the others
+    unlabelled = [i for i, (_, label) in enumerate(pairs) if label is None]
+    meaning = (transform.train_ids, transform.labels.labels, transform.labels.color_codes)
+    digest = hashlib.sha256(repr((VERSION, state, unlabelled, meaning, masks)).encode()).hexdigest()
+    return Path(config.HF_DATASETS_CACHE) / "modeling_ocrnet" / "checked" / digest
+
+
+def _remember(passed: Path) -> None:
+    try:
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()
+    except OSError as error:
+        logger.info("the next check will take as long: %s", error)
 
 
 def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -> str | None:
@@ -50,6 +89,8 @@ def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -
         name: of the row, for entries without a path.
         by_color: masks may be RGB, in their classes' colours.
     """
+    if raw_array(image) is not None:  # written and checked together
+        return None
     image, label = located(image, name), None if label is None else located(label, name)
     try:
         with open_image(image) as opened:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from functools import lru_cache
 
+import cv2
 import fsspec
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .labels import IGNORE, LabelSet
+from .labels import IGNORE, LabelSet, count_ids
+from .raw import raw_array
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
 MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
@@ -26,6 +28,8 @@ def open_image(source: dict) -> Image.Image:
         DataError: where the file isn't there or isn't an image.
     """
     path, data = source["path"], source["bytes"]
+    if (stored := raw_array(source)) is not None:
+        return Image.fromarray(stored)
     try:
         if data is None and "://" in str(path):  # inside an archive, or on the Hub
             with fsspec.open(path, "rb") as file:
@@ -101,11 +105,32 @@ def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.
     if ids.dtype != np.uint8:
         if ids.size and (ids.min() < 0 or ids.max() > top):
             raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}, expected 0 to {top}: instance ids, perhaps?")
-        ids = ids.astype(np.uint16)
-    mapped = to_train_ids[ids]
-    if mapped.min(initial=0) < 0:
-        raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids, labels.origin)}")
-    return Image.fromarray(mapped.astype(np.uint8))
+        ids = ids.astype(np.uint16 if top > 255 else np.uint8)
+    return Image.fromarray(train_ids_of(ids, to_train_ids, path, labels.origin))
+
+
+def train_ids_of(ids: np.ndarray, to_train_ids: np.ndarray, path: str | None, origin: str | None = None) -> np.ndarray:
+    """File ids (height, width) uint8 or uint16 to train ids (height, width) uint8.
+
+    Args:
+        to_train_ids: (256 or more,), -1 for ids that the dataset doesn't know.
+        path: for messages, the file that holds the ids.
+        origin: for messages, the file that says what they mean.
+
+    Raises:
+        DataError: for unknown ids.
+    """
+    known = to_train_ids >= 0
+    # most datasets' ids are 0..n without a gap: then the largest id tells, without counting all of them
+    if not known[: int(ids.max(initial=0)) + 1].all() and not known[_present(ids)].all():
+        raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids, origin)}")
+    table = to_train_ids.astype(np.uint8)
+    return cv2.LUT(ids, table[:256]) if ids.dtype == np.uint8 else table[ids]
+
+
+def _present(ids: np.ndarray) -> np.ndarray:
+    """The ids that occur, in order."""
+    return np.flatnonzero(count_ids(ids) if ids.dtype == np.uint8 else np.bincount(ids.ravel()))
 
 
 def pack_colors(pixels: np.ndarray) -> np.ndarray:
@@ -177,7 +202,7 @@ def read_instances(source: dict) -> np.ndarray:
 
 
 def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, origin: str | None) -> str:
-    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=len(to_train_ids)))
+    present = _present(ids)
     unknown = [int(i) for i in present if to_train_ids[i] < 0]
     known = np.flatnonzero(to_train_ids >= 0)
     classes = len(np.unique(to_train_ids[known])) - (IGNORE in to_train_ids)

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 IGNORE = 255  # the train id of pixels that neither the loss nor the metric counts
+
+
+def count_ids(ids: np.ndarray) -> np.ndarray:
+    """How often each of 0..255 occurs in a uint8 array, (256,) float32; exact below 16.7 million pixels."""
+    return cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()  # OpenCV 4 gives a column
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from datasets import IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
-from .decoding import DataError
+from .decoding import DataError, Decode
+from .frames import decode_frame
 from .stream import collate, start_worker, to_sample
 from .transforms import TrainingTransform
 
@@ -32,7 +33,7 @@ class ReaderStream(torch.utils.data.IterableDataset):
 
     Args:
         rows: undecoded rows, with the columns `image`, `label` and `name`.
-        decode: decodes a batch of rows.
+        decode: the rows' decoding.
         buffer_size: undecoded rows to shuffle among, beside the shuffling of shards.
         reader, readers: which share is read. Whole shards where they divide evenly, otherwise every so many-th row.
         start: go on from here. The samples of that epoch that were given before are read again, but not decoded.
@@ -41,7 +42,7 @@ class ReaderStream(torch.utils.data.IterableDataset):
     def __init__(
         self,
         rows: IterableDataset,
-        decode: Callable[[dict], dict],
+        decode: Decode,
         transform: TrainingTransform,
         seed: int,
         buffer_size: int,
@@ -58,10 +59,9 @@ class ReaderStream(torch.utils.data.IterableDataset):
         while True:
             self.rows.set_epoch(epoch)
             for row in itertools.islice(self.rows, given, None):
-                decoded = {name: values[0] for name, values in self.decode({k: [v] for k, v in row.items()}).items()}
                 rng = np.random.default_rng([*self.key, epoch, given])
                 given += 1
-                yield {**to_sample(decoded, self.transform, rng), "position": (epoch, given)}
+                yield {**to_sample(*decode_frame(row, self.decode), self.transform, rng), "position": (epoch, given)}
             if given == 0:
                 raise DataError("a reader of the stream found nothing: fewer data.workers, or more rows in each shard")
             epoch, given = epoch + 1, 0
@@ -69,7 +69,7 @@ class ReaderStream(torch.utils.data.IterableDataset):
 
 def streamed_batches(
     rows: IterableDataset,
-    decode: Callable[[dict], dict],
+    decode: Decode,
     transform: TrainingTransform,
     *,
     seed: int,

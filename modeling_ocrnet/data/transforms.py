@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .labels import IGNORE
+from .labels import IGNORE, count_ids
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # ImageNet, RGB, 0..255
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -43,10 +43,8 @@ class TrainingTransform:
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator):
         """Returns pixel values (3, height, width) float32 and labels (height, width) int64."""
         size = rescaled_size(image.shape[:2], self.scale, rng.uniform(*self.ratio_range))
-        image, label = resize(image, label, size)
-        top, left = choose_crop(label, self.crop_size, self.cat_max_ratio, rng)
-        window = np.s_[top : top + self.crop_size[0], left : left + self.crop_size[1]]
-        image, label = image[window], label[window]
+        (top, left), label = choose_crop(ResizedLabel(label, size), self.crop_size, self.cat_max_ratio, rng)
+        image = resize(image, size)[top : top + label.shape[0], left : left + label.shape[1]]
         if rng.random() < self.flip_probability:
             image, label = flip(image, label, self.flip_pairs)
         if self.photometric:
@@ -61,46 +59,64 @@ def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -
     return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
 
 
-def resize(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Image bilinear without antialiasing, label nearest, both by OpenCV's rules."""
-    if image.shape[:2] == size:
-        return image, label
-    target = size[::-1]  # OpenCV wants (width, height)
-    return (
-        cv2.resize(image, target, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(label, target, interpolation=cv2.INTER_NEAREST),
-    )
+class ResizedLabel:
+    """A label map resized to `size` by nearest neighbours, by OpenCV's rule (as mmsegmentation), window by window."""
+
+    def __init__(self, label: np.ndarray, size: tuple[int, int]):
+        self.label, self.shape = label, tuple(size)
+        self._rows, self._columns = (
+            np.minimum((np.arange(want) * (1 / (want / have))).astype(np.intp), have - 1)
+            for have, want in zip(label.shape, size, strict=True)
+        )
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        rows, columns = window
+        if self.shape == self.label.shape:
+            return self.label[window]
+        return self.label.take(self._rows[rows], axis=0).take(self._columns[columns], axis=1)
 
 
-def choose_crop(label: np.ndarray, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator):
-    """The top left corner of a window in which more than one class occurs and none covers too much."""
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear without antialiasing, by OpenCV's rule. All of it: a part's values would be others, by rounding."""
+    return image if image.shape[:2] == tuple(size) else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def choose_crop(
+    label: np.ndarray | ResizedLabel, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator
+) -> tuple[tuple[int, int], np.ndarray]:
+    """The top left corner of a window in which more than one class occurs and none covers too much, and the window."""
 
     def draw() -> tuple[int, int]:
         return tuple(
             int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(label.shape, crop, strict=True)
         )
 
-    corner = draw()
-    if cat_max_ratio >= 1:
-        return corner
-    for _ in range(10):
+    def cut(corner: tuple[int, int]) -> np.ndarray:
         top, left = corner
-        counts = np.bincount(label[top : top + crop[0], left : left + crop[1]].ravel(), minlength=256)[:IGNORE]
+        return label[top : top + crop[0], left : left + crop[1]]
+
+    corner = draw()
+    window = cut(corner)
+    if cat_max_ratio >= 1:
+        return corner, window
+    for _ in range(10):
+        counts = count_ids(window)[:IGNORE]
         if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < cat_max_ratio:
             break
         corner = draw()
-    return corner
+        window = cut(corner)
+    return corner, window
 
 
 def flip(image: np.ndarray, label: np.ndarray, pairs: Sequence[tuple[int, int]] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Mirror left and right; `pairs` of labels (left arm, right arm) change places."""
-    label = label[:, ::-1]
+    label = cv2.flip(label, 1)
     if pairs:
         swap = np.arange(256, dtype=np.uint8)
         for a, b in pairs:
             swap[a], swap[b] = b, a
-        label = swap[label]
-    return image[:, ::-1], label
+        label = cv2.LUT(label, swap)
+    return cv2.flip(image, 1), label
 
 
 def distort(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -152,14 +168,21 @@ def shift_hue(image: np.ndarray, degrees: int) -> np.ndarray:
 
 
 def _on_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
-    hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
-    hsv[..., channel] = cv2.LUT(hsv[..., channel], table)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    tables = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    tables[0, :, channel] = table
+    return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)
+
+
+_NORMALIZED = ((_LEVELS[:, None] - MEAN) / STD).T.copy()  # (3, 256)
 
 
 def normalize(image: np.ndarray) -> np.ndarray:
     """(height, width, 3) uint8 to (3, height, width) float32 of mean 0 and deviation 1 over ImageNet."""
-    return np.ascontiguousarray(((image.astype(np.float32) - MEAN) / STD).transpose(2, 0, 1))
+    pixels = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(cv2.split(image)):
+        cv2.LUT(plane, _NORMALIZED[channel], dst=pixels[channel])
+    return pixels
 
 
 def pad(pixels: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

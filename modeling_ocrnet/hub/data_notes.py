@@ -1,4 +1,4 @@
-"""What a model card says of the training data: what it is, and the terms that come with it."""
+"""What a card says of the training data: what it is, and the terms that come with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DataNote:
-    """A dataset, for a model card.
+    """A dataset, for the cards of models and of exports.
 
     Args:
         title: its name.
@@ -17,6 +17,7 @@ class DataNote:
             where nobody stated one.
         licence_name: for `"other"`, a name.
         licence_link: for `"other"`, where it can be read.
+        redistributable: whether the data may be passed on to everybody.
     """
 
     title: str
@@ -25,6 +26,7 @@ class DataNote:
     licence: str | None
     licence_name: str | None = None
     licence_link: str | None = None
+    redistributable: bool = False
 
 
 _NOTES = {
@@ -34,6 +36,7 @@ _NOTES = {
         "and scores on them say nothing of photographs.",
         terms="So are the weights: the drawn data comes with no terms of its own.",
         licence="apache-2.0",
+        redistributable=True,
     ),
     "cityscapes": DataNote(
         title="Cityscapes",
@@ -50,6 +53,7 @@ _NOTES = {
         terms="The weights were trained on CamVid's frames as SegNet's tutorial has them, under CC BY-NC 4.0: "
         "non-commercial use only.",
         licence="cc-by-nc-4.0",
+        redistributable=True,
     ),
     "folder": DataNote(
         title="own images",

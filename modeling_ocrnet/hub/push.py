@@ -1,8 +1,11 @@
-"""A model folder to the Hub, in one commit: either all of it is there, or nothing."""
+"""A folder, of a model or a dataset, to the Hub in one commit: either all of it is there, or nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 from huggingface_hub import CommitOperationAdd, HfApi, get_token
@@ -59,8 +62,48 @@ def push(
     api = api or HfApi()
     if not (api.token or get_token()):
         raise HubError(f"no token for the Hub was found: {_LOGIN}")
-    try:
+    with _one_line_errors(api, repo_id):
         return _push(api, model, repo_id, private, pull_request)
+
+
+def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfApi | None = None) -> str:
+    """Upload an exported dataset in one commit; files that are there already aren't sent again.
+
+    Args:
+        folder: what `scripts/prepare_data.py export` wrote.
+        repo_id: `"owner/name"`, or `"name"` for the token's owner.
+        private: nobody else may see the repository; a public one that exists is refused.
+        api: another Hub, or another token, than the environment says.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        HubError: where there is no token, no right or no network; one line.
+    """
+    api = api or HfApi()
+    if not (api.token or get_token()):
+        raise HubError(f"no token for the Hub was found: {_LOGIN}")
+    with _one_line_errors(api, repo_id):
+        owner = api.whoami()["name"]
+        repo_id = repo_id if "/" in repo_id else f"{owner}/{repo_id}"
+        api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
+        if private and not api.dataset_info(repo_id).private:
+            raise HubError(f"{repo_id} exists and is public: make it private on the Hub first, or choose another name")
+        api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            repo_type="dataset",
+            allow_patterns=["data/*.parquet", "README.md", "*.json"],
+            commit_message="Upload an exported dataset",
+        )
+    return f"{api.endpoint}/datasets/{repo_id}"
+
+
+@contextmanager
+def _one_line_errors(api: HfApi, repo_id: str) -> Iterator[None]:
+    try:
+        yield
     except HubError:
         raise
     except HFValidationError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import data
+from ..data.pairs import check_split
 from .sources import SOURCES, Source
 
 
@@ -14,7 +17,7 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
     Args:
         name: Dataset, one of modeling_ocrnet.data.DATASETS; without one, all are listed.
         root: Look what is there and what is missing below this folder.
-        splits: Splits wanted, separated by commas (null: all).
+        splits: Splits wanted, separated by commas (null: all but those that are an option).
 
     Returns:
         The exit code: 1 if something is missing.
@@ -23,9 +26,9 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
         print(listing())
         return 0
     reader = data.reader(name)
-    chosen = [x.strip() for x in splits.split(",")] if splits else list(reader.SPLITS)
-    if unknown := [x for x in chosen if x not in reader.SPLITS]:
-        raise ValueError(f"{name} has no split {', '.join(unknown)}; there are {', '.join(reader.SPLITS)}")
+    chosen = [x.strip() for x in splits.split(",")] if splits else _usual(name)
+    for split in chosen:
+        check_split(split, reader.SPLITS)
     print(describe(name))
     if root is None:
         return 0
@@ -39,10 +42,14 @@ def listing() -> str:
     rows = [("dataset", "classes", "images", "download", "licence")]
     for name in data.DATASETS:
         source = SOURCES[name]
-        images = " + ".join(f"{split} {source.images[split]}" for split in data.reader(name).SPLITS)
+        images = " + ".join(f"{split} {source.images[split]}" for split in _usual(name))
         rows.append((name, str(len(data.label_set(name).names)), images, source.size, source.licence))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _usual(name: str) -> list[str]:
+    return [x for x in data.reader(name).SPLITS if x not in SOURCES[name].optional]
 
 
 def describe(name: str) -> str:
@@ -104,9 +111,9 @@ def _base(source: Source, root: Path) -> Path:
     return root / max(source.bases, key=entries)  # the first of the best
 
 
-def _count(split: str, kind: str, paths: list[Path], published: int, missing: list[str]) -> str:
+def _count(split: str, kind: str, paths: Sequence[Path | str], published: int, missing: list[str]) -> str:
     """How many files of the reader's list are there; what isn't is added to `missing`."""
-    absent = [path for path in paths if not path.is_file()]
+    absent = [path for path in paths if not os.path.isfile(path)]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         missing.append(f"{split}: {absent[0]}{more}")

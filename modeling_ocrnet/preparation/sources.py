@@ -35,6 +35,7 @@ class Source:
         tree: what its root must hold.
         bases: folders below the root that may hold the tree instead.
         hint: what else has to be done.
+        optional: splits that are looked for only if asked for.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Source:
     tree: tuple[Entry, ...]
     bases: tuple[str, ...] = ("",)
     hint: str = ""
+    optional: tuple[str, ...] = ()
 
 
 _FLICKR = "images under Flickr's terms of use"
@@ -58,6 +60,11 @@ _CITYSCAPES_TREE = tuple(
         ("gtFine", "<city>_<sequence>_<frame>_gtFine_labelIds.png (or labelTrainIds)", ("train", "val")),
     )
     for split in splits
+) + (
+    Entry(("gtCoarse/train",), "train/<city>/..._gtCoarse_labelIds.png, an option", ("train_coarse",)),
+    Entry(("gtCoarse/val",), "val/<city>/..._gtCoarse_labelIds.png, an option", ("val_coarse",)),
+    Entry(("leftImg8bit/train_extra",), "train_extra/<city>/..._leftImg8bit.png, an option", ("train_extra",)),
+    Entry(("gtCoarse/train_extra",), "train_extra/<city>/..._gtCoarse_labelIds.png, an option", ("train_extra",)),
 )
 
 
@@ -123,11 +130,13 @@ SOURCES = {
         downloads=(
             "register at https://www.cityscapes-dataset.com, then by hand or with csDownload of cityscapesscripts:",
             "leftImg8bit_trainvaltest.zip (11 GB) and gtFine_trainvaltest.zip (241 MB), both into one folder",
+            "for the coarse annotations: gtCoarse.zip (1.3 GB), for train_extra leftImg8bit_trainextra.zip (44 GB)",
         ),
         size="11 GB",
         licence=f"non-commercial use only: {note_on('cityscapes').licence_link}",
-        images={"train": 2975, "val": 500, "test": 1525},
+        images={"train": 2975, "val": 500, "test": 1525, "train_coarse": 2975, "val_coarse": 500, "train_extra": 19997},
         tree=_CITYSCAPES_TREE,
+        optional=("train_coarse", "val_coarse", "train_extra"),
     ),
     "coco_stuff_10k": Source(
         title="COCO-Stuff 10k, version 1.1",

@@ -50,7 +50,7 @@ def rows(folder, tmp_path):
 def batches(rows, count: int, **options):
     defaults = {"seed": 1, "buffer_size": 5, "micro_batch": 2, "workers": 0, "rank": 0, "processes": 1}
     transform = TrainingTransform(crop_size=(8, 8), scale=(16, 12))
-    decode = Decode(data.label_set("camvid").to_train_ids)
+    decode = Decode(data.label_set("camvid"))
     return list(islice(streamed_batches(rows, decode, transform, **defaults | options), count))
 
 
@@ -58,9 +58,9 @@ def names(batches) -> list[str]:
     return [name for batch in batches for name in batch["names"]]
 
 
-@pytest.mark.parametrize(("processes", "workers"), [(1, 0), (1, 2), (2, 0), (2, 1), (3, 0), (2, 3)])
+@pytest.mark.parametrize(("processes", "workers"), [(1, 0), (1, 2), (2, 0), (3, 0)])
 def test_an_epoch_has_every_sample_once(rows, processes, workers):
-    """Also where the shards don't divide among the readers (3, 6)."""
+    """Also where the shards don't divide among the readers (3)."""
     epochs = [[], []]
     for rank in range(processes):
         own = batches(rows, 48 // (2 * processes), rank=rank, processes=processes, workers=workers)
@@ -89,8 +89,7 @@ def test_samples_are_mixed_within_the_buffer(rows):
     assert order == names(batches(rows, 12))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("stop", [1, 5, 12, 17])
+@pytest.mark.parametrize(("workers", "stop"), [(0, 5), (0, 12), (2, 5), (2, 17)])
 def test_a_resumed_run_goes_on_where_it_stopped(rows, workers, stop):
     """Samples and augmentations, within an epoch and over its end (12 batches)."""
     whole = batches(rows, stop + 8, workers=workers)

@@ -1,5 +1,6 @@
 """Transforms agree with mmsegmentation's, pixel for pixel (fixtures/mmseg_transforms)."""
 
+import cv2
 import numpy as np
 import pytest
 import reference
@@ -33,9 +34,23 @@ def test_colours_agree(expected, name):
 @pytest.mark.parametrize("scale", [(64, 32), (97, 53), (300, 100), (41, 200)])
 def test_resizing_agrees(expected, scale):
     image, label = expected["image"], expected["label"]
-    image, label = T.resize(image, label, T.rescaled_size(image.shape[:2], scale, 1.0))
+    size = T.rescaled_size(image.shape[:2], scale, 1.0)
+    image, label = T.resize(image, size), T.ResizedLabel(label, size)[: size[0], : size[1]]
     np.testing.assert_array_equal(image, expected[f"resize.{scale[0]}x{scale[1]}.image"])
     np.testing.assert_array_equal(label, expected[f"resize.{scale[0]}x{scale[1]}.label"])
+
+
+def test_a_window_of_labels_is_cut_from_the_resized_map():
+    """As cv2.resize of the whole and then cutting."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 256, (61, 103), dtype=np.uint8)
+    for _ in range(200):
+        size = T.rescaled_size((61, 103), (206, 122), rng.uniform(0.2, 1.5))
+        top, left = (int(rng.integers(0, n - 9)) for n in size)
+        window = np.s_[top : int(rng.integers(top + 1, size[0] + 1)), left : int(rng.integers(left + 1, size[1] + 1))]
+        np.testing.assert_array_equal(
+            T.ResizedLabel(label, size)[window], cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)[window]
+        )
 
 
 def test_normalisation_and_padding_agree(expected):
@@ -65,10 +80,11 @@ def test_the_same_crops_are_accepted(expected):
     assert not accepted.all()
     for (y, x), kept in np.ndenumerate(accepted):
         rng = Scripted([y, x] + [0, 0] * 10)
-        corner = T.choose_crop(label, (16, 24), 0.75, rng)
+        corner, window = T.choose_crop(label, (16, 24), 0.75, rng)
         assert (rng.drawn == 2) == kept
         if kept:
             assert corner == (y, x)
+            np.testing.assert_array_equal(window, label[y : y + 16, x : x + 24])
 
 
 def test_a_hopeless_crop_is_drawn_ten_more_times():

@@ -125,7 +125,7 @@ def test_a_wrong_root(prepare_data, scenes, tmp_path, capsys):
     assert prepare_data("layout", "street_scenes", "--root", tmp_path / "none") == 1
     assert missing(capsys.readouterr().out) == [f"{tmp_path}/none: there is no such folder"]
     assert not (tmp_path / "none").exists()
-    assert "has no split 2012" in prepare_data("layout", "pascal_voc", "--splits", "2012")
+    assert "split '2012' is unknown" in prepare_data("layout", "pascal_voc", "--splits", "2012")
 
 
 def test_pascal_context_says_what_makes_its_masks(prepare_data, tmp_path, capsys):

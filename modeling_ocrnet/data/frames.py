@@ -1,0 +1,67 @@
+"""Rows as arrays, for training: the pixels that the dataset's rows hold, without a Pillow image in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from .decoding import DataError, Decode, is_matlab, located, read_image, read_mask, train_ids_of
+from .png import decode_png
+from .raw import raw_array
+
+
+class Frames:
+    """`frames[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) uint8 of train ids and the
+    name of a dataset's row i.
+
+    Args:
+        dataset: from [`modeling_ocrnet.data.load`].
+    """
+
+    def __init__(self, dataset: Dataset):
+        self._decode = dataset.format["format_kwargs"]["transform"]
+        self._rows = dataset.with_format(None)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        return decode_frame(self._rows[index], self._decode)
+
+
+def decode_frame(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
+    """An undecoded row as [`Frames`] gives it. Arrays of a raw store are views, of which only what is used is read."""
+    return _image(row["image"], row["name"]), _label(row["label"], row["name"], decode), row["name"]
+
+
+def _image(source: dict, name: str) -> np.ndarray:
+    if (stored := raw_array(source)) is not None:
+        return stored
+    source = _with_bytes(source, name)
+    pixels = decode_png(source["bytes"])
+    return pixels if pixels is not None and pixels.ndim == 3 else np.asarray(read_image(source))
+
+
+def _label(source: dict, name: str, decode: Decode) -> np.ndarray:
+    if (stored := raw_array(source)) is not None:  # written as train ids, and checked then
+        return stored
+    labels = decode.labels
+    if is_matlab(source):
+        return np.asarray(read_mask(source, labels, decode.train_ids))
+    source = _with_bytes(source, name)
+    ids = decode_png(source["bytes"])
+    if ids is None or ids.ndim == 3:
+        return np.asarray(read_mask(source, labels, decode.train_ids))
+    to_train_ids = labels.train_id_files if decode.train_ids else labels.to_train_ids
+    return train_ids_of(ids, to_train_ids, source["path"], labels.origin)
+
+
+def _with_bytes(source: dict, name: str) -> dict:
+    """The file's bytes, and what errors call it."""
+    if source["bytes"] is not None:
+        return located(source, name)
+    if "://" in source["path"]:
+        return source
+    try:
+        return {"path": source["path"], "bytes": Path(source["path"]).read_bytes()}
+    except OSError as error:
+        raise DataError(f"{source['path']}: can't be read ({error.strerror})") from error

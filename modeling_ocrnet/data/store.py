@@ -1,0 +1,65 @@
+"""A raw store: images and train ids as plain bytes in a few large files, where reading a crop is reading its rows.
+
+`manifest.json`, and for each `data/<split>-00000-of-000NN.raw` a `.json` beside it that lists its rows.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .decoding import DataError
+from .pairs import check_split
+from .raw import raw_path
+
+MANIFEST = "manifest.json"
+
+
+def read_manifest(root: Path) -> dict | None:
+    """The manifest of an export; `None` where the folder isn't one.
+
+    Raises:
+        DataError: where it can't be read.
+    """
+    path = root / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if "store" in found and "files" in found else None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: can't be read ({error}): export again") from error
+
+
+def find_stored(root: Path, manifest: dict, name: str, split: str) -> dict[str, list]:
+    """The columns `image`, `label` and `name` of a split: paths into the store's files.
+
+    Raises:
+        ValueError: for a split that the store doesn't have.
+        DataError: where the store is another dataset's, not finished, or files are missing or cut.
+    """
+    if manifest["store"] != "raw":
+        raise DataError(
+            f'{root}: a Parquet export, for datasets.load_dataset("parquet", ...): give the dataset itself, or export '
+            "it with --store raw"
+        )
+    if manifest["dataset"] != name:
+        raise DataError(f"{root}: holds {manifest['dataset']}, not {name}")
+    if not manifest.get("complete"):
+        raise DataError(f"{root}: an export that was interrupted: run it again, it goes on where it stopped")
+    check_split(split, tuple(manifest["splits"]))
+    problems = [
+        f"{root / file}: isn't there or isn't {entry['bytes']} bytes long"
+        for file, entry in manifest["files"].items()
+        if not (root / file).is_file() or (root / file).stat().st_size != entry["bytes"]
+    ]
+    if problems:
+        raise DataError("\n  ".join([f"{root} is damaged, run its export again:", *problems]))
+    columns: dict[str, list] = {"image": [], "label": [], "name": []}
+    for file in sorted(x for x in manifest["files"] if x.startswith(f"data/{split}-") and x.endswith(".json")):
+        data = str((root / file).with_suffix(".raw"))
+        for name, offset, height, width, labelled in json.loads((root / file).read_text(encoding="utf-8")):
+            columns["name"].append(name)
+            columns["image"].append(raw_path(data, offset, (height, width, 3)))
+            columns["label"].append(raw_path(data, offset + height * width * 3, (height, width)) if labelled else None)
+    return columns

@@ -1,0 +1,103 @@
+"""The card of an exported dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from ..data.labels import IGNORE, LabelSet
+from ..hub.data_notes import note_on
+
+_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
+
+_BODY = """\
+# {title}
+
+{text}
+
+Semantic segmentation. `image` holds the dataset's own files, bit by bit; `label` is a PNG of class indices, 0 to
+{last}, and {ignore} where a pixel doesn't count; `name` is the frame's name. {rows} rows.
+
+```python
+from datasets import load_dataset
+rows = load_dataset("owner/name", split="{split}", streaming=True)  # or "parquet", data_files="data/{split}-*"
+```
+
+## Classes
+
+The same names as JSON: `id2label.json`. Checksums of all files: `manifest.json`.
+
+| index | name | colour (RGB) |
+|---|---|---|
+{classes}
+
+## Licence
+
+{licence}
+"""
+
+
+def make_dataset_card(name: str, labels: LabelSet, manifest: dict[str, Any]) -> str:
+    """The README.md of a Parquet export.
+
+    Args:
+        name: the dataset.
+        labels: its classes.
+        manifest: the export's, with all files in it.
+    """
+    note, splits = note_on(name), manifest["splits"]
+    rows = sum(splits.values())
+    head = {
+        "pretty_name": note.title if note else name,
+        "license": note.licence if note else "unknown",
+        "license_name": note.licence_name if note else None,
+        "license_link": note.licence_link if note else None,
+        "task_categories": ["image-segmentation"],
+        "task_ids": ["semantic-segmentation"],
+        "size_categories": [next((text for limit, text in _SIZES if rows < limit), "n>1M")],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits],
+            }
+        ],
+        "dataset_info": {
+            "features": [
+                {"name": "image", "dtype": "image"},
+                {"name": "label", "dtype": "image"},
+                {"name": "name", "dtype": "string"},
+            ],
+            "splits": [
+                {"name": split, "num_bytes": _bytes(manifest, split), "num_examples": count}
+                for split, count in splits.items()
+            ],
+            "download_size": sum(_bytes(manifest, split) for split in splits),
+            "dataset_size": sum(_bytes(manifest, split) for split in splits),
+        },
+    }
+    head = {key: value for key, value in head.items() if value is not None}
+    classes = "\n".join(f"| {x.train_id} | {x.name} | {', '.join(map(str, x.color))} |" for x in labels.trained)
+    body = _BODY.format(
+        title=head["pretty_name"],
+        text=note.text if note else f"The dataset `{name}`.",
+        last=len(labels.trained) - 1,
+        ignore=IGNORE,
+        rows=", ".join(f"{split}: {count}" for split, count in splits.items()),
+        split=next(iter(splits)),
+        classes=classes,
+        licence=_licence(note),
+    )
+    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{body}"
+
+
+def _bytes(manifest: dict[str, Any], split: str) -> int:
+    return sum(x["bytes"] for file, x in manifest["files"].items() if file.startswith(f"data/{split}-"))
+
+
+def _licence(note) -> str:
+    if note is None:
+        return "Not stated here: the dataset's own terms apply; ask its authors before you pass it on."
+    link = f" ({note.licence_link})" if note.licence_link else ""
+    passing_on = "" if note.redistributable else " They forbid to pass the data on: keep this repository private."
+    return f"The dataset's own terms apply: {note.licence_name or note.licence}{link}.{passing_on}"

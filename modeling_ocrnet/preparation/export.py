@@ -1,0 +1,137 @@
+"""A dataset as sharded Parquet (to share, to stream), or as a raw store (to train from without decoding)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+from datasets import Dataset
+from tqdm import tqdm
+
+from .. import data
+from ..data.decoding import Decode
+from ..data.fingerprint import fingerprint
+from ..hub.data_notes import note_on
+from ..hub.push import push_dataset
+from .dataset_card import make_dataset_card
+from .manifest import Manifest, write_atomically
+from .shards import Shard, decoded_bytes, plan_shards, write_parquet, write_raw
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # of what is written: folders of another are refused
+
+
+def export(
+    name: str,
+    output_dir: str,
+    root: str | None = None,
+    splits: list[str] | None = None,
+    store: Literal["parquet", "raw"] = "parquet",
+    shard_mb: int | None = None,
+    push: str | None = None,
+    private: bool = False,
+) -> Path:
+    """Write a dataset as a few large files with checksums. Run again, it verifies what is there and goes on.
+
+    Args:
+        name: Dataset, one of modeling_ocrnet.data.DATASETS.
+        output_dir: The folder to write; it must be new, empty, or an export of the same source.
+        root: Folder that holds the dataset (null: data/<name>).
+        splits: Splits to export (null: train and val).
+        store: parquet keeps the image files' own bytes; raw decodes them, so that a training crop costs a read.
+        shard_mb: Megabytes of a shard (null: 256 of parquet, 1024 of raw).
+        push: Then upload it to this dataset repository on the Hub, owner/name (parquet alone).
+        private: Nobody else may see the new repository.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for an unknown dataset or split, or what can't be pushed.
+        DataError: for files that can't be read, or a folder that holds something else.
+        HubError: where the upload fails.
+    """
+    if shard_mb is not None and shard_mb < 1:
+        raise ValueError(f"shard_mb must be positive, got {shard_mb}")
+    if push is not None:
+        _check_push(name, store, private)
+    splits = splits or ["train", "val"]
+    loaded = {split: data.load(name, root, split) for split in splits}
+    for dataset in loaded.values():
+        data.check(dataset)
+    files = {split: dataset.with_format(None) for split, dataset in loaded.items()}
+    paths = {split: _paths(x) for split, x in files.items()}
+    shard_mb = shard_mb or {"parquet": 256, "raw": 1024}[store]
+    description = {
+        "version": VERSION,
+        "store": store,
+        "dataset": name,
+        "shard_mb": shard_mb,
+        "splits": {split: len(x) for split, x in files.items()},
+        "source": fingerprint((y for split in splits for x in paths[split] for y in x), whole_paths=False),
+    }
+    folder = Path(output_dir).expanduser()
+    manifest = Manifest(folder, description)
+    plans = {}
+    for split in splits:
+        if store == "raw":
+            sizes = [decoded_bytes(x) for x in files[split]["image"]]
+        else:
+            sizes = [sum(os.path.getsize(y) for y in x) for x in paths[split]]
+        plans[split] = plan_shards(split, sizes, shard_mb * 2**20)
+    with tqdm(total=sum(map(len, loaded.values())), desc=f"exporting {name}", unit="image", disable=None) as bar:
+        for split in splits:
+            decode = loaded[split].format["format_kwargs"]["transform"]
+            for shard in plans[split]:
+                _write_shard(folder, manifest, store, files[split], shard, decode, bar)
+    labels = data.label_set(name)
+    write_atomically(folder / "id2label.json", json.dumps(dict(enumerate(labels.names)), indent=1) + "\n")
+    if store == "parquet":
+        write_atomically(folder / "README.md", make_dataset_card(name, labels, manifest.content))
+    manifest.finish()
+    if push is not None:
+        logger.info("pushed: %s", push_dataset(folder, push, private=private))
+    return folder
+
+
+def _check_push(name: str, store: str, private: bool) -> None:
+    """Before hours of work."""
+    note = note_on(name)
+    if store != "parquet":
+        raise ValueError("only Parquet is pushed: leave --store raw out")
+    if not private and not (note and note.redistributable):
+        why = "its terms forbid to pass it on" if note else "its terms aren't known here"
+        raise ValueError(f"{name} can't be pushed publicly, {why}: add --private true, and keep the repository so")
+
+
+def _paths(files: Dataset) -> list[list[str]]:
+    """The files of each row."""
+    return [
+        [x["path"] for x in (image, label) if x is not None]
+        for image, label in zip(files["image"], files["label"], strict=True)
+    ]
+
+
+def _write_shard(
+    folder: Path, manifest: Manifest, store: str, files: Dataset, shard: Shard, decode: Decode, bar: tqdm
+) -> None:
+    names = [f"{shard.name}.{suffix}" for suffix in (("parquet",) if store == "parquet" else ("json", "raw"))]
+    rows = shard.stop - shard.start
+    if all(manifest.holds(x) for x in names):
+        bar.update(rows)
+        return
+    parts = [folder / "data" / f".{Path(x).name}.part" for x in names]
+    try:
+        if store == "parquet":
+            write_parquet(*parts, files, shard, decode, bar.update)
+        else:
+            write_raw(parts[1], parts[0], files, shard, decode, bar.update)
+        for x, part in zip(names, parts, strict=True):
+            manifest.add(x, part, rows)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)

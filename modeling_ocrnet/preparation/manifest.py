@@ -1,0 +1,86 @@
+"""An export's manifest: what was asked for, what it was made from, and the checksums of what is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..data.decoding import DataError
+from ..data.store import MANIFEST
+
+
+class Manifest:
+    """`manifest.json` of a folder, written anew (atomically) after each file.
+
+    Args:
+        folder: the export's; made where it isn't there.
+        description: whatever decides what comes out. A folder whose manifest says otherwise is refused.
+
+    Raises:
+        DataError: where the folder holds something else, naming the first difference.
+    """
+
+    def __init__(self, folder: Path, description: dict[str, Any]):
+        self.path = folder / MANIFEST
+        self.content = {**json.loads(json.dumps(description)), "complete": False, "files": {}}
+        if self.path.is_file():
+            self._take_over()
+        elif folder.exists() and any(folder.iterdir()):
+            raise DataError(f"{folder}: holds files, but no {MANIFEST}: choose an empty folder or a new one")
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        self._write()
+
+    def _take_over(self) -> None:
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            files = found["files"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path}: not a manifest ({error!r}): remove the folder, or choose another") from error
+        for key, wanted in self.content.items():
+            if key not in ("files", "complete") and found.get(key) != wanted:
+                raise DataError(
+                    f"{self.path.parent}: was exported with {key} {_short(found.get(key))}, now it is "
+                    f"{_short(wanted)}: remove the folder, or choose another"
+                )
+        self.content["files"] = files
+
+    def holds(self, name: str) -> bool:
+        """Whether a file was finished and is still as it was then, bit by bit."""
+        entry, path = self.content["files"].get(name), self.path.parent / name
+        if entry is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return False
+        return checksum(path) == entry["sha256"]
+
+    def add(self, name: str, part: Path, rows: int) -> None:
+        """Give a finished file its name, and remember it."""
+        entry = {"sha256": checksum(part), "rows": rows, "bytes": part.stat().st_size}
+        os.replace(part, self.path.parent / name)
+        self.content["files"][name] = entry
+        self._write()
+
+    def finish(self) -> None:
+        self.content["complete"] = True
+        self._write()
+
+    def _write(self) -> None:
+        write_atomically(self.path, json.dumps(self.content, indent=1) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,34 @@
+"""Measure, beside other implementations where their Python is given.
+
+    python scripts/benchmark.py data --peer /path/to/mmsegmentation/bin/python
+
+data: training samples a second and core, from PNG and from a raw store. JSON lines, then a table.
+"""
+
+import sys
+
+import _path  # noqa: F401
+from jsonargparse import ArgumentParser
+
+from modeling_ocrnet.benchmark.data import data_benchmark
+from modeling_ocrnet.inference.command_line import HelpFormatter
+
+COMMANDS = {"data": data_benchmark}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    commands = parser.add_subcommands(dest="command")
+    for name, function in COMMANDS.items():
+        command = ArgumentParser(description=function.__doc__.splitlines()[0], formatter_class=HelpFormatter)
+        command.add_function_arguments(function)
+        commands.add_subcommand(name, command)
+    options = parser.parse_args(argv)
+    try:
+        COMMANDS[options.command](**options[options.command])
+    except (ValueError, OSError) as error:  # DataError is a ValueError
+        sys.exit(f"benchmark.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
