@@ -4,41 +4,51 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
-from torch.utils.data import DataLoader
 from transformers import TimmBackboneConfig
 
 from .. import data
 from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
+from ..data.decoding import Decode
+from ..data.frames import decode_frame
 from ..data.stream import MicroBatches, SampleStream, stream_loader
+from ..data.streaming import Position, streamed_batches
 from ..data.transforms import TrainingTransform
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe import Recipe
 
+STREAM_CHECKED = 16  # samples of a stream that are read before training starts
+
 
 @dataclass
 class Experiment:
-    """What a run consists of. `model` is wrapped for distributed training, `bare_model` is not."""
+    """What a run consists of.
+
+    `model` is wrapped for distributed training, `bare_model` is not. `positions`: how far this process's readers of a
+    stream have come.
+    """
 
     recipe: Recipe
     accelerator: Accelerator
     labels: data.LabelSet
-    train_data: Dataset
+    train_data: Dataset | IterableDataset
     val_data: Dataset
     bare_model: OCRNetForSemanticSegmentation
     processor: OCRNetImageProcessor
     model: Any = None
     optimizer: Any = None
+    positions: list[Position] | None = None
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:
@@ -67,21 +77,31 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     return accelerator
 
 
-def build_data(recipe: Recipe, accelerator: Accelerator) -> tuple[Dataset, Dataset]:
-    """The training and the validation split, checked.
+def build_data(
+    recipe: Recipe, accelerator: Accelerator, labels: data.LabelSet
+) -> tuple[Dataset | IterableDataset, Dataset]:
+    """The training and the validation split, checked; of a stream, the first samples are.
 
     Raises:
         DataError: naming the files that are wrong.
     """
     with accelerator.main_process_first():  # a dataset may have to be made
-        splits = [data.load(recipe.data, split=x) for x in (recipe.data.split, recipe.evaluation.split)]
+        val = data.load(recipe.data, split=recipe.evaluation.split)
+        if recipe.data.streaming:
+            train = data.reader("hub").stream(recipe.data, recipe.data.split)
+        else:
+            train = data.load(recipe.data, split=recipe.data.split)
     if accelerator.is_main_process:
-        for split in splits:
-            data.check(split)
+        data.check(val)
+        if recipe.data.streaming:
+            for row in train.take(STREAM_CHECKED):
+                decode_frame(row, Decode(labels))
+        else:
+            data.check(train)
     accelerator.wait_for_everyone()
     if recipe.evaluation.limit is not None:
-        splits[1] = splits[1].select(range(min(recipe.evaluation.limit, len(splits[1]))))
-    return splits[0], splits[1]
+        val = val.select(range(min(recipe.evaluation.limit, len(val))))
+    return train, val
 
 
 def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegmentation:
@@ -161,7 +181,7 @@ def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> tor
 def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     """Everything, in the order in which mistakes are cheapest to find."""
     labels = data.label_set(recipe.data)
-    train_data, val_data = build_data(recipe, accelerator)
+    train_data, val_data = build_data(recipe, accelerator, labels)
     set_seed(recipe.seed)
     model = build_model(recipe, labels)
     # on its device before the optimizer is made: some devices replace the parameters when they move
@@ -170,13 +190,15 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     optimizer = build_optimizer(model, recipe)
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, build_processor(recipe))
+    if recipe.data.streaming:
+        experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
     experiment.model.train()
     return experiment
 
 
-def build_loader(experiment: Experiment, start: int) -> DataLoader:
-    """This process's micro-batches from update `start` to the end of the run."""
+def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
+    """This process's micro-batches from update `start` to the end of the run; a stream's go on from `positions`."""
     recipe, accelerator = experiment.recipe, experiment.accelerator
     options = recipe.data
     transform = TrainingTransform(
@@ -188,6 +210,22 @@ def build_loader(experiment: Experiment, start: int) -> DataLoader:
         photometric=options.photometric,
         flip_pairs=experiment.labels.flip_pairs,
     )
+    pinned = accelerator.device.type != "cpu" and torch.accelerator.is_available()
+    if recipe.data.streaming:
+        return streamed_batches(
+            experiment.train_data,
+            Decode(experiment.labels),
+            transform,
+            seed=recipe.seed,
+            buffer_size=options.shuffle_buffer,
+            micro_batch=recipe.micro_batch,
+            workers=options.workers,
+            rank=accelerator.process_index,
+            processes=accelerator.num_processes,
+            start=experiment.positions,
+            taken=start * accelerator.gradient_accumulation_steps,
+            pin_memory=pinned,
+        )
     batches = MicroBatches(
         global_batch=recipe.global_batch,
         micro_batch=recipe.micro_batch,
@@ -197,5 +235,4 @@ def build_loader(experiment: Experiment, start: int) -> DataLoader:
         stop=recipe.schedule.max_steps,
     )
     stream = SampleStream(experiment.train_data, transform, recipe.seed)
-    pinned = accelerator.device.type != "cpu" and torch.accelerator.is_available()
-    return stream_loader(stream, batches, options.workers, pin_memory=pinned)
+    return iter(stream_loader(stream, batches, options.workers, pin_memory=pinned))

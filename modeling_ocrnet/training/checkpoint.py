@@ -110,6 +110,20 @@ def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path) -> dic
     return json.loads((path / "state.json").read_text(encoding="utf-8"))
 
 
+def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple[int, int]]:
+    """This process's readers' positions in the stream, of those that a checkpoint has for all processes.
+
+    Raises:
+        CheckpointError: where there were more or fewer processes.
+    """
+    if len(positions) != accelerator.num_processes:
+        raise CheckpointError(
+            f"{len(positions)} processes shared the stream in the checkpoint, now there are "
+            f"{accelerator.num_processes}: resume with as many"
+        )
+    return [tuple(x) for x in positions[accelerator.process_index]]
+
+
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
     """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
     with atomic_folder(target, accelerator) as folder:

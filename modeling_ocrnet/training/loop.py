@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from accelerate.utils import gather_object
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..evaluation.loop import evaluate_model
-from .build import Experiment, build, build_accelerator, build_loader
-from .checkpoint import choose_checkpoint, load_checkpoint, save_checkpoint, save_model, write_recipe
+from .build import Experiment, build, build_accelerator, build_batches
+from .checkpoint import choose_checkpoint, load_checkpoint, own_positions, save_checkpoint, save_model, write_recipe
 from .cpu import keep_freed_memory, use_all_cores
 from .interruption import Interruption
 from .recipe import Recipe
@@ -57,6 +58,8 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     state = {"step": 0, "best": None}
     if checkpoint is not None:
         state = load_checkpoint(accelerator, recipe, checkpoint)
+        if recipe.data.streaming:
+            experiment.positions = own_positions(state["stream"], accelerator)
     elif accelerator.is_main_process:
         write_recipe(recipe, output_dir)
     log_head(accelerator, recipe)
@@ -86,7 +89,7 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
     """
     recipe, accelerator = experiment.recipe, experiment.accelerator
     last = recipe.schedule.max_steps
-    batches = iter(build_loader(experiment, state["step"]))
+    batches = build_batches(experiment, state["step"])
     meter, scores = Meter(), state.get("scores")
     bar = tqdm(total=last, initial=state["step"], unit="update", disable=None if accelerator.is_main_process else True)
     for step in range(state["step"], last):
@@ -106,6 +109,8 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
             meter.reset()
         stop = _any_process(accelerator, interruption.reason)
         if stop or (step + 1) % recipe.checkpoint.every == 0 or step + 1 == last:
+            if experiment.positions is not None:
+                state["stream"] = gather_object([experiment.positions])
             path = save_checkpoint(accelerator, recipe, output_dir, state)
             logger.info("saved %s", path)
             meter.reset()
@@ -145,6 +150,8 @@ def update(
         pixel_values, labels = (batch[x].to(accelerator.device, non_blocking=True) for x in ("pixel_values", "labels"))
         if recipe.model.channels_last:
             pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
+        if experiment.positions is not None:
+            experiment.positions[batch["reader"]] = batch["position"]
         with accelerator.accumulate(model):
             output = model(pixel_values, labels=labels)
             losses.append(torch.stack([output.loss, output.ocr_loss, output.auxiliary_loss]).detach())

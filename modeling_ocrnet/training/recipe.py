@@ -16,7 +16,9 @@ class DataRecipe(DataSource):
     split: str = "train"
     """Split to train on."""
     streaming: bool = False
-    """Of hub: read the data as it is downloaded."""
+    """Of hub: read the training split as it is downloaded; each data process reads its own share."""
+    shuffle_buffer: int = 256
+    """Of streaming: undecoded samples that each data process shuffles among."""
     crop_size: tuple[int, int] = (512, 1024)
     """Height and width of the training crops."""
     scale: tuple[int, int] = (2048, 1024)
@@ -158,6 +160,7 @@ class Recipe:
             "logging.every": self.logging.every,
             "optimizer.lr": self.optimizer.lr,
             "data.crop_size": min(self.data.crop_size),
+            "data.shuffle_buffer": self.data.shuffle_buffer,
         }
         for name, value in positive.items():
             if not value > 0:
@@ -165,8 +168,8 @@ class Recipe:
         low, high = self.data.ratio_range
         if not 0 < low <= high:
             raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
-        if self.data.streaming:
-            raise ValueError("data.streaming: training reads every image many times, in any order; leave it out")
+        if self.data.streaming and self.data.name != "hub":
+            raise ValueError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
 
     def accumulation_steps(self, processes: int) -> int:
         """Forward passes of each process per update.
@@ -198,12 +201,18 @@ _FREE = (
 
 
 def differences(ours: dict, theirs: dict) -> list[str]:
-    """What keeps a run of the recipe `ours` from continuing one of `theirs` (both as dicts), a line a field."""
-    flat_ours, flat_theirs = flatten(ours), flatten(theirs)
+    """What keeps a run of the recipe `ours` from continuing one of `theirs` (both as dicts), a line a field.
+
+    A field that one of them doesn't have, because it is older, has its default there.
+    """
+    defaults = flatten(as_dict(Recipe()))
+    flat_ours, flat_theirs = defaults | flatten(ours), defaults | flatten(theirs)
+    # how a stream is shared out depends on its readers
+    free = tuple(x for x in _FREE if x != "data.workers" or not flat_ours["data.streaming"])
     return [
         f"{key}: {flat_theirs.get(key)!r} in the checkpoint, now {flat_ours.get(key)!r}"
         for key in sorted(flat_ours.keys() | flat_theirs.keys())
-        if not key.startswith(_FREE) and flat_ours.get(key) != flat_theirs.get(key)
+        if not key.startswith(free) and flat_ours.get(key) != flat_theirs.get(key)
     ]
 
 

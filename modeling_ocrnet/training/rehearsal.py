@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..evaluation.loop import evaluate_model
-from .build import build, build_accelerator, build_loader
+from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, save_checkpoint
 from .cpu import keep_freed_memory, use_all_cores
 from .loop import update
@@ -37,7 +37,7 @@ def rehearse(recipe: Recipe) -> None:
         start_logging(accelerator, Path(scratch))
         experiment = build(recipe, accelerator)
         log_head(accelerator, recipe)
-        batches = iter(build_loader(experiment, 0))
+        batches = build_batches(experiment, 0)
         seconds = []
         for step in range(min(2, recipe.schedule.max_steps)):
             start = time.perf_counter()

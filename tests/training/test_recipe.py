@@ -171,7 +171,7 @@ def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path):
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--data.path", "user/set"], "path is given, but dataset 'cityscapes' doesn't take it: it is for hub"),
         (["--data.name", "hub"], "dataset 'hub' needs a path: owner/name on the Hub, or a local folder"),
-        (["--data.name=hub", "--data.path=a/b", "--data.streaming=true"], "data.streaming: training reads every image"),
+        (["--data.streaming=true"], "data.streaming is for data.name hub; 'cityscapes' is read from its files"),
     ],
 )
 def test_mistakes_end_with_a_message(argv, message, capsys):

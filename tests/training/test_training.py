@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.inference.segmentation import segment
+from modeling_ocrnet.preparation.export import export
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator, build_model, build_optimizer, build_processor
@@ -129,6 +130,25 @@ def test_a_resumed_run_is_the_uninterrupted_one(tiny_recipe, tmp_path):
     assert sorted(set(steps)) == [1, 2, 3, 4]
 
 
+def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_path):
+    """From an export's Parquet, over the end of an epoch (10 samples)."""
+    folder = export("street_scenes", str(tmp_path / "parquet"), str(scenes))
+    options = {"crop_size": (32, 64), "scale": (128, 64), "workers": 0, "streaming": True, "shuffle_buffer": 4}
+    source = R.DataRecipe("hub", path=str(folder), mask_column="label", **options)
+    whole = loop.train(tiny_recipe(data=source))
+    recipe = tiny_recipe(data=source, output_dir=str(tmp_path / "parts"))
+    stop_after(3)
+    with pytest.raises(SystemExit):
+        loop.train(recipe)
+    state = json.loads((tmp_path / "parts/checkpoints/step-0000003/state.json").read_text())
+    assert state["stream"] == [[[1, 2]]]  # one process, one reader: the second epoch, two samples
+    parts = loop.train(recipe, resume="last")
+    assert_same_weights(whole, parts)
+    source.workers = 2
+    with pytest.raises(CheckpointError, match="data.workers: 0 in the checkpoint, now 2"):
+        loop.train(recipe, resume="last")
+
+
 def stop_after(updates: int, number: int = signal.SIGTERM) -> None:
     """Send this process a signal once so many updates are done."""
     update = loop.update
@@ -194,7 +214,7 @@ def test_gradient_accumulation_agrees_with_the_larger_batch(tiny_recipe, tmp_pat
         experiment = loop.build(recipe, accelerator)
         freeze_statistics(experiment.bare_model)
         experiment.model = InFloat64(experiment.bare_model.double())
-        batches = iter(loop.build_loader(experiment, 0))
+        batches = loop.build_batches(experiment, 0)
         losses[micro] = [loop.update(experiment, batches, step)["loss"].item() for step in range(4)]
     assert losses[1] == pytest.approx(losses[4], rel=1e-9)
 
@@ -205,7 +225,7 @@ def test_bfloat16(tiny_recipe):
     for precision in ("no", "bf16"):
         recipe = tiny_recipe(mixed_precision=precision)
         experiment = loop.build(recipe, build_accelerator(recipe))
-        batches = iter(loop.build_loader(experiment, 0))
+        batches = loop.build_batches(experiment, 0)
         losses[precision] = [loop.update(experiment, batches, step)["loss"].item() for step in range(3)]
         assert {p.dtype for p in experiment.bare_model.parameters()} == {torch.float32}
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -234,7 +254,7 @@ def test_gradients_are_clipped(tiny_recipe):
     recipe = tiny_recipe(optimizer=R.OptimizerRecipe(clip_norm=1e-3, momentum=0.0, weight_decay=0.0))
     experiment = loop.build(recipe, build_accelerator(recipe))
     before = [p.detach().clone() for p in experiment.bare_model.parameters()]
-    loop.update(experiment, iter(loop.build_loader(experiment, 0)), 0)
+    loop.update(experiment, loop.build_batches(experiment, 0), 0)
     moved = torch.stack(
         [(p - q).norm() for p, q in zip(experiment.bare_model.parameters(), before, strict=True)]
     ).norm()
