@@ -23,7 +23,7 @@ from .interruption import Interruption
 from .recipe import Recipe
 from .report import draw_report
 from .schedule import learning_rate
-from .tracking import Meter, MetricsLog, log_head, start_logging
+from .tracking import Meter, MetricsLog, log_head, start_logging, write_model_zoo_line
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -104,6 +104,8 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
             line["lr"] = experiment.optimizer.param_groups[0]["lr"]
             metrics.write(step + 1, **line)
             report(line, step + 1, recipe, bar)
+            if recipe.logging.modelzoo and accelerator.is_main_process:
+                write_model_zoo_line(output_dir / "modelzoo.log", step + 1, line)
         if (step + 1) % recipe.evaluation.every == 0 or step + 1 == last:
             scores = state["scores"] = evaluate(experiment, state, metrics, output_dir)
             meter.reset()

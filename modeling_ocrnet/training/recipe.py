@@ -123,6 +123,8 @@ class LoggingRecipe:
     """Updates between log lines."""
     trackers: list[Literal["tensorboard", "trackio", "wandb"]] = field(default_factory=list)
     """Also log to these."""
+    modelzoo: bool = False
+    """Also write the SDAA model zoo's TCAPPDLL lines, to modelzoo.log and to standard output."""
     pictures: int = 6
     """Validation images to draw predictions of at the end."""
 

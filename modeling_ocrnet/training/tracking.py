@@ -7,6 +7,7 @@ import logging
 import platform
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -83,6 +84,22 @@ class MetricsLog:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def write_model_zoo_line(path: Path, step: int, line: dict[str, float]) -> None:
+    """Append and print a log line as the SDAA model zoo writes it, whose iterations count from 0.
+
+    Args:
+        step: updates done.
+        line: its `loss` (a mean over processes, so there is one rank) and `images_per_second`.
+    """
+    text = (
+        f"TCAPPDLL {datetime.now():%Y-%m-%d %H:%M:%S.%f} - Epoch: 0 Iteration: {step - 1}  rank : 0  "
+        f"train.loss : {line['loss']}  train.ips : {line['images_per_second']:.2f} imgs/s"
+    )
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text + "\n")
+    print(text, flush=True)
 
 
 class Meter:

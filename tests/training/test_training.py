@@ -28,6 +28,7 @@ from modeling_ocrnet.training.build import build_accelerator, build_model, build
 from modeling_ocrnet.training.checkpoint import CheckpointError
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.cpu import keep_freed_memory
+from modeling_ocrnet.training.loss_logs import read_losses
 from modeling_ocrnet.training.rehearsal import rehearse
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +148,18 @@ def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_p
     source.workers = 2
     with pytest.raises(CheckpointError, match="data.workers: 0 in the checkpoint, now 2"):
         loop.train(recipe, resume="last")
+
+
+def test_the_model_zoos_lines_are_written(tiny_recipe, tmp_path, capsys):
+    loop.train(tiny_recipe(logging=R.LoggingRecipe(every=1, pictures=1, modelzoo=True)))
+    log = tmp_path / "run" / "modelzoo.log"
+    assert read_losses(log) == pytest.approx(read_losses(tmp_path / "run" / "metrics.jsonl"))
+    shape = (
+        r"TCAPPDLL \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} - Epoch: 0 Iteration: 0  rank : 0  "
+        r"train\.loss : \d+\.\d+  train\.ips : \d+\.\d\d imgs/s"
+    )
+    assert re.fullmatch(shape, log.read_text().splitlines()[0])
+    assert log.read_text() in capsys.readouterr().out
 
 
 def stop_after(updates: int, number: int = signal.SIGTERM) -> None:
