@@ -39,7 +39,8 @@ def parse(argv: list[str] | None) -> Namespace:
         command = ArgumentParser(description=function.__doc__.partition("\n")[0], formatter_class=HelpFormatter)
         if name_of_dataset := signature(function).parameters.get("name"):  # positional, even if it may be left out
             nargs = "?" if name_of_dataset.default is None else None
-            command.add_argument("name", type=str | None, nargs=nargs, help=f"One of {', '.join((*DATASETS, *OWN))}.")
+            known = DATASETS if function is not inspect else (*DATASETS, *OWN)
+            command.add_argument("name", type=str | None, nargs=nargs, help=f"One of {', '.join(known)}.")
         command.add_function_arguments(function, as_positional=True, skip={"name"})
         commands.add_subcommand(title, command)
     return parser.parse_args(argv)
@@ -54,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"prepare_data.py: {error}")
     if isinstance(result, Path):
         print(f"written: {result}")
-    else:
-        sys.exit(result)
+        result = 0
+    sys.exit(result)
 
 
 if __name__ == "__main__":

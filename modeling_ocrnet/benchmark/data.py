@@ -57,7 +57,7 @@ def data_benchmark(
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = Path(root) if root is not None else write_frames(work, frames)
-        raw = export("cityscapes", str(work / "raw"), str(folder), ["train"], store="raw")
+        raw = export("cityscapes", str(work / "raw"), str(folder), "train", store="raw")
         sides = {"png": _ours(folder, samples), "raw": _ours(raw, samples), "decode": _decode(folder, samples)}
         if peer is not None:
             sides["mmsegmentation"] = stack.enter_context(_peer(peer, folder, samples))

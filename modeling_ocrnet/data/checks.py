@@ -20,7 +20,7 @@ VERSION = 1  # of what is checked
 SHOWN = 10  # problems that the message lists
 
 
-def check(dataset: Dataset, masks: int = 64) -> None:
+def check(dataset: Dataset, masks: int = 64, labelled: bool = False) -> None:
     """Check that every image and mask is there, that their headers agree, and that a sample of masks holds known ids.
 
     What passed is remembered in the cache of `datasets`, and not opened again while each file's size and time stay.
@@ -28,6 +28,7 @@ def check(dataset: Dataset, masks: int = 64) -> None:
     Args:
         dataset: from [`load`].
         masks: how many rows, spread evenly, are decoded fully.
+        labelled: every row must have a mask.
 
     Raises:
         DataError: lists the problems found, the first ten of them by name.
@@ -37,6 +38,9 @@ def check(dataset: Dataset, masks: int = 64) -> None:
         raise DataError("the dataset is empty")
     transform = dataset.format["format_kwargs"]["transform"]
     files = dataset.with_format(None)
+    bare = [name for name, x in zip(files["name"][:], files["label"][:], strict=True) if x is None] if labelled else []
+    if bare:
+        raise DataError(f"{len(bare)} of {rows} images have no mask, {bare[0]} for one: training needs all of them")
     inside = files[0]["image"]["bytes"] is not None
     passed = None if inside else _note(files, transform, masks)
     if passed is not None and passed.is_file():

@@ -166,14 +166,17 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
             break  # so have the others
         if not row[source.image_column]:
             problems.append(f"{table}: row {i} names no image")
+        elif not all(isinstance(row[column], str | None) for column in columns):
+            problems.append(f"{table}: row {i} holds {row}, expected paths")
         else:
             rows.append([table.parent / x if x else None for x in (row[column] for column in columns)])
     images = [image for image, _ in rows]
     counts = Counter(images)
     problems += [f"{table}: lists {image} {count} times" for image, count in counts.items() if count > 1]
-    names = [x.stem for x in images]
-    if len(set(names)) < len(names):  # the same name in several folders
-        names = ["_".join(_below(x, table.parent).with_suffix("").parts) for x in images]
+    # by the path, whatever the other rows are called: a name must not change when rows are added (val_share goes by it)
+    names = ["_".join(_below(x, table.parent).with_suffix("").parts) for x in images]
+    alike = Counter(name for name, image in {(name, image) for name, image in zip(names, images, strict=True)})
+    problems += [f"{table}: {count} images would be called {name}" for name, count in alike.items() if count > 1]
     order = sorted(range(len(rows)), key=names.__getitem__)
     return Pairs([names[i] for i in order], [rows[i][0] for i in order], [rows[i][1] for i in order]), problems
 

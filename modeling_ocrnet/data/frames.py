@@ -41,7 +41,9 @@ def _image(source: dict, name: str) -> np.ndarray:
     return pixels if pixels is not None and pixels.ndim == 3 else np.asarray(read_image(source))
 
 
-def _label(source: dict, name: str, decode: Decode) -> np.ndarray:
+def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
+    if source is None:
+        raise DataError(f"{name}: has no mask; training needs one for every image")
     if (stored := raw_array(source)) is not None:  # written as train ids, and checked then
         return stored
     labels = decode.labels

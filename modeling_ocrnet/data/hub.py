@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 from datasets import Dataset, Image, IterableDataset
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from .classes import proposal, read_classes
 from .decoding import DataError, located
@@ -81,7 +81,9 @@ def _file(path: str) -> Path | None:
             return Path(hf_hub_download(path, name, repo_type="dataset"))
         except RepositoryNotFoundError as error:
             raise DataError(f"{path}: no such folder, and no dataset of the Hub that you may read") from error
-        except EntryNotFoundError:  # without a connection too, where it isn't in the cache
+        except LocalEntryNotFoundError as error:
+            raise DataError(f"{path}: the Hub can't be asked for {name}: name a local file as classes") from error
+        except EntryNotFoundError:
             continue
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise DataError(f"{path}: the Hub can't be asked for {name} ({_one_line(error)})") from error

@@ -31,5 +31,8 @@ def decode_png(data: bytes | None) -> np.ndarray | None:
     width, height, depth, color = *(int.from_bytes(header[i : i + 4], "big") for i in (0, 4)), header[8], header[9]
     if depth != 8 or color not in (_GREY, _RGB) or width * height > Image.MAX_IMAGE_PIXELS:
         return None
-    flag = cv2.IMREAD_COLOR_RGB if color == _RGB else cv2.IMREAD_GRAYSCALE
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    content = np.frombuffer(data, np.uint8)
+    if color == _GREY:
+        return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)

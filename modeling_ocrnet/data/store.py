@@ -40,8 +40,7 @@ def find_stored(root: Path, manifest: dict, name: str, split: str) -> dict[str, 
     """
     if manifest["store"] != "raw":
         raise DataError(
-            f'{root}: a Parquet export, for datasets.load_dataset("parquet", ...): give the dataset itself, or export '
-            "it with --store raw"
+            f"{root}: a Parquet export: read it as name hub, path {root}, mask_column label; or export with --store raw"
         )
     if manifest["dataset"] != name:
         raise DataError(f"{root}: holds {manifest['dataset']}, not {name}")

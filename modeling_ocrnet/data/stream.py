@@ -106,4 +106,5 @@ def stream_loader(stream: SampleStream, batches: MicroBatches, workers: int, pin
         collate_fn=collate,
         worker_init_fn=start_worker,
         pin_memory=pin_memory,
+        generator=torch.Generator(),  # its own: a resumed run's dropout must not depend on how often loaders were made
     )

@@ -118,6 +118,7 @@ def streamed_batches(
             collate_fn=_collate,
             worker_init_fn=start_worker,
             pin_memory=pin_memory,
+            generator=torch.Generator(),  # as in stream_loader
         )
         loaders.append(iter(loader))
     for turn in itertools.count(taken):

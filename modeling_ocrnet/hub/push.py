@@ -90,11 +90,15 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfAp
         api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True)
         if private and not api.dataset_info(repo_id).private:
             raise HubError(f"{repo_id} exists and is public: make it private on the Hub first, or choose another name")
+        files = set(api.list_repo_files(repo_id, repo_type="dataset")) - {".gitattributes"}
+        if files and "manifest.json" not in files:
+            raise HubError(f"{repo_id} holds files that aren't an export's ({min(files)}): choose another name")
         api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
             repo_type="dataset",
             allow_patterns=["data/*.parquet", "README.md", "*.json"],
+            delete_patterns=["data/*.parquet"],  # shards of an older export would be read as well
             commit_message="Upload an exported dataset",
         )
     return f"{api.endpoint}/datasets/{repo_id}"

@@ -29,7 +29,7 @@ def export(
     name: str,
     output_dir: str,
     root: str | None = None,
-    splits: list[str] | None = None,
+    splits: str | None = None,
     store: Literal["parquet", "raw"] = "parquet",
     shard_mb: int | None = None,
     push: str | None = None,
@@ -41,7 +41,7 @@ def export(
         name: Dataset, one of modeling_ocrnet.data.DATASETS.
         output_dir: The folder to write; it must be new, empty, or an export of the same source.
         root: Folder that holds the dataset (null: data/<name>).
-        splits: Splits to export (null: train and val).
+        splits: Splits to export, separated by commas (null: train and val).
         store: parquet keeps the image files' own bytes; raw decodes them, so that a training crop costs a read.
         shard_mb: Megabytes of a shard (null: 256 of parquet, 1024 of raw).
         push: Then upload it to this dataset repository on the Hub, owner/name (parquet alone).
@@ -59,8 +59,10 @@ def export(
         raise ValueError(f"shard_mb must be positive, got {shard_mb}")
     if push is not None:
         _check_push(name, store, private)
-    splits = splits or ["train", "val"]
-    loaded = {split: data.load(name, root, split) for split in splits}
+    if name not in data.DATASETS:
+        raise ValueError(f"{name!r} isn't exported: of the published datasets {', '.join(data.DATASETS)} one is")
+    chosen = [x.strip() for x in splits.split(",")] if splits else ["train", "val"]
+    loaded = {split: data.load(name, root, split) for split in chosen}
     for dataset in loaded.values():
         data.check(dataset)
     files = {split: dataset.with_format(None) for split, dataset in loaded.items()}
@@ -72,19 +74,19 @@ def export(
         "dataset": name,
         "shard_mb": shard_mb,
         "splits": {split: len(x) for split, x in files.items()},
-        "source": fingerprint((y for split in splits for x in paths[split] for y in x), whole_paths=False),
+        "source": fingerprint((y for split in chosen for x in paths[split] for y in x), whole_paths=False),
     }
     folder = Path(output_dir).expanduser()
     manifest = Manifest(folder, description)
     plans = {}
-    for split in splits:
+    for split in chosen:
         if store == "raw":
             sizes = [decoded_bytes(x) for x in files[split]["image"]]
         else:
             sizes = [sum(os.path.getsize(y) for y in x) for x in paths[split]]
         plans[split] = plan_shards(split, sizes, shard_mb * 2**20)
     with tqdm(total=sum(map(len, loaded.values())), desc=f"exporting {name}", unit="image", disable=None) as bar:
-        for split in splits:
+        for split in chosen:
             decode = loaded[split].format["format_kwargs"]["transform"]
             for shard in plans[split]:
                 _write_shard(folder, manifest, store, files[split], shard, decode, bar)

@@ -25,6 +25,8 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
     if name is None:
         print(listing())
         return 0
+    if name in data.OWN:
+        raise ValueError(f"layout is for published datasets; README (Your own images) says what {name!r} expects")
     reader = data.reader(name)
     chosen = [x.strip() for x in splits.split(",")] if splits else _usual(name)
     for split in chosen:

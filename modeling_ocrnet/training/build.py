@@ -97,7 +97,7 @@ def build_data(
             for row in train.take(STREAM_CHECKED):
                 decode_frame(row, Decode(labels))
         else:
-            data.check(train)
+            data.check(train, labelled=True)
     accelerator.wait_for_everyone()
     if recipe.evaluation.limit is not None:
         val = val.select(range(min(recipe.evaluation.limit, len(val))))

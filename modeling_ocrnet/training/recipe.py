@@ -210,11 +210,12 @@ def differences(ours: dict, theirs: dict) -> list[str]:
     defaults = flatten(as_dict(Recipe()))
     flat_ours, flat_theirs = defaults | flatten(ours), defaults | flatten(theirs)
     # how a stream is shared out depends on its readers
-    free = tuple(x for x in _FREE if x != "data.workers" or not flat_ours["data.streaming"])
+    free = {x for x in _FREE if x != "data.workers" or not flat_ours["data.streaming"]}
+    groups = tuple(x for x in _FREE if x.endswith("."))
     return [
         f"{key}: {flat_theirs.get(key)!r} in the checkpoint, now {flat_ours.get(key)!r}"
         for key in sorted(flat_ours.keys() | flat_theirs.keys())
-        if not key.startswith(free) and flat_ours.get(key) != flat_theirs.get(key)
+        if not (key in free or key.startswith(groups)) and flat_ours.get(key) != flat_theirs.get(key)
     ]
 
 

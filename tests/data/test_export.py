@@ -21,6 +21,7 @@ from PIL import Image
 from modeling_ocrnet import data
 from modeling_ocrnet.data.stream import SampleStream
 from modeling_ocrnet.data.transforms import TrainingTransform
+from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.preparation.export import export
 from modeling_ocrnet.preparation.shards import plan_shards
 
@@ -88,10 +89,9 @@ def test_the_folder_loads_by_its_card(noise, tmp_path):
 @pytest.mark.parametrize("store", ["parquet", "raw"])
 def test_killed_in_the_middle_it_goes_on(noise, tmp_path, store):
     whole = contents(export("cityscapes", str(tmp_path / "whole"), str(noise), store=store, shard_mb=2))
-    command = [sys.executable, str(ROOT / "scripts" / "prepare_data.py"), "export", "--name", "cityscapes"]
-    command += ["--root", str(noise), "--store", store, "--shard_mb", "2", "--output_dir", str(tmp_path / "cut")]
+    given = {"root": str(noise), "store": store, "shard_mb": 2, "output_dir": str(tmp_path / "cut")}
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOWLY.format(argv=command[2:])],
+        [sys.executable, "-c", SLOWLY.format(given=given)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -119,10 +119,9 @@ import time
 import modeling_ocrnet.preparation.shards as shards
 rows = shards._rows
 shards._rows = lambda *given: (time.sleep(0.4) or row for row in rows(*given))
+from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.preparation.export import export
-argv = {argv!r}
-given = dict(zip((x[2:] for x in argv[1::2]), argv[2::2]))
-export(**{{**given, "shard_mb": int(given["shard_mb"])}})
+export("cityscapes", **{given!r})
 """
 
 
@@ -211,6 +210,22 @@ def test_a_push_holds_the_whole_export(scenes, tmp_path, hub):
     assert not hub.repositories["me/scenes"].private
     for name, content in uploaded.items():
         assert name == ".gitattributes" or content == (folder / name).read_bytes()
+
+
+def test_a_second_push_leaves_no_shard_of_the_first(noise, tmp_path, hub):
+    """Both would match the card's patterns, and rows be read twice."""
+    options = {"root": str(noise), "push": "me/frames", "private": True}
+    export("cityscapes", str(tmp_path / "small"), shard_mb=2, **options)
+    again = export("cityscapes", str(tmp_path / "large"), **options)
+    shards = {name for name in hub.repositories["me/frames"].files if name.endswith(".parquet")}
+    assert shards == {name for name in contents(again) if name.endswith(".parquet")}
+
+
+def test_a_repository_of_other_files_is_left_alone(scenes, tmp_path, hub):
+    export("street_scenes", str(tmp_path / "out"), str(scenes), push="me/scenes")
+    del hub.repositories["me/scenes"].files["manifest.json"]
+    with pytest.raises(HubError, match="me/scenes holds files that aren't an export's"):
+        export("street_scenes", str(tmp_path / "out"), str(scenes), push="me/scenes")
 
 
 def test_data_that_may_not_be_passed_on_goes_private_or_not_at_all(noise, tmp_path, hub):

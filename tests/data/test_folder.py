@@ -386,7 +386,7 @@ def test_fields_that_do_not_fit_are_refused(fields, message):
 
 
 def test_colours_are_looked_up_exactly():
-    """Every one of 16 million colours, in one picture, by a table of 200: as by comparing with each."""
+    """Thousands of colours in one picture, by a table of 200: as by comparing with each."""
     from modeling_ocrnet.data.decoding import _color_table, pack_colors
 
     rng = np.random.default_rng(0)
@@ -396,3 +396,26 @@ def test_colours_are_looked_up_exactly():
     equal = (pixels[:, None] == colors[None]).all(2)  # (pixels, colours)
     expected = np.where(equal.any(1), equal.argmax(1), -1)
     assert np.array_equal(_color_table(codes)[pack_colors(pixels)] - 1, expected)
+
+
+def test_a_row_more_in_a_table_moves_none_of_the_others(root):
+    """Even where its name is that of another image in another folder."""
+    classes(root)
+    for folder in "ab":
+        for i in range(20):
+            pair(root, f"{folder}/{i}.jpg", f"{folder}/{i}.png")
+    rows = [f"a/{i}.jpg,a/{i}.png" for i in range(20)]
+    held_out = []
+    for more in ([], ["b/3.jpg,b/3.png"]):
+        (root / "all.csv").write_text("\n".join(["image,mask", *rows, *more]))
+        held_out.append(set(data.load(source(root, val_share=0.3), split="val")["name"]) - {"b_3"})
+    assert held_out[0] == held_out[1] != set()
+
+
+def test_images_that_would_be_called_alike_are_named(root):
+    classes(root)
+    for image in ("a/b_c.jpg", "a_b/c.jpg"):
+        pair(root, image, image.replace("jpg", "png"))
+    (root / "train.csv").write_text("image,mask\na/b_c.jpg,a/b_c.png\na_b/c.jpg,a_b/c.png")
+    with pytest.raises(data.DataError, match="2 images would be called a_b_c"):
+        data.load("folder", root)

@@ -5,10 +5,12 @@ import zlib
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from PIL import Image, PngImagePlugin
 
 from modeling_ocrnet import data
 from modeling_ocrnet.benchmark.data import worker_memory
+from modeling_ocrnet.data.decoding import Decode
 from modeling_ocrnet.data.frames import Frames
 from modeling_ocrnet.data.png import decode_png
 
@@ -66,14 +68,38 @@ def test_all_others_are_left_to_pillow(content):
     assert decode_png(content) is None
 
 
-def test_frames_are_the_rows(scenes, tmp_path):
-    """Also of files that Pillow has to turn, flatten or convert."""
+def test_frames_are_the_rows(scenes):
     rows = data.load("street_scenes", scenes, "train")
     for index, row in enumerate(rows):
         image, label, name = Frames(rows)[index]
         assert name == row["name"]
         np.testing.assert_array_equal(image, np.asarray(row["image"]))
         np.testing.assert_array_equal(label, np.asarray(row["label"]))
+
+
+@pytest.mark.parametrize(
+    "image", [RGB.convert("RGBA"), RGB.convert("P"), GREY, GREY.convert("1")], ids=lambda x: x.mode
+)
+def test_so_are_those_that_pillow_has_to_convert(frames, mode):
+    RGB.convert(mode).save(frames / "train" / "0.png", exif=ROTATED)
+    Image.new("L", RGB.size[::-1], 2).save(frames / "trainannot" / "0.png")
+    rows = data.load("camvid", frames, "train")
+    found, label, _ = Frames(rows)[0]
+    assert found.shape == (30, 40, 3)  # turned
+    np.testing.assert_array_equal(found, np.asarray(rows[0]["image"]))
+    np.testing.assert_array_equal(label, np.asarray(rows[0]["label"]))
+
+
+def test_training_needs_a_mask_for_every_image(frames):
+    rows = data.load("camvid", frames, "train")
+    bare = rows.with_format(None).to_list()
+    bare[2]["label"] = None
+    partly = Dataset.from_list(bare, features=rows.features).with_transform(Decode(data.label_set("camvid")))
+    data.check(partly)
+    with pytest.raises(data.DataError, match="1 of 6 images have no mask, 2 for one"):
+        data.check(partly, labelled=True)
+    with pytest.raises(data.DataError, match="2: has no mask"):
+        Frames(partly)[2]
 
 
 def test_damage_is_named(frames):

@@ -135,3 +135,7 @@ def test_pascal_context_says_what_makes_its_masks(prepare_data, tmp_path, capsys
     assert f"found    {tmp_path}/JPEGImages" in printed
     assert f"{tmp_path}/SegmentationClassContext: *.png, made by this project" in missing(printed)
     assert re.search("then  .*prepare_data.py pascal_context --root <root>", printed)
+
+
+def test_own_data_has_no_published_layout(prepare_data):
+    assert "layout is for published datasets" in prepare_data("layout", "folder")

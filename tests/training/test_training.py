@@ -120,8 +120,9 @@ def test_images_can_be_resized_for_evaluation(tiny_recipe, scenes):
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tiny_recipe, tmp_path):
-    whole = loop.train(tiny_recipe())
-    recipe = tiny_recipe(output_dir=str(tmp_path / "parts"))
+    model = R.ModelRecipe("hr18s", backbone=None, config={"ocr_channels": 16, "key_channels": 8, "dropout": 0.5})
+    whole = loop.train(tiny_recipe(model=model))
+    recipe = tiny_recipe(model=model, output_dir=str(tmp_path / "parts"))
     stop_after(3)
     with pytest.raises(SystemExit):
         loop.train(recipe)
