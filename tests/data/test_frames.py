@@ -77,9 +77,7 @@ def test_frames_are_the_rows(scenes):
         np.testing.assert_array_equal(label, np.asarray(row["label"]))
 
 
-@pytest.mark.parametrize(
-    "image", [RGB.convert("RGBA"), RGB.convert("P"), GREY, GREY.convert("1")], ids=lambda x: x.mode
-)
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "1"])
 def test_so_are_those_that_pillow_has_to_convert(frames, mode):
     RGB.convert(mode).save(frames / "train" / "0.png", exif=ROTATED)
     Image.new("L", RGB.size[::-1], 2).save(frames / "trainannot" / "0.png")
