@@ -167,10 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self._token() != WRITER or owner != "me":
             raise _Refused(403, f"You don't have the rights to create a model under the namespace {owner}")
         if repo_id in self.hub.repositories:
-            raise _Refused(409, "You already created this model repo")
+            answer = {"error": "You already created this model repo", "url": f"{self.hub.url}/{repo_id}"}
+            return self._answer(answer, 409)
         private = wanted.get("visibility") == "private" or wanted.get("private") is True
         self.hub.repositories[repo_id] = Repository(private, {".gitattributes": b"*.safetensors filter=lfs\n"})
-        self._answer({"url": f"{self.hub.url}/{repo_id}", "id": repo_id, "name": repo_id})
+        return self._answer({"url": f"{self.hub.url}/{repo_id}", "id": repo_id, "name": repo_id})
 
     def preupload(self, repo_id: str):
         self._repository(repo_id, write=True)
@@ -209,7 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
             repository.pull_requests.append(files)
             answer["pullRequestUrl"] = f"{self.hub.url}/{repo_id}/discussions/{len(repository.pull_requests)}"
         else:
-            repository.files |= files
+            gone = {x["value"]["path"] for x in entries if x["key"] == "deletedFile"}
+            repository.files = {path: x for path, x in repository.files.items() if path not in gone} | files
             repository.commits += 1
         self._answer(
             {**answer, "commitUrl": f"{self.hub.url}/{repo_id}/commit/{repository.sha}", "commitOid": repository.sha}

@@ -137,15 +137,15 @@ def test_a_damaged_shard_is_written_again(noise, tmp_path):
 
 
 def test_another_source_or_other_arguments_are_refused(noise, tmp_path):
-    folder = export("cityscapes", str(tmp_path / "out"), str(noise), ["val"])
+    folder = export("cityscapes", str(tmp_path / "out"), str(noise), "val")
     with pytest.raises(data.DataError, match="out: was exported with store .*raw"):
-        export("cityscapes", str(folder), str(noise), ["val"], store="raw")
+        export("cityscapes", str(folder), str(noise), "val", store="raw")
     mask = next(noise.glob("gtFine/val/*/*labelIds.png"))
     Image.new("L", (700, 520), 7).save(mask)
     with pytest.raises(data.DataError, match="was exported with source"):
-        export("cityscapes", str(folder), str(noise), ["val"])
+        export("cityscapes", str(folder), str(noise), "val")
     with pytest.raises(data.DataError, match="holds files, but no manifest.json"):
-        export("cityscapes", str(noise), str(noise), ["val"])
+        export("cityscapes", str(noise), str(noise), "val")
 
 
 def test_shards_are_planned_by_size():
@@ -186,7 +186,7 @@ def test_what_is_wrong_with_a_store_is_said(scenes, noise, tmp_path):
     os.truncate(file, 100)
     with pytest.raises(data.DataError, match=f"{file.name}: isn't there or isn't"):
         data.load("street_scenes", store, "train")
-    parquet = export("cityscapes", str(tmp_path / "out"), str(noise), ["val"])
+    parquet = export("cityscapes", str(tmp_path / "out"), str(noise), "val")
     with pytest.raises(data.DataError, match="a Parquet export.*--store raw"):
         data.load("cityscapes", parquet, "val")
     shutil.rmtree(parquet)
