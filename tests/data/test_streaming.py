@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, Features, Image, Value, load_dataset
+from datasets import Dataset, Features, Image, Value, config, load_dataset
 from PIL import Image as PILImage
 
 from modeling_ocrnet import data
@@ -23,6 +23,12 @@ def png(pixels: np.ndarray) -> dict:
     file = io.BytesIO()
     PILImage.fromarray(pixels).save(file, "png")
     return {"bytes": file.getvalue(), "path": None}
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch):
+    """`datasets` sleeps for five seconds at the end of each Parquet stream."""
+    monkeypatch.setattr(config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1)
 
 
 @pytest.fixture(scope="module")
