@@ -1,6 +1,7 @@
 """The PNGs that training reads most, 8-bit RGB and grey, straight to arrays: the same pixels as Pillow's, sooner.
 
-Anything else, and whatever could change the picture (transparency, orientation, palettes), is left to Pillow.
+Anything else, and whatever could change the picture (transparency, orientation, palettes), is left to Pillow. Where
+kornia-rs is installed (the extra `fast`), it decodes: its inflate is more than twice as fast as OpenCV's.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from PIL import Image
+
+try:
+    from kornia_rs.io import decode_image_png_u8
+except ImportError:
+    decode_image_png_u8 = None
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HARMLESS = {b"IHDR", b"IDAT", b"IEND", b"pHYs", b"tIME", b"sRGB", b"gAMA", b"cHRM"}  # neither reader heeds the last
@@ -31,6 +37,19 @@ def decode_png(data: bytes | None) -> np.ndarray | None:
     width, height, depth, color = *(int.from_bytes(header[i : i + 4], "big") for i in (0, 4)), header[8], header[9]
     if depth != 8 or color not in (_GREY, _RGB) or width * height > Image.MAX_IMAGE_PIXELS:
         return None
+    return (_by_opencv if decode_image_png_u8 is None else _by_kornia)(data, (height, width), color)
+
+
+def _by_kornia(data: bytes, size: tuple[int, int], color: int) -> np.ndarray | None:
+    try:
+        if color == _GREY:
+            return decode_image_png_u8(data, size, "mono")[..., 0]
+        return decode_image_png_u8(data, size, "rgb")
+    except Exception:  # it raises nothing more specific; Pillow will say what is wrong
+        return None
+
+
+def _by_opencv(data: bytes, _size: tuple[int, int], color: int) -> np.ndarray | None:
     content = np.frombuffer(data, np.uint8)
     if color == _GREY:
         return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)

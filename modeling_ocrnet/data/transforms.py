@@ -44,7 +44,8 @@ class TrainingTransform:
         """Returns pixel values (3, height, width) float32 and labels (height, width) int64."""
         size = rescaled_size(image.shape[:2], self.scale, rng.uniform(*self.ratio_range))
         (top, left), label = choose_crop(ResizedLabel(label, size), self.crop_size, self.cat_max_ratio, rng)
-        image = resize(image, size)[top : top + label.shape[0], left : left + label.shape[1]]
+        bottom, right = top + label.shape[0], left + label.shape[1]
+        image = resize(image, size, until=(bottom, right))[top:bottom, left:right]
         if rng.random() < self.flip_probability:
             image, label = flip(image, label, self.flip_pairs)
         if self.photometric:
@@ -76,9 +77,21 @@ class ResizedLabel:
         return self.label.take(self._rows[rows], axis=0).take(self._columns[columns], axis=1)
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear without antialiasing, by OpenCV's rule. All of it: a part's values would be others, by rounding."""
-    return image if image.shape[:2] == tuple(size) else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+def resize(image: np.ndarray, size: tuple[int, int], until: tuple[int, int] | None = None) -> np.ndarray:
+    """Bilinear without antialiasing, by OpenCV's rule.
+
+    `until` (rows, columns) spares what lies below and to the right of it, more or less. What lies above and to the left
+    can't be spared: a window's values would be others, by rounding.
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    factors = [want / have for want, have in zip(size, image.shape, strict=False)]
+    # a value lies between two source pixels, the second of which may be one further
+    rows, columns = (int(end / factor) + 2 for end, factor in zip(until or size, factors, strict=True))
+    part = image[:rows, :columns]
+    if all(round(have * factor) == have for have, factor in zip(part.shape, factors, strict=False)):
+        part = image  # OpenCV would just copy what keeps its size
+    return cv2.resize(part, None, fx=factors[1], fy=factors[0], interpolation=cv2.INTER_LINEAR)
 
 
 def choose_crop(

@@ -36,6 +36,16 @@ ROTATED = Image.Exif()
 ROTATED[0x0112] = 6
 
 
+@pytest.fixture(params=["kornia", "opencv"])
+def decoder(request, monkeypatch):
+    """Both libraries that may decode."""
+    if request.param == "opencv":
+        monkeypatch.setattr("modeling_ocrnet.data.png.decode_image_png_u8", None)
+    else:
+        pytest.importorskip("kornia_rs")
+
+
+@pytest.mark.usefixtures("decoder")
 @pytest.mark.parametrize(
     "content",
     [png(RGB), with_chunk(png(RGB), b"gAMA", (45455).to_bytes(4, "big")), with_chunk(png(RGB), b"sRGB", b"\0")],
@@ -45,6 +55,7 @@ def test_plain_files_are_decoded(content):
     np.testing.assert_array_equal(decode_png(content), PIXELS)
 
 
+@pytest.mark.usefixtures("decoder")
 def test_grey_files_are_decoded():
     np.testing.assert_array_equal(decode_png(png(GREY)), PIXELS[..., 0])
 
@@ -100,6 +111,7 @@ def test_training_needs_a_mask_for_every_image(frames):
         Frames(partly)[2]
 
 
+@pytest.mark.usefixtures("decoder")
 def test_damage_is_named(frames):
     path = frames / "train" / "0.png"
     content = bytearray(path.read_bytes())

@@ -40,6 +40,19 @@ def test_resizing_agrees(expected, scale):
     np.testing.assert_array_equal(label, expected[f"resize.{scale[0]}x{scale[1]}.label"])
 
 
+def test_a_corner_is_resized_as_the_whole_is():
+    """As cv2.resize of the whole and then cutting: to the bit."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        have = tuple(int(n) for n in rng.integers(30, 200, 2))
+        image = rng.integers(0, 256, (*have, 3), dtype=np.uint8)
+        size = T.rescaled_size(have, (206, 122), rng.uniform(0.2, 2))
+        bottom, right = (int(rng.integers(1, n + 1)) for n in size)
+        whole = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+        corner = T.resize(image, size, until=(bottom, right))
+        np.testing.assert_array_equal(corner[:bottom, :right], whole[:bottom, :right])
+
+
 def test_a_window_of_labels_is_cut_from_the_resized_map():
     """As cv2.resize of the whole and then cutting."""
     rng = np.random.default_rng(0)
