@@ -13,13 +13,15 @@ raw store to train from without decoding: give its folder as --data.root. Each e
 
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 
 import _path  # noqa: F401
 from jsonargparse import ArgumentParser, Namespace
 
-from modeling_ocrnet.data import DATASETS, OWN
+from modeling_ocrnet.data import DATASETS, OWN, DataSource
 from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.inference.command_line import HelpFormatter
 from modeling_ocrnet.preparation.export import export
@@ -30,6 +32,7 @@ from modeling_ocrnet.preparation.pascal_context import pascal_context
 # functions with documented arguments, of which those without a default are positional; they return an exit code, or
 # the folder that they wrote
 COMMANDS = {"inspect": inspect, "layout": layout, "pascal_context": pascal_context, "export": export}
+SOURCE = {x.name for x in fields(DataSource)}
 
 
 def parse(argv: list[str] | None) -> Namespace:
@@ -37,20 +40,32 @@ def parse(argv: list[str] | None) -> Namespace:
     commands = parser.add_subcommands()
     for title, function in COMMANDS.items():
         command = ArgumentParser(description=function.__doc__.partition("\n")[0], formatter_class=HelpFormatter)
-        if name_of_dataset := signature(function).parameters.get("name"):  # positional, even if it may be left out
-            nargs = "?" if name_of_dataset.default is None else None
-            known = DATASETS if function is not inspect else (*DATASETS, *OWN)
-            command.add_argument("name", type=str | None, nargs=nargs, help=f"One of {', '.join(known)}.")
-        command.add_function_arguments(function, as_positional=True, skip={"name"})
+        parameters = signature(function).parameters
+        if "source" in parameters:
+            command.add_argument("name", type=str, help=f"One of {', '.join((*DATASETS, *OWN))}.")
+            command.add_class_arguments(DataSource, skip={"name"})
+        elif "name" in parameters:
+            command.add_argument("name", type=str | None, nargs="?", help=f"One of {', '.join(DATASETS)}.")
+        skipped = {"source", "root"} if "source" in parameters else {"name"}
+        command.add_function_arguments(function, as_positional=True, skip=skipped)
         commands.add_subcommand(title, command)
     return parser.parse_args(argv)
+
+
+def arguments(function: Callable, options: dict) -> dict:
+    """The command's options, with those that say where data comes from put together."""
+    if "source" not in signature(function).parameters:
+        return options
+    source = DataSource(**{key: value for key, value in options.items() if key in SOURCE})
+    return {"source": source, **{key: value for key, value in options.items() if key not in SOURCE}}
 
 
 def main(argv: list[str] | None = None) -> None:
     options = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        result = COMMANDS[options.subcommand](**options[options.subcommand].as_dict())
+        function = COMMANDS[options.subcommand]
+        result = function(**arguments(function, options[options.subcommand].as_dict()))
     except (ValueError, OSError, HubError) as error:  # DataError is a ValueError
         sys.exit(f"prepare_data.py: {error}")
     if isinstance(result, Path):

@@ -91,7 +91,7 @@ def _ours(root: Path, samples: int) -> Callable[[], float]:
 
 
 def _decode(root: Path, samples: int) -> Callable[[], float]:
-    """Nothing but OpenCV's decoding of whole files, the floor of every pipeline that reads all of an image."""
+    """Nothing but OpenCV's decoding of whole files."""
     files = data.load("cityscapes", root, "train").with_format(None)
     pairs = [(x["path"], y["path"]) for x, y in zip(files["image"], files["label"], strict=True)]
 

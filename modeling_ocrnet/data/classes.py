@@ -76,6 +76,12 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
     )
 
 
+def classes_of(labels: LabelSet) -> dict[str, Any]:
+    """The classes.json of masks that hold a label set's train ids."""
+    classes = [{"name": x.name, "color": list(x.color)} for x in labels.trained]
+    return {"classes": classes, "flip_pairs": [[labels.names[i] for i in pair] for pair in labels.flip_pairs]}
+
+
 def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iterator[str]:
     """What is wrong with the fields of a classes.json, a line each."""
     names = [x.get("name") if isinstance(x, dict) else None for x in classes]

@@ -18,6 +18,7 @@ from .decoding import SUFFIXES, DataError
 from .labels import LabelSet
 from .pairs import Pairs
 from .source import DataSource
+from .store import read_manifest
 
 __all__ = ["DEFAULT_ROOT", "find", "label_set"]
 
@@ -41,6 +42,8 @@ def label_set(source: DataSource) -> LabelSet:
         DataError: where there is none, with a proposal made from what the masks hold.
     """
     root = _root(source)
+    if read_manifest(root) is not None:  # of train ids: what the source says of the masks was heeded by the export
+        return read_classes(root / "classes.json")
     file = Path(source.classes).expanduser() if source.classes else root / "classes.json"
     if source.classes or file.is_file():
         return read_classes(file, source.reduce_zero_label, source.ignore_ids)

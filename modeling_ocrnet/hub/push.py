@@ -60,8 +60,7 @@ def push(
     """
     model = read_folder(folder)
     api = api or HfApi()
-    if not (api.token or get_token()):
-        raise HubError(f"no token for the Hub was found: {_LOGIN}")
+    require_token(api)
     with _one_line_errors(api, repo_id):
         return _push(api, model, repo_id, private, pull_request)
 
@@ -82,8 +81,7 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfAp
         HubError: where there is no token, no right or no network; one line.
     """
     api = api or HfApi()
-    if not (api.token or get_token()):
-        raise HubError(f"no token for the Hub was found: {_LOGIN}")
+    require_token(api)
     with _one_line_errors(api, repo_id):
         owner = api.whoami()["name"]
         repo_id = repo_id if "/" in repo_id else f"{owner}/{repo_id}"
@@ -102,6 +100,16 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfAp
             commit_message="Upload an exported dataset",
         )
     return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def require_token(api: HfApi | None = None) -> None:
+    """Before hours of work for a push.
+
+    Raises:
+        HubError: where nobody is logged in.
+    """
+    if not (api and api.token or get_token()):
+        raise HubError(f"no token for the Hub was found: {_LOGIN}")
 
 
 @contextmanager

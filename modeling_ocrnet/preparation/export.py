@@ -12,10 +12,11 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
+from ..data.classes import classes_of
 from ..data.decoding import Decode
 from ..data.fingerprint import fingerprint
 from ..hub.data_notes import note_on
-from ..hub.push import push_dataset
+from ..hub.push import push_dataset, require_token
 from .dataset_card import make_dataset_card
 from .manifest import Manifest, write_atomically
 from .shards import Shard, decoded_bytes, plan_shards, write_parquet, write_raw
@@ -26,7 +27,7 @@ VERSION = 1  # of what is written: folders of another are refused
 
 
 def export(
-    name: str,
+    source: str | data.DataSource,
     output_dir: str,
     root: str | None = None,
     splits: str | None = None,
@@ -38,9 +39,9 @@ def export(
     """Write a dataset as a few large files with checksums. Run again, it verifies what is there and goes on.
 
     Args:
-        name: Dataset, one of modeling_ocrnet.data.DATASETS.
+        source: One of modeling_ocrnet.data.DATASETS, "folder", or a DataSource.
         output_dir: The folder to write; it must be new, empty, or an export of the same source.
-        root: Folder that holds the dataset (null: data/<name>).
+        root: Folder that holds the dataset, where the source doesn't say it (null: data/<name>).
         splits: Splits to export, separated by commas (null: train and val).
         store: parquet keeps the image files' own bytes; raw decodes them, so that a training crop costs a read.
         shard_mb: Megabytes of a shard (null: 256 of parquet, 1024 of raw).
@@ -53,16 +54,22 @@ def export(
     Raises:
         ValueError: for an unknown dataset or split, or what can't be pushed.
         DataError: for files that can't be read, or a folder that holds something else.
-        HubError: where the upload fails.
+        HubError: where nobody is logged in, or the upload fails.
     """
     if shard_mb is not None and shard_mb < 1:
         raise ValueError(f"shard_mb must be positive, got {shard_mb}")
+    if isinstance(source, str):
+        source = data.DataSource(source, root)
+    elif root is not None:
+        raise ValueError("give the root inside the DataSource")
+    name = source.name
+    if name == "hub":
+        raise ValueError("a dataset of the Hub is Parquet as it is: only datasets in folders are exported")
     if push is not None:
         _check_push(name, store, private)
-    if name not in data.DATASETS:
-        raise ValueError(f"{name!r} isn't exported: of the published datasets {', '.join(data.DATASETS)} one is")
     chosen = [x.strip() for x in splits.split(",")] if splits else ["train", "val"]
-    loaded = {split: data.load(name, root, split) for split in chosen}
+    labels = data.label_set(source)
+    loaded = {split: data.load(source, split=split) for split in chosen}
     for dataset in loaded.values():
         data.check(dataset)
     files = {split: dataset.with_format(None) for split, dataset in loaded.items()}
@@ -76,6 +83,8 @@ def export(
         "splits": {split: len(x) for split, x in files.items()},
         "source": fingerprint((y for split in chosen for x in paths[split] for y in x), whole_paths=False),
     }
+    if name in data.OWN:
+        description["classes"] = [[x.name, x.id, x.train_id, x.color] for x in labels.labels]
     folder = Path(output_dir).expanduser()
     manifest = Manifest(folder, description)
     plans = {}
@@ -90,8 +99,9 @@ def export(
             decode = loaded[split].format["format_kwargs"]["transform"]
             for shard in plans[split]:
                 _write_shard(folder, manifest, store, files[split], shard, decode, bar)
-    labels = data.label_set(name)
     write_atomically(folder / "id2label.json", json.dumps(dict(enumerate(labels.names)), indent=1) + "\n")
+    if name in data.OWN:
+        write_atomically(folder / "classes.json", json.dumps(classes_of(labels), indent=1) + "\n")
     if store == "parquet":
         write_atomically(folder / "README.md", make_dataset_card(name, labels, manifest.content))
     manifest.finish()
@@ -108,6 +118,7 @@ def _check_push(name: str, store: str, private: bool) -> None:
     if not private and not (note and note.redistributable):
         why = "its terms forbid to pass it on" if note else "its terms aren't known here"
         raise ValueError(f"{name} can't be pushed publicly, {why}: add --private true, and keep the repository so")
+    require_token()
 
 
 def _paths(files: Dataset) -> list[list[str]]:

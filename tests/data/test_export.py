@@ -237,3 +237,11 @@ def test_data_that_may_not_be_passed_on_goes_private_or_not_at_all(noise, tmp_pa
     assert hub.repositories["me/frames"].private
     with pytest.raises(ValueError, match="terms aren't known"):
         export("lip", str(tmp_path / "lip"), str(noise), push="me/lip")
+
+
+def test_nobody_logged_in_is_said_before_the_work(scenes, tmp_path, hub, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("modeling_ocrnet.hub.push.get_token", lambda: None)
+    with pytest.raises(HubError, match="no token for the Hub was found"):
+        export("street_scenes", str(tmp_path / "out"), str(scenes), push="me/scenes")
+    assert not (tmp_path / "out").exists()
