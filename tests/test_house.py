@@ -23,7 +23,7 @@ LAYERS = {
     "conversion": {"conversion"},
     "hub": {"hub"},
     "preparation": {"preparation", "inference", "data", "hub"},
-    "benchmark": {"benchmark", "preparation", "data"},
+    "benchmark": {"benchmark", "training", "conversion", "preparation", "data"},
 }
 
 
