@@ -32,7 +32,10 @@ def decode_png(data: bytes | None) -> np.ndarray | None:
     if depth != 8 or color not in (_GREY, _RGB) or width * height > Image.MAX_IMAGE_PIXELS:
         return None
     content = np.frombuffer(data, np.uint8)
+    try:
+        pixels = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if color == _GREY else cv2.IMREAD_COLOR)
+    except cv2.error:  # of a size that OpenCV refuses
+        return None
     if color == _GREY:
-        return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
-    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        return pixels
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
