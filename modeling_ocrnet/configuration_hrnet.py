@@ -67,5 +67,7 @@ class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
             values = getattr(self, name)
             if len(values) != 4 or min(values) < 1:
                 raise ValueError(f"{name} must be four positive numbers, got {values}")
+            if name != "branch_channels" and max(values) > 100:  # each is built, before a weight is read
+                raise ValueError(f"{name} must be at most 100 each, got {values}")
         if self.stage_modules[0] != 1:
             raise ValueError(f"stage 1 has one module; stage_modules starts with {self.stage_modules[0]}")

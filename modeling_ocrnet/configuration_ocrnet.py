@@ -27,6 +27,7 @@ _R101_HEADS = {
     "dropout": 0.1,
     "auxiliary_dropout": 0.1,
 }
+MOST_LABELS = 2**16  # of label maps in files of 16 bits
 
 
 @strict
@@ -117,6 +118,9 @@ class OCRNetConfig(PreTrainedConfig):
     flip_pairs: list[list[int]] | tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self, **kwargs):
+        labels = kwargs.get("num_labels")
+        if isinstance(labels, int) and not 1 <= labels <= MOST_LABELS:  # before a name is made up for each
+            raise ValueError(f"num_labels is {labels}, expected 1 to {MOST_LABELS}")
         self.backbone_config = _resolve_backbone(self.backbone_config)
         self.ocr_in_indices = list(self.ocr_in_indices)
         self.auxiliary_in_indices = list(self.auxiliary_in_indices)

@@ -160,8 +160,8 @@ def export_mmseg(path: str, output: str) -> str:
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{path}: not a folder that save_pretrained wrote ({reason})") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except Exception as error:  # damaged files make transformers and safetensors raise anything
+        raise ValueError(f"{path}: {' '.join(str(error).split()) or type(error).__name__}") from error
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, output)
     lines = [f"{len(content['state_dict'])} tensors under mmsegmentation's names: {output}"]

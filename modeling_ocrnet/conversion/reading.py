@@ -42,8 +42,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                return Checkpoint(path, load_file(path), dict(file.metadata() or {}))
-        content = _load_pickle(path)
+                content, extras = load_file(path), dict(file.metadata() or {})
+        else:
+            content, extras = _load_pickle(path), {}
     except UnsafePickleError as error:
         raise ValueError(
             f"{path}: refused: {error}, which no file of weights does. Nothing was run. If you trust its maker, ask "
@@ -64,8 +65,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ValueError(
             f"{path}: found {found} where weights should be; expected a state dict, or a checkpoint with one"
         )
-    extras = {} if wrapper is None else {key: value for key, value in content.items() if key != wrapper}
+    if hollow := [key for key, value in state.items() if not _is_whole(value)]:
+        raise ValueError(f"{path}: {hollow[0]} isn't an array whose numbers are all in the file, as weights are")
+    if wrapper is not None:
+        extras = {key: value for key, value in content.items() if key != wrapper}
     return Checkpoint(path, dict(state), extras)
+
+
+def _is_whole(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's numbers are all there. With strides of 0, a file of one number can claim any size."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
 
 
 def _load_pickle(path: Path):

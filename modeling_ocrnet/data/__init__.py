@@ -6,7 +6,7 @@ Every dataset comes out with the same columns: `image` (RGB), `label` (train ids
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 
 from datasets import Dataset, Features, Image, IterableDataset, Value
@@ -111,6 +111,12 @@ def load(
 def _rows(columns: dict[str, list], features: Features) -> Dataset:
     import pyarrow
 
-    # as Arrow arrays: from lists, `datasets` would look at each path by itself
-    arrays = {name: pyarrow.array(column, pyarrow.string()) for name, column in columns.items()}
+    # predictions are called after their rows: a list or an index could lead them out of their folder
+    if strange := [name for name in columns["name"] if PurePath(name).name != name]:
+        raise DataError(f"{len(strange)} images aren't called as files are, {strange[0]!r} for one: give plain names")
+    try:
+        # as Arrow arrays: from lists, `datasets` would look at each path by itself
+        arrays = {name: pyarrow.array(column, pyarrow.string()) for name, column in columns.items()}
+    except UnicodeEncodeError as error:
+        raise DataError(f"{ascii(error.object)}: a name that isn't UTF-8: rename the file") from error
     return Dataset.from_dict(arrays, features=features)

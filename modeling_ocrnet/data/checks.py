@@ -93,10 +93,12 @@ def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -
         name: of the row, for entries without a path.
         by_color: masks may be RGB, in their classes' colours.
     """
-    if raw_array(image) is not None:  # written and checked together
-        return None
+    if image is None:
+        return f"{name}: has no image"
     image, label = located(image, name), None if label is None else located(label, name)
     try:
+        if raw_array(image) is not None:  # written and checked together
+            return None
         with open_image(image) as opened:
             size = opened.size
         if label is None:

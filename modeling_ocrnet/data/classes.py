@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .decoding import DataError, check_mask, open_image, pack_colors, unpack_color
+from .decoding import DataError, check_mask, decoded, open_image, pack_colors, unpack_color
 from .labels import IGNORE, Label, LabelSet, distinct_color
 
 TOP_ID = 65535  # 16-bit masks
@@ -38,7 +38,7 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"{file}: there is no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
     if isinstance(content, list):
         content = {"classes": content}
@@ -175,10 +175,7 @@ def _content(source: dict) -> tuple[str, np.ndarray, np.ndarray, list[tuple[int,
     path = source["path"]
     mask = open_image(source)
     check_mask(mask, path, by_color=True)
-    try:
-        values = np.asarray(mask)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: a damaged image ({error}): replace or remove it") from error
+    values = np.asarray(decoded(mask, path))
     if values.ndim == 3:
         return "color", *np.unique(pack_colors(values), return_counts=True), None
     return "id", *np.unique(values.astype(np.int64), return_counts=True), _palette(mask)

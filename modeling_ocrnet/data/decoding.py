@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import zlib
 from functools import lru_cache
 
 import cv2
@@ -10,15 +12,17 @@ import fsspec
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .errors import DataError
 from .labels import IGNORE, LabelSet, count_ids
 from .raw import raw_array
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
 MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
-
-
-class DataError(ValueError):
-    """Something is wrong with the data; the message names the file, the value, what was expected and the remedy."""
+# What files are read as, whatever they are called. Pillow knows more: its EPS starts Ghostscript.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# Where rows may point to. fsspec knows more: some follow instructions in what they read, or keep copies.
+PROTOCOLS = ("bz2", "file", "gzip", "hf", "http", "https", "xz", "zip")
+MATLAB_BYTES = 2**27  # of a .mat file, unpacked: a label map takes a few
 
 
 def open_image(source: dict) -> Image.Image:
@@ -30,28 +34,64 @@ def open_image(source: dict) -> Image.Image:
     path, data = source["path"], source["bytes"]
     if (stored := raw_array(source)) is not None:
         return Image.fromarray(stored)
+    remote = "://" in str(path)  # inside an archive, or on the Hub
+    if data is None and not remote:
+        check_file(path)
+    if data is None and remote and not all(map(_is_known, path.split("::"))):
+        raise DataError(f"{path}: not an address that images are read from ({', '.join(PROTOCOLS)})")
     try:
-        if data is None and "://" in str(path):  # inside an archive, or on the Hub
+        if data is None and remote:
             with fsspec.open(path, "rb") as file:
                 data = file.read()
-        return Image.open(path if data is None else io.BytesIO(data))
+        return Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error}): replace or remove it") from error
+    except Exception as error:  # damaged headers make Pillow raise anything; it refuses sizes that no image has, too
+        raise DataError(f"{path}: not a readable image ({_reason(error)}): replace or remove it") from error
 
 
-def _decode(image: Image.Image, path: str | None) -> Image.Image:
+def _is_known(address: str) -> bool:
+    """Whether a link of fsspec's chain of addresses is of PROTOCOLS, or a file of this machine."""
+    protocol, colon, _ = address.partition("://")
+    return protocol in PROTOCOLS if colon else os.path.isfile(address)
+
+
+def check_file(path: str) -> None:
+    """Refuse what isn't a file: reading a pipe or a device wouldn't end.
+
+    Raises:
+        DataError: naming it.
+    """
+    if not os.path.isfile(path):  # False for names that no file can have, too
+        raise DataError(f"{path}: {'not a plain file' if os.path.exists(path) else 'there is no such file'}")
+
+
+def decoded(image: Image.Image, path: str | None) -> Image.Image:
+    """The image with its pixels read.
+
+    Raises:
+        DataError: where they are damaged.
+    """
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError) as error:  # what PIL's decoders raise for damaged data
-        raise DataError(f"{path}: a damaged image ({error}): replace or remove it") from error
+    except Exception as error:  # damaged data makes Pillow's decoders raise anything
+        raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
     return image
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(FORMATS)}, or damaged at its beginning"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def read_image(source: dict) -> Image.Image:
     """The RGB image as a person sees it: upright where EXIF says so, on white where it is transparent."""
-    return to_rgb(ImageOps.exif_transpose(_decode(open_image(source), source["path"])))
+    image = decoded(open_image(source), source["path"])
+    try:
+        return to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # of tags that say nonsense
+        raise DataError(f"{source['path']}: a damaged image ({_reason(error)}): replace or remove it") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -69,7 +109,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> None:
     """Refuse what can't hold ids (or, `by_color`, exact colours), going by the header alone."""
-    if mask.format == "JPEG":
+    if mask.format in ("JPEG", "MPO"):
         raise DataError(
             f"{path}: a mask as JPEG, which changes values along every edge to save space: export the masks as PNG"
         )
@@ -97,7 +137,7 @@ def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.
     else:
         mask = open_image(source)
         check_mask(mask, path, bool(labels.color_codes))
-        ids = np.asarray(_decode(mask, path))
+        ids = np.asarray(decoded(mask, path))
     if ids.ndim == 3:
         return Image.fromarray(_by_color(ids, labels.color_codes, path))
     to_train_ids = labels.train_id_files if train_ids else labels.to_train_ids
@@ -177,28 +217,53 @@ def _read_matlab(path: str) -> np.ndarray:
     """The label map in a .mat file: `S` (COCO-Stuff 10k), or `GTcls.Segmentation` (SBD)."""
     try:
         from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise DataError(f"{path}: .mat files need scipy: pip install modeling-ocrnet[mat]") from error
+    check_file(path)
     try:
+        _check_unpacked(path)
         content = loadmat(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (MatReadError, ValueError, OSError, TypeError) as error:  # what scipy raises for damaged files
-        raise DataError(f"{path}: not a readable .mat file ({error}): replace or remove it") from error
-    if "S" in content:
-        return content["S"]
-    if "GTcls" in content:
-        return content["GTcls"][0]["Segmentation"][0]
-    keys = ", ".join(key for key in content if not key.startswith("__"))
-    raise DataError(f"{path}: holds {keys}, expected S (COCO-Stuff) or GTcls (SBD)")
+        found = content["GTcls"][0]["Segmentation"][0] if "GTcls" in content else content.get("S")
+    except Exception as error:  # damaged files make scipy raise anything
+        raise DataError(f"{path}: not a readable .mat file ({_reason(error)}): replace or remove it") from error
+    if found is None:
+        keys = ", ".join(key for key in content if not key.startswith("__"))
+        raise DataError(f"{path}: holds {keys}, expected S (COCO-Stuff) or GTcls (SBD)")
+    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "ui":
+        shape, kind = getattr(found, "shape", "no shape"), getattr(found, "dtype", type(found).__name__)
+        raise DataError(f"{path}: holds {kind} of {shape}, expected whole numbers (height, width)")
+    return found
+
+
+def _check_unpacked(path: str) -> None:
+    """Refuse a .mat file whose compressed parts (MAT-file format, level 5: type 15) unpack to more than MATLAB_BYTES.
+
+    Raises:
+        ValueError: where they do.
+    """
+    with open(path, "rb") as file:
+        file.seek(124)
+        if (mark := file.read(4)[2:]) not in (b"IM", b"MI"):  # of another level, which compresses nothing
+            return
+        order = "little" if mark == b"IM" else "big"
+        while len(head := file.read(8)) == 8:
+            kind, size = (int.from_bytes(head[i : i + 4], order) for i in (0, 4))
+            if kind != 15:
+                file.seek(size, os.SEEK_CUR)
+            else:
+                unpacker, packed, unpacked = zlib.decompressobj(), file.read(size), 0
+                while packed:
+                    unpacked += len(unpacker.decompress(packed, 2**20))
+                    packed = unpacker.unconsumed_tail
+                    if unpacked > MATLAB_BYTES:
+                        raise ValueError(f"unpacks to more than {MATLAB_BYTES >> 20} MB")
 
 
 def read_instances(source: dict) -> np.ndarray:
     """(height, width) int32 instance ids."""
     image = open_image(source)
     check_mask(image, source["path"])
-    return np.asarray(_decode(image, source["path"])).astype(np.int32)
+    return np.asarray(decoded(image, source["path"])).astype(np.int32)
 
 
 def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, origin: str | None) -> str:
@@ -238,6 +303,8 @@ class Decode:
         rows = dict(rows)
         count = len(next(iter(rows.values())))
         names = rows.get("name", [""] * count)
+        if missing := [name for x, name in zip(rows.get("image", ()), names, strict=False) if x is None]:
+            raise DataError(f"row {missing[0]}: has no image")
         for column, read in (("image", read_image), ("label", self._read_label), ("instances", read_instances)):
             if column in rows:
                 rows[column] = [

@@ -23,8 +23,8 @@ def fingerprint(files: Iterable[str], whole_paths: bool = True) -> str:
     for file in files:
         try:
             found = os.stat(file)
-        except OSError as error:
-            raise DataError(f"{file}: can't be read ({error.strerror})") from error
+        except (OSError, ValueError) as error:  # ValueError: for names that no file can have
+            raise DataError(f"{file}: can't be read ({error})") from error
         name = os.path.join(here, file) if whole_paths else os.path.basename(file)
         digest.update(f"{name}\0{found.st_size} {found.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -157,7 +157,7 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
     with table.open(encoding="utf-8-sig", newline="") as file:
         try:
             read = list(csv.DictReader(file)) if table.suffix == ".csv" else [json.loads(x) for x in file if x.strip()]
-        except (ValueError, csv.Error) as error:
+        except (ValueError, RecursionError, csv.Error) as error:
             raise DataError(f"{table}: not readable as {table.suffix[1:].upper()} ({error})") from error
     for i, row in enumerate(read, start=1):
         if not isinstance(row, dict) or not all(column in row for column in columns):

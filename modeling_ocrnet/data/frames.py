@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from .decoding import DataError, Decode, is_matlab, located, read_image, read_mask, train_ids_of
+from .decoding import DataError, Decode, check_file, is_matlab, located, read_image, read_mask, train_ids_of
 from .png import decode_png
 from .raw import raw_array
 
@@ -63,6 +63,7 @@ def _with_bytes(source: dict, name: str) -> dict:
         return located(source, name)
     if "://" in source["path"]:
         return source
+    check_file(source["path"])
     try:
         return {"path": source["path"], "bytes": Path(source["path"]).read_bytes()}
     except OSError as error:

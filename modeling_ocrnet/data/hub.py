@@ -66,6 +66,8 @@ def stream(source: DataSource, split: str) -> IterableDataset:
 
 def _row(source: DataSource, row: dict) -> dict:
     image, label = row[source.image_column], row[source.mask_column]
+    if image is None or (image["path"] is None and image["bytes"] is None):
+        raise DataError(f"{source.path}: a row has no {source.image_column}")
     name = Path(image["path"]).stem if image["path"] else hashlib.sha256(image["bytes"]).hexdigest()[:12]
     return {"image": image, "label": label, "name": name}
 

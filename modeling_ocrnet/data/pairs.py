@@ -65,7 +65,10 @@ def read_list(file: Path) -> list[str]:
     """The first word of every line that isn't empty."""
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; it lists the images of the split")
-    names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: not a readable list of images ({error})") from error
     if not names:
         raise DataError(f"{file}: lists no image")
     return names

@@ -51,7 +51,10 @@ def _by_kornia(data: bytes, size: tuple[int, int], color: int) -> np.ndarray | N
 
 def _by_opencv(data: bytes, _size: tuple[int, int], color: int) -> np.ndarray | None:
     content = np.frombuffer(data, np.uint8)
+    try:
+        pixels = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if color == _GREY else cv2.IMREAD_COLOR)
+    except cv2.error:  # of a size that OpenCV refuses
+        return None
     if color == _GREY:
-        return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
-    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        return pixels
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from .decoding import DataError
@@ -13,6 +14,7 @@ from .pairs import check_split
 from .raw import raw_path
 
 MANIFEST = "manifest.json"
+_FILE = re.compile(r"data/[\w.-]+")  # what an export writes, all of it in one folder
 
 
 def read_manifest(root: Path) -> dict | None:
@@ -27,7 +29,7 @@ def read_manifest(root: Path) -> dict | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if "store" in found and "files" in found else None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: can't be read ({error}): export again") from error
 
 
@@ -46,19 +48,43 @@ def find_stored(root: Path, manifest: dict, name: str, split: str) -> dict[str, 
         raise DataError(f"{root}: holds {manifest['dataset']}, not {name}")
     if not manifest.get("complete"):
         raise DataError(f"{root}: an export that was interrupted: run it again, it goes on where it stopped")
-    check_split(split, tuple(manifest["splits"]))
+    try:
+        sizes = {file: entry["bytes"] for file, entry in manifest["files"].items()}
+        check_split(split, tuple(manifest["splits"]))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{root / MANIFEST}: isn't as an export writes it ({error!r}): export again") from error
+    if strange := [file for file in sizes if not _FILE.fullmatch(file)]:
+        raise DataError(f"{root / MANIFEST}: names {strange[0]!r}, which no export writes: export again")
     problems = [
-        f"{root / file}: isn't there or isn't {entry['bytes']} bytes long"
-        for file, entry in manifest["files"].items()
-        if not (root / file).is_file() or (root / file).stat().st_size != entry["bytes"]
+        f"{root / file}: isn't there or isn't {size} bytes long"
+        for file, size in sizes.items()
+        if not (root / file).is_file() or (root / file).stat().st_size != size
     ]
     if problems:
         raise DataError("\n  ".join([f"{root} is damaged, run its export again:", *problems]))
     columns: dict[str, list] = {"image": [], "label": [], "name": []}
-    for file in sorted(x for x in manifest["files"] if x.startswith(f"data/{split}-") and x.endswith(".json")):
+    for file in sorted(x for x in sizes if x.startswith(f"data/{split}-") and x.endswith(".json")):
         data = str((root / file).with_suffix(".raw"))
-        for name, offset, height, width, labelled in json.loads((root / file).read_text(encoding="utf-8")):
+        for name, offset, height, width, labelled in _index(root / file, sizes.get(file[:-5] + ".raw", 0)):
             columns["name"].append(name)
             columns["image"].append(raw_path(data, offset, (height, width, 3)))
             columns["label"].append(raw_path(data, offset + height * width * 3, (height, width)) if labelled else None)
     return columns
+
+
+def _index(file: Path, size: int) -> list[list]:
+    """The rows `[name, offset, height, width, labelled]` of a shard.
+
+    Raises:
+        DataError: where they aren't such rows, or one doesn't lie within the shard's `size` bytes.
+    """
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        for name, offset, height, width, labelled in rows:
+            numbers = all(type(x) is int for x in (offset, height, width)) and type(labelled) is bool
+            end = offset + height * width * (4 if labelled else 3)
+            if not (isinstance(name, str) and numbers and offset >= 0 and min(height, width) > 0 and end <= size):
+                raise ValueError(f"{name!r} isn't within the {size} bytes of its shard")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{file}: isn't as an export writes it ({error}): export again") from error
+    return rows

@@ -8,9 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from datasets import Dataset
-from PIL import Image, UnidentifiedImageError
 
-from ..data.decoding import open_image
+from ..data.decoding import DataError, decoded, open_image
 from ..data.labels import LabelSet
 
 SHOWN = 10  # problems that a message lists by name
@@ -61,7 +60,11 @@ def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> li
     frames = dataset.with_format(None)
     sizes = dict(zip(frames["name"], frames["image"], strict=True))
     problems, found = [], {}
-    with zipfile.ZipFile(path) as file:
+    try:
+        file = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        return [f"{path}: a damaged zip file ({error})"]
+    with file:
         for entry in file.namelist():
             if entry.endswith("/"):
                 problems.append(f"{entry}: a folder; the zip must be flat")
@@ -87,17 +90,25 @@ def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> li
 def _entry_problems(file: zipfile.ZipFile, entry: str, frame: dict, labels: LabelSet) -> list[str]:
     with open_image(frame) as image:
         expected = image.size
+    # unpacked, a PNG takes no more than its pixels and a little
+    limit = expected[0] * expected[1] * 2 + 2**16
     try:
-        with file.open(entry) as data, Image.open(data) as prediction:
-            mode, size = prediction.mode, prediction.size
-            ids = np.asarray(prediction)
-    except (UnidentifiedImageError, OSError, zipfile.BadZipFile) as error:
-        return [f"{entry}: not a readable image ({error})"]
-    if mode != "L":
-        return [f"{entry}: mode {mode}, expected 8-bit grey levels of label ids"]
+        if file.getinfo(entry).file_size > limit:
+            return [f"{entry}: {file.getinfo(entry).file_size} bytes, more than a prediction of this size takes"]
+        with file.open(entry) as packed:
+            content = packed.read(limit)
+        prediction = open_image({"path": entry, "bytes": content})
+        size = prediction.size
+        if size != expected:  # not worth decoding, whatever it is
+            return [f"{entry}: {size[0]}x{size[1]} pixels, its frame has {expected[0]}x{expected[1]}"]
+        ids = np.asarray(decoded(prediction, entry))
+    except DataError as error:
+        return [str(error)]
+    except Exception as error:  # damaged, encrypted, packed in a way that Python doesn't know ...
+        return [f"{entry}: can't be unpacked ({error or type(error).__name__})"]
+    if prediction.mode != "L":
+        return [f"{entry}: mode {prediction.mode}, expected 8-bit grey levels of label ids"]
     problems = []
-    if size != expected:
-        problems.append(f"{entry}: {size[0]}x{size[1]} pixels, its frame has {expected[0]}x{expected[1]}")
     unknown = sorted(set(np.unique(ids).tolist()) - {label.id for label in labels.labels})
     if unknown:
         problems.append(f"{entry}: holds the ids {unknown[:10]}, which are no label ids")

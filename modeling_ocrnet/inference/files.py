@@ -55,6 +55,8 @@ def find_jobs(inputs: list[str], output_dir: str | Path) -> list[Job]:
         Job(path, output_dir / (name if stems[name.with_suffix("")] > 1 else name.with_suffix("")))
         for path, name in found.items()
     ]
+    if outside := [x.image for x in jobs if ".." in x.target.relative_to(output_dir).parts]:
+        raise DataError(f"{outside[0]}: its results would leave {output_dir}: give a pattern without '..' after a '*'")
     inputs_there = {path.resolve() for path in found}
     for job in jobs:
         for kind in KINDS:

@@ -36,8 +36,8 @@ class Manifest:
     def _take_over(self) -> None:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
-            files = found["files"]
-        except (ValueError, KeyError, TypeError) as error:
+            files = {name: {x: entry[x] for x in ("sha256", "rows", "bytes")} for name, entry in found["files"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{self.path}: not a manifest ({error!r}): remove the folder, or choose another") from error
         for key, wanted in self.content.items():
             if key not in ("files", "complete") and found.get(key) != wanted:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..data.decoding import DataError
+from ..data.decoding import DataError, open_image
 from ..data.pairs import find_folder
 from ..data.pascal_context_59 import DEFAULT_ROOT
 from .run_lengths import region_mask
@@ -64,23 +64,22 @@ def pascal_context(root: str = DEFAULT_ROOT, annotations: str | None = None, wor
     frames = read_annotations(voc / "trainval_merged.json" if annotations is None else Path(annotations).expanduser())
     if absent := [f"{images / frame.name}.jpg" for frame in frames if not (images / f"{frame.name}.jpg").is_file()]:
         raise DataError("\n  ".join([f"{len(absent)} images are missing; unpack VOC 2010's:", *absent]))
-    masks = voc / "SegmentationClassContext"
+    masks, lists = (_own_folder(voc, x) for x in ("SegmentationClassContext", "ImageSets/SegmentationContext"))
     masks.mkdir(exist_ok=True)
     todo = [frame for frame in frames if not (masks / f"{frame.name}.png").exists()]
     problems = []
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="mask", disable=None) as bar:
-        for found in pool.map(lambda frame: _write(frame, masks), todo):
+        for found in pool.map(lambda frame: _write(frame, images, masks), todo):
             problems += found
             bar.update()
     print(f"{len(todo)} masks to make, {len(frames) - len(todo)} were there: {masks}")
     if problems:
         print("\n  ".join([f"{len(problems)} regions can't be decoded; get the file anew:", *problems]))
         return 1
-    lists = voc / "ImageSets" / "SegmentationContext"
     lists.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         names = sorted(frame.name for frame in frames if frame.split == split)
-        part = lists / f"{split}.part"
+        part = _fresh(lists / f"{split}.part")
         part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         os.replace(part, lists / f"{split}.txt")
         print(f"{split}: {len(names)} images listed in {lists / f'{split}.txt'}")
@@ -99,7 +98,7 @@ def read_annotations(file: Path) -> list[Frame]:
         raise DataError(
             f"{file}: there is no such file; `prepare_data.py layout pascal_context_59` says where it comes from"
         ) from error
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: not readable as JSON ({error}): get it anew") from error
     try:
         frames = {
@@ -115,7 +114,7 @@ def read_annotations(file: Path) -> list[Frame]:
                 unknown[region["category_id"]].append(region["id"])
             elif region["image_id"] in frames:
                 frames[region["image_id"]].regions.append(region)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{file}: isn't as PASCAL in Detail writes it ({error!r}); expected images and annos_segmentation"
         ) from error
@@ -140,20 +139,37 @@ def paint(frame: Frame) -> np.ndarray:
     for region in frame.regions:
         try:
             mask[region_mask(region["segmentation"], *frame.size)] = CLASS_OF[region["category_id"]]
-        except (DataError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:  # DataError is a ValueError
             problems.append(f"{frame.name}, annotation {region['id']}: {error}")
     if problems:
         raise DataError("\n  ".join(problems))
     return mask
 
 
-def _write(frame: Frame, folder: Path) -> list[str]:
+def _own_folder(root: Path, name: str) -> Path:
+    """A folder to write into; a link that leads out of the root isn't followed."""
+    folder = root / name
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{folder}: leads to {folder.resolve()}, outside of {root}: remove the link")
+    return folder
+
+
+def _fresh(part: Path) -> Path:
+    """A file to write, of which nothing is there: neither what an interrupted run left, nor a link to elsewhere."""
+    part.unlink(missing_ok=True)
+    return part
+
+
+def _write(frame: Frame, images: Path, folder: Path) -> list[str]:
     """The mask, whole or not at all; what is wrong with it."""
     try:
+        with open_image({"path": f"{images / frame.name}.jpg", "bytes": None}) as image:
+            if image.size[::-1] != frame.size:
+                return [f"{frame.name}: {frame.size} rows and columns, but its image has {image.size[::-1]}"]
         mask = paint(frame)
     except DataError as error:
         return str(error).split("\n  ")
-    part = folder / f"{frame.name}.part"
+    part = _fresh(folder / f"{frame.name}.part")
     Image.fromarray(mask).save(part, format="PNG")
     os.replace(part, folder / f"{frame.name}.png")
     return []

@@ -33,7 +33,10 @@ def region_mask(region: dict | list, height: int, width: int) -> np.ndarray:
         raise DataError(f"a segmentation of the size {region.get('size')}, but its image has [{height}, {width}]")
     counts = region["counts"]
     runs = decompress(counts) if isinstance(counts, str) else np.asarray(counts, np.int64)
-    if runs.size and runs.min() < 0 or runs.sum() != height * width:
+    # each by itself, or sums that overflow would pass
+    if runs.ndim != 1 or (runs.size and not 0 <= runs.min() <= runs.max() <= height * width):
+        raise DataError(f"run lengths that are negative, or longer than the {height * width} pixels")
+    if runs.sum() != height * width:
         raise DataError(f"run lengths of {runs.sum()} pixels in all, expected {height * width}")
     values = np.arange(len(runs)) % 2 == 1  # the first run is outside of the region
     return np.repeat(values, runs).reshape((height, width), order="F")  # columns, from the left

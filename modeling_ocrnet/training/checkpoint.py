@@ -14,13 +14,11 @@ import yaml
 from accelerate import Accelerator
 
 from .recipe import Recipe, as_dict, differences
+from .recipe_file import read_recipe
+from .restoring import CheckpointError, read_state, restore
 
 _NAME = "step-{:07d}"
 _PATTERN = re.compile(r"step-(\d{7,})")
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint isn't there, or doesn't belong to this run."""
 
 
 @contextlib.contextmanager
@@ -101,13 +99,15 @@ def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path) -> dic
         The `state` that it was saved with.
 
     Raises:
-        CheckpointError: where it was written under a recipe that computes something else.
+        CheckpointError: where it was written under a recipe that computes something else, or is damaged.
+        ValueError, OSError: where its recipe can't be read.
     """
-    theirs = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+    theirs = read_recipe(path / "recipe.yaml")
     if found := differences(as_dict(recipe), theirs):
         raise CheckpointError(f"{path} was trained with another recipe:\n  " + "\n  ".join(found))
-    accelerator.load_state(str(path), map_location="cpu")  # to the device itself fails on some devices
-    return json.loads((path / "state.json").read_text(encoding="utf-8"))
+    state = read_state(path, recipe.schedule.max_steps)
+    restore(accelerator, path)
+    return state
 
 
 def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from ..inference.command_line import HelpFormatter
 from .recipe import Recipe
+from .recipe_file import read_recipe
 
 
 def recipe_parser(description: str | None = None) -> ArgumentParser:
@@ -26,10 +27,14 @@ def parse_recipe(parser: ArgumentParser, argv: list[str]) -> tuple[Recipe, Names
     Options override the file wherever they stand. The output folder follows from the recipe's path, unless given.
     Whatever is wrong with either ends the program with one line that says so.
     """
+    argv = _config_first(argv)
     try:
-        options = parser.instantiate(parser.parse_args(_config_first(argv)))
+        for config in _configs(argv):
+            if config.is_file():  # what isn't there, the parser says
+                read_recipe(config)
+        options = parser.instantiate(parser.parse_args(argv))
         recipe = Recipe(**{field.name: options.pop(field.name) for field in fields(Recipe)})
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     configs = options.pop("config") or []
     if recipe.output_dir is None:
@@ -42,6 +47,12 @@ def _identity(config: str) -> Path:
     path = Path(config).with_suffix("")
     folders = path.parts
     return Path(*folders[folders.index("configuration") + 1 :]) if "configuration" in folders else Path(path.name)
+
+
+def _configs(argv: list[str]) -> list[Path]:
+    """The recipes of a command line that `_config_first` has put in order."""
+    values = [x.removeprefix("--config=") for x in argv if x.startswith("--config=")]
+    return [Path(x) for x in values + [argv[i + 1] for i, x in enumerate(argv[:-1]) if x == "--config"]]
 
 
 def _config_first(argv: list[str]) -> list[str]:

@@ -1,0 +1,45 @@
+"""Recipes on disk, read as the plain data that they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's own types alone, no key twice, and no aliases: a few lines of them can stand for billions of values."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"*{event.anchor}{_place(event.start_mark)} is an alias: write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.YAMLError(f"{key!r}{_place(node.value[i][0].start_mark)} occurs twice: keep one of them")
+        return super().construct_mapping(node, deep)
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f" in line {mark.line + 1}"
+
+
+def read_recipe(file: Path) -> dict[str, Any]:
+    """The fields of a recipe.
+
+    Raises:
+        ValueError: where the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
+        OSError: where it can't be read.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        raise ValueError(f"{file}: not a recipe ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: not a recipe (it holds {type(content).__name__}, expected fields and values)")
+    return content
