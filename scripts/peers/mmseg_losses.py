@@ -66,6 +66,7 @@ def main() -> None:
     config.model.pretrained = None
     # the batches are normalised and padded already
     config.model.data_preprocessor = {"type": "SegDataPreProcessor", "size": tuple(wanted["size"]), "seg_pad_val": 255}
+    config.optim_wrapper.optimizer.lr = wanted["lr"]
     schedule = {"type": "PolyLR", "eta_min": 1e-4, "power": 0.9, "begin": 0, "end": wanted["steps"], "by_epoch": False}
     runner = Runner(
         model=config.model,
