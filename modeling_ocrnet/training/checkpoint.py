@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 
 from .recipe import Recipe, as_dict, differences
+from .sharding import to_save
 
 _NAME = "step-{:07d}"
 _PATTERN = re.compile(r"step-(\d{7,})")
@@ -106,7 +107,9 @@ def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path) -> dic
     theirs = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
     if found := differences(as_dict(recipe), theirs):
         raise CheckpointError(f"{path} was trained with another recipe:\n  " + "\n  ".join(found))
-    accelerator.load_state(str(path), map_location="cpu")  # to the device itself fails on some devices
+    # to the device itself fails on some devices; DeepSpeed reads by itself and takes no such argument
+    where = {} if accelerator.distributed_type == DistributedType.DEEPSPEED else {"map_location": "cpu"}
+    accelerator.load_state(str(path), **where)
     return json.loads((path / "state.json").read_text(encoding="utf-8"))
 
 
@@ -126,6 +129,7 @@ def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple
 
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
     """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
+    model = to_save(accelerator, model)
     with atomic_folder(target, accelerator) as folder:
         if accelerator.is_main_process:
             model.save_pretrained(folder)
