@@ -184,7 +184,7 @@ class OCRNetPreTrainedModel(PreTrainedModel):
 
     def get_input_embeddings(self) -> None:
         """There are none: accelerate asks every model before it shards it, and the base class would raise."""
-        return None
+        return
 
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
         super()._set_gradient_checkpointing(

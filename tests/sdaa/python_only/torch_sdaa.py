@@ -1,4 +1,4 @@
-"""A stand-in for Tecorigin's torch_sdaa in Python alone: accelerate's launch path and MULTI_SDAA are real, tensors are not.
+"""Stands in for Tecorigin's torch_sdaa, in Python alone: accelerate's launch path and MULTI_SDAA are real, tensors not.
 
 With ACCELERATE_TORCH_DEVICE=cpu and ACCELERATE_BYPASS_DEVICE_MAP=true tensors stay on the CPU, and `tccl` is gloo.
 """
