@@ -182,6 +182,10 @@ class OCRNetPreTrainedModel(PreTrainedModel):
         elif getattr(module, "starts_at_zero", False):
             init.zeros_(module.weight)
 
+    def get_input_embeddings(self) -> None:
+        """There are none: accelerate asks every model before it shards it, and the base class would raise."""
+        return
+
     def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
         super()._set_gradient_checkpointing(
             enable, recompute_without_statistics(self, gradient_checkpointing_func), **kwargs

@@ -15,6 +15,7 @@ from PIL import Image
 from .. import data
 from ..inference.checkpoint import Precision, load_model
 from ..inference.segmentation import Inference
+from .launch import check_launch
 from .loop import evaluate_model
 from .report import as_record, as_table, write_json
 from .submission import write_submission
@@ -57,6 +58,7 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
         ValueError, DataError: for what doesn't fit together.
     """
     accelerator = Accelerator()
+    check_launch(accelerator)
     labels = data.label_set(task)
     with accelerator.main_process_first():  # a dataset may have to be made
         dataset = data.load(task, split=task.split, instances=True)

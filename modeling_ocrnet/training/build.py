@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,9 +23,11 @@ from ..data.frames import decode_frame
 from ..data.stream import MicroBatches, SampleStream, stream_loader
 from ..data.streaming import Position, streamed_batches
 from ..data.transforms import TrainingTransform
+from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe import Recipe
+from .sharding import may_be_channels_last, set_up_sharding
 
 STREAM_CHECKED = 16  # samples of a stream that are read before training starts
 
@@ -65,15 +66,11 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         log_with=recipe.logging.trackers or None,
         project_config=ProjectConfiguration(project_dir=recipe.output_dir),
     )
-    launched = int(os.environ.get("WORLD_SIZE", 1))
-    if accelerator.num_processes != launched:
-        raise ValueError(
-            f"the launcher started {launched} processes, but Accelerate sees {accelerator.num_processes}: each would "
-            "train alone. On CPUs, launch with ACCELERATE_USE_CPU=true and --multi_gpu"
-        )
+    check_launch(accelerator)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("fp16 on a CPU would silently be fp32: use --mixed_precision bf16 or no")
     accelerator.gradient_accumulation_steps = recipe.accumulation_steps(accelerator.num_processes)
+    set_up_sharding(accelerator, recipe)
     return accelerator
 
 
@@ -138,7 +135,7 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
     if recipe.model.gradient_checkpointing:
         # the name before and since transformers 5.23
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-    return model.to(memory_format=torch.channels_last) if recipe.model.channels_last else model
+    return model
 
 
 def _check_fields(where: str, given: dict[str, Any], config: type) -> None:
@@ -186,6 +183,8 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     model = build_model(recipe, labels)
     # on its device before the optimizer is made: some devices replace the parameters when they move
     model = model.to(accelerator.device)
+    if recipe.model.channels_last and may_be_channels_last(accelerator):
+        model = model.to(memory_format=torch.channels_last)
     if recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.device.type != "cpu":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     optimizer = build_optimizer(model, recipe)
@@ -195,6 +194,17 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
     experiment.model.train()
     return experiment
+
+
+def _can_pin(device: torch.device) -> bool:
+    """Whether host memory can be pinned for a device: not every one that torch knows brings an allocator for it."""
+    if device.type == "cpu":
+        return False
+    try:
+        torch.empty(1).pin_memory()
+    except RuntimeError:  # NotImplementedError is one
+        return False
+    return True
 
 
 def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
@@ -210,7 +220,7 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
         photometric=options.photometric,
         flip_pairs=experiment.labels.flip_pairs,
     )
-    pinned = accelerator.device.type != "cpu" and torch.accelerator.is_available()
+    pinned = _can_pin(accelerator.device)
     if recipe.data.streaming:
         return streamed_batches(
             experiment.train_data,

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe
 from .restoring import CheckpointError, read_state, restore
+from .sharding import to_save
 
 _NAME = "step-{:07d}"
 _PATTERN = re.compile(r"step-(\d{7,})")
@@ -126,6 +127,7 @@ def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple
 
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
     """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
+    model = to_save(accelerator, model)
     with atomic_folder(target, accelerator) as folder:
         if accelerator.is_main_process:
             model.save_pretrained(folder)

@@ -23,6 +23,7 @@ from .interruption import Interruption
 from .recipe import Recipe
 from .report import draw_report
 from .schedule import learning_rate
+from .sharding import whole
 from .tracking import Meter, MetricsLog, log_head, start_logging, write_model_zoo_line
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -70,7 +71,8 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
         final = run(experiment, state, metrics, output_dir, interruption)
     target = output_dir / "model"
     save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
-    draw_report(experiment, metrics.read(), output_dir)
+    with whole(accelerator, experiment.bare_model):
+        draw_report(experiment, metrics.read(), output_dir)
     accelerator.end_training()
     logger.info(
         "done: mIoU %.4f after %d updates, the best %.4f", final["mean_iou"], final["step"], state["best"]["mean_iou"]
@@ -201,15 +203,16 @@ def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_di
     """Score the validation split, say so, and keep the weights if they are the best so far."""
     recipe, accelerator, labels = experiment.recipe, experiment.accelerator, experiment.labels
     start = time.perf_counter()
-    result = evaluate_model(
-        experiment.bare_model,
-        experiment.processor,
-        experiment.val_data,
-        accelerator,
-        labels,
-        recipe.evaluation.inference,
-        workers=min(recipe.data.workers, 2),
-    )
+    with whole(accelerator, experiment.bare_model):
+        result = evaluate_model(
+            experiment.bare_model,
+            experiment.processor,
+            experiment.val_data,
+            accelerator,
+            labels,
+            recipe.evaluation.inference,
+            workers=min(recipe.data.workers, 2),
+        )
     overall = {key: result[key] for key in ("mean_iou", "mean_accuracy", "overall_accuracy")}
     by_class = {
         name: None if iou != iou else float(iou)

@@ -18,6 +18,7 @@ from .checkpoint import choose_checkpoint, save_checkpoint
 from .cpu import keep_freed_memory, use_all_cores
 from .loop import update
 from .recipe import Recipe
+from .sharding import whole
 from .tracking import log_head, start_logging
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -47,14 +48,15 @@ def rehearse(recipe: Recipe) -> None:
 
         start = time.perf_counter()
         processes = accelerator.num_processes
-        evaluate_model(
-            experiment.bare_model,
-            experiment.processor,
-            experiment.val_data.select(range(min(processes, len(experiment.val_data)))),
-            accelerator,
-            experiment.labels,
-            recipe.evaluation.inference,
-        )
+        with whole(accelerator, experiment.bare_model):
+            evaluate_model(
+                experiment.bare_model,
+                experiment.processor,
+                experiment.val_data.select(range(min(processes, len(experiment.val_data)))),
+                accelerator,
+                experiment.labels,
+                recipe.evaluation.inference,
+            )
         per_image = (time.perf_counter() - start) / processes
         saved = save_checkpoint(accelerator, recipe, Path(scratch), {"step": 0, "best": None})
         disk = sum(x.stat().st_size for x in saved.rglob("*"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.utils import load
 from accelerate.utils.constants import RNG_STATE_NAME
 
@@ -52,7 +52,9 @@ def restore(accelerator: Accelerator, path: Path) -> None:
     except Exception as error:  # a damaged or hostile pickle can raise anything
         raise _damaged(file, error) from error
     try:
-        accelerator.load_state(str(path), map_location="cpu")  # to the device itself fails on some devices
+        # to the device itself fails on some devices; DeepSpeed reads by itself and takes no such argument
+        where = {} if accelerator.distributed_type == DistributedType.DEEPSPEED else {"map_location": "cpu"}
+        accelerator.load_state(str(path), **where)
         misfits = [x for optimizer in accelerator._optimizers for x in _misfits(optimizer)]
     except Exception as error:  # as above, and what a network says to weights of another
         raise _damaged(path, error) from error
