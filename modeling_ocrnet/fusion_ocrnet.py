@@ -36,8 +36,8 @@ from .modeling_ocrnet import (
     resize_concat,
 )
 
-# Feature maps that are resized before the convolution: the finest, and the one of half its size, where mixing 9 times
-# as many channels first would cost more than it saves.
+# So many maps are resized before the convolution, as in the plain model: the finest, and the one of half its size, for
+# which the matrix of step 2 would cost more than the narrower convolution saves.
 FINE = 2
 
 
