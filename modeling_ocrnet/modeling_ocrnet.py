@@ -212,6 +212,19 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         self.ocr_head = OCRHead(config, sum(widths[i] for i in config.ocr_in_indices))
         self.post_init()
 
+    def fuse(self) -> "OCRNetForSemanticSegmentation":
+        """A copy for inference that computes the same, within rounding, with fewer operations (`fusion_ocrnet.py`)."""
+        from .fusion_ocrnet import FusedOCRNet  # which imports this file
+
+        return FusedOCRNet(self)
+
+    def segment(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both heads: feature maps to soft object regions' logits, logits, regions and attention."""
+        config = self.config
+        region_logits = self.auxiliary_head(resize_concat(features, config.auxiliary_in_indices, config.align_corners))
+        pixels = resize_concat(features, config.ocr_in_indices, config.align_corners)
+        return region_logits, *self.ocr_head(pixels, region_logits)
+
     @can_return_tuple
     def forward(
         self,
@@ -244,11 +257,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         outputs = self.backbone.forward_with_filtered_kwargs(
             pixel_values, output_hidden_states=output_hidden_states, return_dict=True
         )
-        features = outputs.feature_maps
-
-        region_logits = self.auxiliary_head(resize_concat(features, config.auxiliary_in_indices, config.align_corners))
-        pixels = resize_concat(features, config.ocr_in_indices, config.align_corners)
-        logits, regions, attention = self.ocr_head(pixels, region_logits)
+        region_logits, logits, regions, attention = self.segment(outputs.feature_maps)
 
         loss = ocr_loss = auxiliary_loss = None
         if labels is not None:

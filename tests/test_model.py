@@ -232,6 +232,7 @@ def test_saving_writes_these_files(folder):
         "config.json",
         "configuration_hrnet.py",
         "configuration_ocrnet.py",
+        "fusion_ocrnet.py",
         "image_processing_ocrnet.py",
         "loss_ocrnet.py",
         "model.safetensors",

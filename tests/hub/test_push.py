@@ -20,7 +20,8 @@ from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.hub.push import push
 
 ROOT = Path(__file__).parents[2]
-CODE = ["configuration_hrnet", "configuration_ocrnet", "image_processing_ocrnet", "loss_ocrnet", "modeling_hrnet"]
+CODE = ["configuration_hrnet", "configuration_ocrnet", "fusion_ocrnet", "image_processing_ocrnet", "loss_ocrnet"]
+CODE += ["modeling_hrnet", "modeling_ocrnet"]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -40,7 +41,7 @@ def test_everything_arrives_in_one_commit(run_folder, hub):
     assert pushed.repo_id == "me/street"
     assert pushed.url == f"{hub.url}/me/street"
     assert repository.commits == 1
-    expected = {f"{name}.py" for name in [*CODE, "modeling_ocrnet"]}
+    expected = {f"{name}.py" for name in CODE}
     expected |= {"config.json", "preprocessor_config.json", "model.safetensors", "metrics.json", "recipe.yaml"}
     expected |= {"README.md", "pictures/frame_1.png", "pictures/frame_3.png", "pictures/frame_5.png"}
     assert set(pushed.files) == expected

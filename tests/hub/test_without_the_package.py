@@ -34,6 +34,7 @@ for backbone, logits in expected.items():
         inputs = processor(list(images), return_tensors="pt")
         # sums round otherwise with another number of threads
         torch.testing.assert_close(model(**inputs).logits, logits, rtol=1e-4, atol=1e-5, msg=place)
+        torch.testing.assert_close(model.fuse()(**inputs).logits, logits, rtol=1e-4, atol=1e-5, msg=place)
 """
 
 
