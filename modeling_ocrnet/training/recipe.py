@@ -44,7 +44,8 @@ class ModelRecipe:
     backbone: str | None = "timm/hrnet_w18.ms_in1k"
     """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of OCRNetConfig: dropout, class_weights, ohem_threshold, loss_average ..."""
+    """Further fields of OCRNetConfig, such as dropout, class_weights, ohem_threshold; loss_average (all: ignored pixels
+    count in the loss's mean, as in mmsegmentation; valid: they don't), lovasz_weight, align_corners."""
     backbone_config: dict[str, Any] = field(default_factory=dict)
     """Further fields of HRNetConfig (r101-d8: TimmBackboneConfig): zero_init_residual, fuse_upsample ..."""
     gradient_checkpointing: bool = False
@@ -143,9 +144,10 @@ class Recipe:
     global_batch: int = 8
     """Images of one optimizer update, over all processes and accumulation steps."""
     micro_batch: int = 2
-    """Images of one forward pass of one process; batch norm sees these (with sync_batch_norm: of all processes)."""
+    """Images of one forward pass of one process: fewer take less memory. Batch norm sees these alone (with
+    sync_batch_norm: those of all processes): fewer than the published ones change what is learnt."""
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
-    """Precision (null: what accelerate launch says)."""
+    """Precision (null: what accelerate launch says). Softmaxes and losses stay in float32 in all of them."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
     output_dir: str | None = None
