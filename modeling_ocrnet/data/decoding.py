@@ -12,7 +12,7 @@ import fsspec
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import DataError
+from .errors import DataError, size_problem
 from .labels import IGNORE, LabelSet, count_ids
 from .raw import raw_array
 
@@ -305,11 +305,15 @@ class Decode:
         names = rows.get("name", [""] * count)
         if missing := [name for x, name in zip(rows.get("image", ()), names, strict=False) if x is None]:
             raise DataError(f"row {missing[0]}: has no image")
+        labels = rows.get("label", ())
         for column, read in (("image", read_image), ("label", self._read_label), ("instances", read_instances)):
             if column in rows:
                 rows[column] = [
                     None if x is None else read(located(x, name)) for x, name in zip(rows[column], names, strict=True)
                 ]
+        for x, name, image, label in zip(labels, names, rows.get("image", ()), rows.get("label", ()), strict=False):
+            if label is not None and (problem := size_problem(located(x, name)["path"], label.size, image.size)):
+                raise DataError(problem)
         return rows
 
     def _read_label(self, source: dict) -> Image.Image:

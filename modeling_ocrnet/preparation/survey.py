@@ -13,7 +13,8 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
-from ..data.checks import header_problem, size_problem
+from ..data.checks import header_problem
+from ..data.errors import size_problem
 from ..data.labels import IGNORE, LabelSet
 from ..data.pairs import check_split
 
