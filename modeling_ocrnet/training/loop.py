@@ -18,11 +18,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ..evaluation.loop import evaluate_model
 from .averaging import agree_on_buffers
 from .build import Experiment, build, build_accelerator, build_batches
-from .checkpoint import choose_checkpoint, load_checkpoint, own_positions, save_checkpoint, save_model, write_recipe
+from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
 from .cpu import keep_freed_memory, use_all_cores
 from .interruption import Interruption
 from .recipe import Recipe
 from .report import draw_report
+from .restoring import run_facts
 from .schedule import learning_rate
 from .sharding import whole
 from .tracking import Meter, MetricsLog, log_head, start_logging, write_model_zoo_line
@@ -53,17 +54,21 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     output_dir = Path(recipe.output_dir)
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator)
-    checkpoint = choose_checkpoint(resume, output_dir)
+    checkpoint, damaged = open_run(accelerator, resume, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     start_logging(accelerator, output_dir)
+    for line in damaged:
+        logger.warning("%s", line)
     experiment = build(recipe, accelerator)
+    facts = run_facts(accelerator, experiment.train_data, experiment.labels)
     state = {"step": 0, "best": None}
     if checkpoint is not None:
-        state = load_checkpoint(accelerator, recipe, checkpoint)
+        state = load_checkpoint(accelerator, recipe, checkpoint, facts)
         if recipe.data.streaming:
             experiment.positions = own_positions(state["stream"], accelerator)
     elif accelerator.is_main_process:
         write_recipe(recipe, output_dir)
+    state["facts"] = facts
     log_head(accelerator, recipe)
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
@@ -220,7 +225,9 @@ def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_di
     scores, model = max(found, key=lambda x: x[0]["mean_iou"])
     if state["best"] is None or scores["mean_iou"] > state["best"]["mean_iou"]:
         state["best"] = {x: scores[x] for x in ("step", "weights", "mean_iou")}
-        save_model(experiment.accelerator, model, experiment.processor, experiment.recipe, output_dir / "best", scores)
+        if experiment.recipe.checkpoint.keep_best:
+            folder = output_dir / "best"
+            save_model(experiment.accelerator, model, experiment.processor, experiment.recipe, folder, scores)
     return found[0][0]
 
 

@@ -114,7 +114,9 @@ class CheckpointRecipe:
     every: int = 4000
     """Updates between checkpoints; the last update always leaves one."""
     keep_last: int = 2
-    """Checkpoints to keep. The best weights are kept besides, in best/."""
+    """Checkpoints to keep."""
+    keep_best: bool = True
+    """Keep the weights of the best evaluation besides, in best/."""
 
 
 @dataclass

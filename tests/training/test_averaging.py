@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import DistributedType
 from safetensors.torch import load_file
+from tiny import TINY_BACKBONE
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
@@ -27,9 +28,10 @@ def averaging(tiny_recipe, tmp_path):
     """A recipe with an average, of which the run's folder is named; an evaluation every two updates."""
 
     def make(name: str = "run", decay: float | None = 0.9) -> R.Recipe:
-        network = {"ocr_channels": 16, "key_channels": 8, "dropout": 0.5}
+        heads = {"ocr_channels": 16, "key_channels": 8, "dropout": 0.5}
         return tiny_recipe(
-            model=R.ModelRecipe("hr18s", backbone=None, config=network, ema_decay=decay),
+            model=R.ModelRecipe("hr18s", None, heads, TINY_BACKBONE, ema_decay=decay),
+            logging=R.LoggingRecipe(every=1, pictures=0),
             evaluation=R.EvaluationRecipe(every=2, limit=2),
             output_dir=str(tmp_path / name),
         )
