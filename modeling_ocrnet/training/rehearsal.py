@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list
 
 from ..evaluation.loop import evaluate_model
 from .build import build, build_accelerator, build_batches
-from .checkpoint import choose_checkpoint, save_checkpoint
+from .checkpoint import choose_checkpoint, open_run, save_checkpoint
 from .cpu import keep_freed_memory, use_all_cores
 from .loop import update
 from .recipe import Recipe
@@ -80,7 +80,8 @@ def fit_to_minutes(recipe: Recipe, minutes: float, resume: str | None = None) ->
     """
     if not minutes > 0:
         raise ValueError(f"minutes must be positive, got {minutes}")
-    if (begun := choose_checkpoint(resume, Path(recipe.output_dir))) is not None:
+    begun, _ = open_run(build_accelerator(recipe), resume, Path(recipe.output_dir))
+    if begun is not None:
         steps = read_recipe(begun / "recipe.yaml")["schedule"]["max_steps"]
     else:
         costs = measure(recipe, updates=10)
