@@ -54,6 +54,8 @@ class ModelRecipe:
     """Keep images as (height, width, channels) in memory: faster on CPUs and on recent GPUs."""
     sync_batch_norm: bool = True
     """Batch norm statistics over all processes, where there are several and their device can."""
+    ema_decay: float | None = None
+    """Average the weights too, with this decay an update, e.g. 0.999 (null: don't); evaluated and saved beside them."""
 
 
 @dataclass
@@ -113,7 +115,9 @@ class CheckpointRecipe:
     every: int = 4000
     """Updates between checkpoints; the last update always leaves one."""
     keep_last: int = 2
-    """Checkpoints to keep. The best weights are kept besides, in best/."""
+    """Checkpoints to keep."""
+    keep_best: bool = True
+    """Keep the weights of the best evaluation besides, in best/."""
 
 
 @dataclass
@@ -172,6 +176,11 @@ class Recipe:
         low, high = self.data.ratio_range
         if not 0 < low <= high:
             raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+        decay = self.model.ema_decay
+        if decay is not None and not 0 < decay < 1:
+            raise ValueError(
+                f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 updates"
+            )
         if self.data.streaming and self.data.name != "hub":
             raise ValueError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
 
