@@ -11,7 +11,7 @@ from pathlib import Path
 from datasets import Dataset, config
 from PIL import ExifTags, Image
 
-from .decoding import DataError, Decode, check_mask, is_matlab, located, open_image, read_image
+from .decoding import DataError, Decode, check_file, check_mask, is_matlab, located, open_image, read_image
 from .errors import size_problem
 from .fingerprint import fingerprint
 from .raw import raw_array
@@ -106,7 +106,8 @@ def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -
         if label is None:
             return None
         if is_matlab(label):  # no header to speak of: whether it is there; the sample is read in full
-            return None if Path(label["path"]).is_file() else f"{label['path']}: there is no such file"
+            check_file(label["path"])
+            return None
         with open_image(label) as mask:
             check_mask(mask, label["path"], by_color)
             if turned or mask.size == size[::-1] != size:

@@ -63,7 +63,8 @@ def check_file(path: str) -> None:
         DataError: naming it.
     """
     if not os.path.isfile(path):  # False for names that no file can have, too
-        raise DataError(f"{path}: {'not a plain file' if os.path.exists(path) else 'there is no such file'}")
+        reason = "not a plain file" if os.path.exists(path) else "there is no such file"
+        raise DataError(f"{path}: {reason}: put it there again, or take its pair out")
 
 
 def decoded(image: Image.Image, path: str | None) -> Image.Image:

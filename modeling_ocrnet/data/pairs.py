@@ -44,7 +44,7 @@ def find_folder(root: Path, *candidates: str) -> Path:
     for other in (root.parent, *sorted(x for x in root.glob("*") if x.is_dir())):
         if any((other / candidate).is_dir() for candidate in candidates):
             raise DataError(f"{root}: holds no {expected}, but {other} does: give that as the root")
-    raise DataError(f"{root}: holds no folder {expected}")
+    raise DataError(f"{root}: holds no folder {expected}; scripts/prepare_data.py layout shows the trees expected")
 
 
 def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
@@ -52,7 +52,7 @@ def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str
     # a hundred thousand files: strings, not Paths, and no question to the disk for each
     names = sorted(x.removesuffix(suffix) for x in os.listdir(images) if x.endswith(suffix) and not x.startswith("."))
     if not names:
-        raise DataError(f"{images}: holds no *{suffix}")
+        raise DataError(f"{images}: holds no *{suffix}: unpack the images there")
     found = (
         {x.removesuffix(mask_suffix) for x in os.listdir(masks) if x.endswith(mask_suffix)} if masks.is_dir() else ()
     )
