@@ -11,9 +11,10 @@ from pathlib import Path
 from datasets import Dataset, config
 from PIL import ExifTags, Image
 
-from .decoding import DataError, Decode, check_file, check_mask, is_matlab, located, open_image, read_image
+from .decoding import DataError, Decode, check_file, check_mask, located, open_image, read_image
 from .errors import size_problem
 from .fingerprint import fingerprint
+from .matlab import is_matlab
 from .raw import raw_array
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from .decoding import DataError, Decode, check_file, is_matlab, located, read_image, read_mask, train_ids_of
+from .decoding import DataError, Decode, check_file, located, read_image, read_mask, train_ids_of
 from .errors import size_problem
+from .matlab import is_matlab
 from .png import decode_png
 from .raw import raw_array
 
