@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from accelerate import Accelerator
 
+from .failure import saving
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe
 from .restoring import CheckpointError, read_state, restore
@@ -58,7 +59,7 @@ def find_checkpoints(output_dir: Path) -> list[Path]:
 def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: dict) -> Path:
     """Write everything that resuming needs after `state["step"]` updates, then delete what is older than wanted."""
     target = output_dir / "checkpoints" / _NAME.format(state["step"])
-    with atomic_folder(target, accelerator) as folder:
+    with saving(target), atomic_folder(target, accelerator) as folder:
         accelerator.save_state(str(folder))
         if accelerator.is_main_process:
             (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
@@ -128,7 +129,7 @@ def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
     """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
     model = to_save(accelerator, model)
-    with atomic_folder(target, accelerator) as folder:
+    with saving(target), atomic_folder(target, accelerator) as folder:
         if accelerator.is_main_process:
             model.save_pretrained(folder)
             processor.save_pretrained(folder)

@@ -16,6 +16,7 @@ from ..evaluation.loop import evaluate_model
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, save_checkpoint
 from .cpu import keep_freed_memory, use_all_cores
+from .failure import check_writable
 from .loop import update
 from .recipe import Recipe
 from .sharding import whole
@@ -34,6 +35,7 @@ def rehearse(recipe: Recipe) -> None:
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator)
     choose_checkpoint("auto", Path(recipe.output_dir))
+    check_writable(Path(recipe.output_dir))
     with tempfile.TemporaryDirectory() as scratch:
         start_logging(accelerator, Path(scratch))
         experiment = build(recipe, accelerator)
