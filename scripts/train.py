@@ -11,10 +11,9 @@ import sys
 
 import _path  # noqa: F401
 
-from modeling_ocrnet.data import DataError
-from modeling_ocrnet.training.checkpoint import CheckpointError
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
-from modeling_ocrnet.training.loop import NonFiniteLoss, train
+from modeling_ocrnet.training.failure import end
+from modeling_ocrnet.training.loop import train
 from modeling_ocrnet.training.rehearsal import fit_to_minutes, rehearse
 
 
@@ -43,8 +42,8 @@ def main(argv: list[str] | None = None) -> None:
         if options.minutes is not None:
             recipe = fit_to_minutes(recipe, options.minutes, options.resume)
         train(recipe, options.resume)
-    except (ValueError, OSError, DataError, CheckpointError, NonFiniteLoss) as error:
-        sys.exit(f"train.py: {error}")
+    except (Exception, KeyboardInterrupt) as error:
+        end("train.py", error)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ VERSION = 2  # of what is checked
 SHOWN = 10  # problems that the message lists
 
 
-def check(dataset: Dataset, masks: int = 64, labelled: bool = False) -> None:
+def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: bool = False) -> None:
     """Check that every image and mask is there, that their headers agree, and that a sample of masks holds known ids.
 
     What passed is remembered in the cache of `datasets`, and not opened again while each file's size and time stay.
@@ -32,6 +32,7 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False) -> None:
         dataset: from [`load`].
         masks: how many rows, spread evenly, are decoded fully.
         labelled: every row must have a mask.
+        tolerate: warn of rows with a problem, as long as there are others.
 
     Raises:
         DataError: lists the problems found, the first ten of them by name.
@@ -58,7 +59,11 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False) -> None:
             problems = [x for x in pool.map(lambda i: _row_problem(dataset, i), sample) if x]
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise DataError(f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more)
+        message = f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more
+        if not tolerate or len(problems) == rows:
+            raise DataError(message)
+        logger.warning("%s\nThey will be skipped", message)
+        return
     if passed is not None:
         _remember(passed)
 

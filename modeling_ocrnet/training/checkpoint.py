@@ -10,6 +10,7 @@ import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from .failure import saving
 from .folders import atomic_folder, damage, remove, tidy
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe
@@ -42,7 +43,7 @@ def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, 
     streams). Checkpoints of later steps stay: a run that goes on from an earlier one writes them anew.
     """
     target = output_dir / "checkpoints" / _NAME.format(state["step"])
-    with atomic_folder(target, accelerator, manifest=True) as folder:
+    with saving(target), atomic_folder(target, accelerator, manifest=True) as folder:
         accelerator.save_state(str(folder))
         if accelerator.is_main_process:
             (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
@@ -166,7 +167,7 @@ def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
     """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
     model = to_save(accelerator, model)
-    with atomic_folder(target, accelerator) as folder:
+    with saving(target), atomic_folder(target, accelerator) as folder:
         if accelerator.is_main_process:
             model.save_pretrained(folder)
             processor.save_pretrained(folder)

@@ -20,6 +20,7 @@ from .averaging import agree_on_buffers
 from .build import Experiment, build, build_accelerator, build_batches
 from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
 from .cpu import keep_freed_memory, use_all_cores
+from .failure import NonFiniteLoss, check_writable
 from .interruption import Interruption
 from .recipe import Recipe
 from .report import draw_report
@@ -29,10 +30,6 @@ from .sharding import whole
 from .tracking import Meter, MetricsLog, log_head, start_logging, write_model_zoo_line
 
 logger = logging.getLogger("modeling_ocrnet.training")
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss is NaN or infinite."""
 
 
 def train(recipe: Recipe, resume: str | None = None) -> Path:
@@ -48,12 +45,15 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     Raises:
         ValueError, DataError, CheckpointError: before work starts, for what can't be done.
         NonFiniteLoss: with the update and the names of the samples.
+        SaveError: where the disk is full.
         SystemExit: after a signal, with a checkpoint saved.
     """
+    interruption = Interruption()
     keep_freed_memory()
     output_dir = Path(recipe.output_dir)
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator)
+    check_writable(output_dir)
     checkpoint, damaged = open_run(accelerator, resume, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     start_logging(accelerator, output_dir)
@@ -73,7 +73,7 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
     metrics = MetricsLog(accelerator, recipe, output_dir)
-    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), Interruption() as interruption:
+    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), interruption:
         final = run(experiment, state, metrics, output_dir, interruption)
     target = output_dir / "model"
     save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
@@ -102,6 +102,8 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
     recipe, accelerator = experiment.recipe, experiment.accelerator
     last = recipe.schedule.max_steps
     batches = build_batches(experiment, state["step"])
+    if accelerator.is_main_process:
+        experiment.skipped = state.get("skipped", 0)
     meter, scores = Meter(), state.get("scores")
     bar = tqdm(total=last, initial=state["step"], unit="update", disable=None if accelerator.is_main_process else True)
     for step in range(state["step"], last):
@@ -114,6 +116,8 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
         if log_now:
             line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
             line["lr"] = experiment.optimizer.param_groups[0]["lr"]
+            if recipe.data.on_error == "skip":
+                line["skipped"] = _total(accelerator, experiment.skipped)
             metrics.write(step + 1, **line)
             report(line, step + 1, recipe, bar)
             if recipe.logging.modelzoo and accelerator.is_main_process:
@@ -121,10 +125,11 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
         if (step + 1) % recipe.evaluation.every == 0 or step + 1 == last:
             scores = state["scores"] = evaluate(experiment, state, metrics, output_dir)
             meter.reset()
-        stop = _any_process(accelerator, interruption.reason)
+        stop = _total(accelerator, interruption.reason is not None) > 0  # all after the same update
         if stop or (step + 1) % recipe.checkpoint.every == 0 or step + 1 == last:
             if experiment.positions is not None:
                 state["stream"] = gather_object([experiment.positions])
+            state["skipped"] = _total(accelerator, experiment.skipped)
             path = save_checkpoint(accelerator, recipe, output_dir, state)
             logger.info("saved %s", path)
             meter.reset()
@@ -166,6 +171,9 @@ def update(
             pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         if experiment.positions is not None:
             experiment.positions[batch["reader"]] = batch["position"]
+        for problem in batch["skipped"]:
+            logger.warning("skipped, and another sample taken in its place: %s", problem)
+            experiment.skipped += 1
         with accelerator.accumulate(model):
             output = model(pixel_values, labels=labels)
             losses.append(torch.stack([output.loss, output.ocr_loss, output.auxiliary_loss]).detach())
@@ -274,7 +282,6 @@ def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights
     }
 
 
-def _any_process(accelerator, reason: str | None) -> bool:
-    """Whether any process has a reason to stop: all stop after the same update."""
-    flag = torch.tensor([float(reason is not None)], device=accelerator.device)
-    return bool(accelerator.reduce(flag, "sum").item())
+def _total(accelerator, count: int) -> int:
+    """The sum of a small number over all processes."""
+    return round(accelerator.reduce(torch.tensor([float(count)], device=accelerator.device), "sum").item())

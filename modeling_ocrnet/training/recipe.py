@@ -33,6 +33,8 @@ class DataRecipe(DataSource):
     """Distort brightness, contrast, saturation and hue."""
     workers: int = 4
     """Processes that load data, for each training process."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """Where a training sample can't be read: stop, or say so, count it and take another in its place."""
 
 
 @dataclass
@@ -152,6 +154,8 @@ class Recipe:
     sync_batch_norm: those of all processes): fewer than the published ones change what is learnt."""
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
     """Precision (null: what accelerate launch says). Softmaxes and losses stay in float32 in all of them."""
+    process_timeout: float = 1800.0
+    """Seconds that training processes wait for each other: one that is lost ends the run after them at the latest."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
     output_dir: str | None = None
@@ -169,6 +173,7 @@ class Recipe:
             "optimizer.lr": self.optimizer.lr,
             "data.crop_size": min(self.data.crop_size),
             "data.shuffle_buffer": self.data.shuffle_buffer,
+            "process_timeout": self.process_timeout,
         }
         for name, value in positive.items():
             if not value > 0:
@@ -206,6 +211,8 @@ _FREE = (
     "data.root",
     "data.classes",
     "data.workers",
+    "data.on_error",
+    "process_timeout",
     "evaluation.",
     "checkpoint.",
     "logging.",

@@ -21,6 +21,7 @@ from ..evaluation.loop import evaluate_model
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, open_run, save_checkpoint
 from .cpu import keep_freed_memory, use_all_cores
+from .failure import check_writable
 from .loop import update
 from .recipe import Recipe
 from .recipe_file import read_recipe
@@ -101,6 +102,7 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator)
     choose_checkpoint("auto", Path(recipe.output_dir))
+    check_writable(Path(recipe.output_dir))
     with tempfile.TemporaryDirectory() as scratch:
         start_logging(accelerator, Path(scratch))
         experiment = build(recipe, accelerator)

@@ -119,3 +119,24 @@ def test_a_mask_of_another_size_is_named(rows):
 def test_a_reader_without_rows_is_an_error(rows):
     with pytest.raises(data.DataError, match="found nothing"):
         batches(rows, 1, rank=24, processes=25)
+
+
+def test_what_cannot_be_read_is_left_out(rows):
+    """Its epoch is shorter, the positions go on counting it, and a run resumed after it goes on alike."""
+
+    def spoil(row):
+        return {**row, "image": {"bytes": b"nothing", "path": None}} if row["name"] in ("1-2", "3-0") else row
+
+    spoilt = rows.map(spoil, features=rows.features)
+    with pytest.raises(data.DataError, match="row (1-2|3-0): not a readable image"):
+        batches(spoilt, 12)
+    found = batches(spoilt, 22, skip=True)  # two epochs
+    names = [name for batch in found for name in batch["names"]]
+    assert Counter(names) == dict.fromkeys(NAMES - {"1-2", "3-0"}, 2)
+    assert Counter(x.split(":")[0] for batch in found for x in batch["skipped"]) == {"row 1-2": 2, "row 3-0": 2}
+    after = next(i for i, batch in enumerate(found) if batch["skipped"])
+    resumed = batches(spoilt, 22 - after - 1, skip=True, start=[found[after]["position"]], taken=after + 1)
+    assert [x["names"] for x in resumed] == [x["names"] for x in found[after + 1 :]]
+    assert all(
+        torch.equal(a["pixel_values"], b["pixel_values"]) for a, b in zip(resumed, found[after + 1 :], strict=True)
+    )

@@ -19,6 +19,7 @@ import yaml
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
+from tiny import freeze_statistics
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.inference.segmentation import segment
@@ -189,17 +190,6 @@ def test_a_signal_saves_a_checkpoint_first(tiny_recipe, number):
     assert caught.value.code == 128 + number
     assert signal.getsignal(number) == before
     assert [x.name for x in (Path(recipe.output_dir) / "checkpoints").iterdir()] == ["step-0000001"]
-
-
-def freeze_statistics(model):
-    """Batch norms that use the statistics of one batch of noise from now on."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-    torch.manual_seed(0)
-    model(torch.randn(4, 3, 32, 64))
-    for norm in norms:
-        norm.eval()
 
 
 class InFloat64(torch.nn.Module):
