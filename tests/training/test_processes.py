@@ -1,6 +1,5 @@
 """Several training processes: they compute what one does, stop together, and don't wait for one that is lost."""
 
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 import ranks
 import torch
 from accelerate import Accelerator
-from tiny import freeze_statistics, tiny_config
+from tiny import tiny_config
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.data.scenes import write_street_scenes
@@ -23,7 +22,6 @@ from modeling_ocrnet.evaluation import mean_iou
 from modeling_ocrnet.evaluation.loop import evaluate_model
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
-from modeling_ocrnet.training.build import build_accelerator
 from modeling_ocrnet.training.checkpoint import find_checkpoints
 
 ROOT = Path(__file__).parents[2]
@@ -31,42 +29,6 @@ ROOT = Path(__file__).parents[2]
 
 def saved(recipe) -> list[str]:
     return [x.name for x in find_checkpoints(Path(recipe.output_dir))]
-
-
-def write_losses(recipe, frozen: bool, target: Path) -> None:
-    """The losses of all updates, means over the processes, and a running mean of the first process."""
-    accelerator = build_accelerator(recipe)
-    experiment = loop.build(recipe, accelerator)
-    if frozen:
-        freeze_statistics(experiment.bare_model)
-    batches = loop.build_batches(experiment, 0)
-    losses = []
-    for step in range(recipe.schedule.max_steps):
-        losses.append(accelerator.reduce(loop.update(experiment, batches, step)["loss"], "mean").item())
-    if accelerator.is_main_process:
-        statistics = [m.running_mean for m in experiment.bare_model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-        target.write_text(json.dumps({"losses": losses, "statistics": statistics[0].tolist()}))
-
-
-@pytest.fixture
-def losses(quick_recipe, tmp_path):
-    """Losses of ten updates of 4 images, by processes and micro-batch."""
-
-    def of(world: int, micro_batch: int, frozen: bool) -> dict:
-        name = f"{world}-{micro_batch}-{frozen}"
-        recipe = quick_recipe(
-            micro_batch=micro_batch,
-            schedule=R.ScheduleRecipe(max_steps=10),
-            optimizer=R.OptimizerRecipe(lr=1e-3),
-            output_dir=str(tmp_path / name),
-        )
-        (tmp_path / name).mkdir()
-        target = tmp_path / name / "losses.json"
-        with ranks.Ranks(tmp_path / name, write_losses, recipe, frozen, target, world=world) as run:
-            assert run.exit_codes() == [0] * world, run.text()
-        return json.loads(target.read_text())
-
-    return of
 
 
 def test_two_processes_train_as_one(losses):
