@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, set_seed
 from datasets import Dataset, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
+from torch.optim.swa_utils import AveragedModel
 from transformers import TimmBackboneConfig
 
 from .. import data
@@ -28,6 +29,7 @@ from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .averaging import weight_average
 from .recipe import Recipe
 from .sharding import may_be_channels_last, set_up_sharding
 
@@ -40,8 +42,9 @@ STREAM_CHECKED = 16  # samples of a stream that are read before training starts
 class Experiment:
     """What a run consists of.
 
-    `model` is wrapped for distributed training, `bare_model` is not. `positions`: how far this process's readers of a
-    stream have come. `skipped`: samples that this process couldn't read and replaced.
+    `model` is wrapped for distributed training, `bare_model` is not. `average`: of its weights, if the recipe wants it.
+    `positions`: how far this process's readers of a stream have come. `skipped`: samples that this process couldn't
+    read and replaced.
     """
 
     recipe: Recipe
@@ -53,6 +56,7 @@ class Experiment:
     processor: OCRNetImageProcessor
     model: Any = None
     optimizer: Any = None
+    average: AveragedModel | None = None
     positions: list[Position] | None = None
     skipped: int = 0
 
@@ -210,6 +214,10 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, build_processor(recipe))
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
+    if recipe.model.ema_decay is not None:
+        # before Accelerate wraps the model; each process keeps one, and all are moved by the same updates
+        experiment.average = weight_average(model, recipe.model.ema_decay)
+        accelerator.register_for_checkpointing(experiment.average)
     experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
     experiment.model.train()
     return experiment

@@ -71,6 +71,10 @@ class MetricsLog:
 
     def __init__(self, accelerator: Accelerator, recipe: Recipe, output_dir: Path):
         self.accelerator, self.path = accelerator, output_dir / "metrics.jsonl"
+        if accelerator.is_main_process and self.path.exists():
+            with self.path.open("rb+") as file:
+                if (content := file.read()) and not content.endswith(b"\n"):
+                    file.write(b"\n")  # a crash cut the last record off: the next one isn't part of it
         if recipe.logging.trackers:
             scalars = {
                 k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in flatten(as_dict(recipe)).items()
@@ -88,7 +92,13 @@ class MetricsLog:
         """All records of the run, also of the parts before it was resumed."""
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        records = []
+        for line in filter(str.strip, self.path.read_text(encoding="utf-8", errors="replace").splitlines()):
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                logger.warning("%s: a record that a crash cut off is left out: %s", self.path, line[:80])
+        return records
 
 
 def write_model_zoo_line(path: Path, step: int, line: dict[str, float]) -> None:

@@ -109,6 +109,13 @@ def test_a_resumed_run_goes_on_where_it_stopped(rows, workers, stop):
         assert torch.equal(ours["labels"], theirs["labels"])
 
 
+def test_a_mask_of_another_size_is_named(rows):
+    """Nobody reads a stream's headers before: it must not be stretched over its image."""
+    wrong = rows.map(lambda row: {"label": png(np.zeros((6, 8), np.uint8))} if row["name"] == "2-3" else {})
+    with pytest.raises(data.DataError, match="row 2-3: 8x6, but its image is 16x12: export it at the image's size"):
+        batches(wrong, 12)
+
+
 def test_a_reader_without_rows_is_an_error(rows):
     with pytest.raises(data.DataError, match="found nothing"):
         batches(rows, 1, rank=24, processes=25)
