@@ -1,5 +1,6 @@
 """Training processes as launchers start them, but forked from a server that has imported everything: in a second."""
 
+import json
 import multiprocessing
 import os
 import runpy
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tiny import freeze_statistics
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 _context = multiprocessing.get_context("forkserver")
@@ -33,11 +35,12 @@ class Ranks:
             port = str(probe.getsockname()[1])
         self.processes = []
         for rank, output in enumerate(self.outputs):
-            variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **(environment or {})}
+            variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
             if world > 1:
                 variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
                 variables |= {"LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
                 variables["ACCELERATE_USE_CPU"] = "true"
+            variables |= environment or {}
             self.processes.append(_context.Process(target=_run, args=(output, variables, function, args)))
 
     def __enter__(self):
@@ -97,6 +100,24 @@ def train(folder: Path, recipe, *options: str, before=None, **keywords) -> Ranks
         before: called in each process first.
     """
     return Ranks(folder, _train, before, ["--config", str(write(recipe, folder)), *options], **keywords)
+
+
+def write_losses(recipe, frozen: bool, target: Path) -> None:
+    """The losses of all updates, means over the processes, and a running mean of the first process."""
+    from modeling_ocrnet.training import loop
+
+    accelerator = loop.build_accelerator(recipe)
+    experiment = loop.build(recipe, accelerator)
+    if frozen:
+        freeze_statistics(experiment.bare_model)
+    batches = loop.build_batches(experiment, 0)
+    losses = []
+    for step in range(recipe.schedule.max_steps):
+        losses.append(accelerator.reduce(loop.update(experiment, batches, step)["loss"], "mean").item())
+    if accelerator.is_main_process:
+        norm = experiment.bare_model.backbone.bn1
+        found = {"losses": losses, "statistics": norm.running_mean.tolist(), "norm": type(norm).__name__}
+        target.write_text(json.dumps(found | {"device": str(norm.weight.device)}))
 
 
 def _run(output: Path, variables: dict[str, str], function, args) -> None:

@@ -1,6 +1,9 @@
 """A recipe that trains in seconds."""
 
+import json
+
 import pytest
+import ranks
 from accelerate.state import AcceleratorState
 from tiny import TINY_BACKBONE
 
@@ -49,3 +52,25 @@ def quick_recipe(tiny_recipe):
         return tiny_recipe(**{**defaults, **fields})
 
     return make
+
+
+@pytest.fixture
+def losses(quick_recipe, tmp_path):
+    """Ten updates of 4 images: what `ranks.write_losses` writes, by processes and micro-batch."""
+
+    def of(world: int, micro_batch: int, frozen: bool, start=ranks.write_losses, *arguments, **options) -> dict:
+        name = f"{world}-{micro_batch}-{frozen}-{start.__name__}"
+        recipe = quick_recipe(
+            micro_batch=micro_batch,
+            schedule=R.ScheduleRecipe(max_steps=10, min_lr=1e-5),
+            optimizer=R.OptimizerRecipe(lr=1e-4),  # rounding grows with it
+            output_dir=str(tmp_path / name),
+        )
+        (tmp_path / name).mkdir()
+        target = tmp_path / name / "losses.json"
+        arguments += (recipe, frozen, target)
+        with ranks.Ranks(tmp_path / name, start, *arguments, world=world, **options) as run:
+            assert run.exit_codes() == [0] * world, run.text()
+        return json.loads(target.read_text())
+
+    return of

@@ -128,14 +128,7 @@ def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
     launch += ["--config_file", ROOT / "configuration/accelerate/cpu_2.yaml", ROOT / "scripts/train.py"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*launch, "--config", file],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        start_new_session=True,
-    )
+    done = subprocess.run([*launch, "--config", file], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     said = rf"{image}: a damaged image \(.*\): replace or remove it"
     assert re.search(rf"^train\.py, process 1: {said}$", done.stderr, re.MULTILINE)

@@ -9,6 +9,7 @@ import os
 import torch
 import torch.distributed as dist
 from sdaa_interface import COUNT, interface
+from sync_batch_norm import register
 from torch.utils.backend_registration import _DummyPrivateUse1Hook
 
 torch.utils.rename_privateuse1_backend("sdaa")
@@ -20,6 +21,7 @@ torch._register_device_module(
 )
 torch.utils.generate_methods_for_privateuse1_backend()
 torch._C._acc.register_python_privateuseone_hook(_DummyPrivateUse1Hook())
+_kernels = register()
 
 
 class Done(dist._Work):
@@ -91,7 +93,7 @@ class TCCL(dist.ProcessGroup):
 
     all_gather_single = _allgather_base  # torch's newer name
 
-    def barrier(self, options=None):
+    def barrier(self, opts=None):
         self._gloo.barrier().wait()
         return Done(None)
 
