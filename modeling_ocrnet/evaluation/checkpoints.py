@@ -42,6 +42,13 @@ class Task(data.DataSource):
     precision: Precision = "fp32"
     """Of weights and activations."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.submission and data.label_set(self) is not data.label_set("cityscapes"):
+            raise ValueError(
+                f"--submission is for Cityscapes' test server, not for {self.name}: use --save_predictions"
+            )
+
 
 def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict | None:
     """Evaluate a checkpoint on a dataset, on one or many processes, and print a table from the main one.
@@ -59,6 +66,8 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
     """
     accelerator = Accelerator()
     check_launch(accelerator)
+    if task.submission and not task.save_predictions and accelerator.num_processes > 1:
+        raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
     labels = data.label_set(task)
     with accelerator.main_process_first():  # a dataset may have to be made
         dataset = data.load(task, split=task.split, instances=True)
@@ -72,7 +81,7 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
             f"{model_name} knows {model.config.num_labels} classes, {task.name} has {len(labels.names)}: choose --name"
         )
     keeps = task.save_predictions or task.submission
-    with _folder(task, accelerator) if keeps else nullcontext() as folder:
+    with _folder(task) if keeps else nullcontext() as folder:
         result = evaluate_model(
             model,
             processor,
@@ -100,13 +109,11 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
     return record
 
 
-def _folder(task: Task, accelerator: Accelerator):
+def _folder(task: Task):
     """Where predictions go: the folder asked for, or one beside the submission that goes away again."""
     if task.save_predictions:
         Path(task.save_predictions).mkdir(parents=True, exist_ok=True)
         return nullcontext(task.save_predictions)
-    if accelerator.num_processes > 1:
-        raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
     return tempfile.TemporaryDirectory()
 
 
