@@ -72,9 +72,11 @@ class ResizedConvNormAct(ConvNormAct):
         self.align_corners = config.align_corners
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        # Inference has `fuse`, and its numbers without it stay the plainest; an adapter in the convolution's place has
-        # to be called; other devices weren't measured.
-        if not self.training or type(self.conv) is not nn.Conv2d or features[0].device.type != "cpu":
+        # Only in half precision, whose rounding is coarser than another order of sums; inference has `fuse`; an adapter
+        # in the convolution's place has to be called; other devices weren't measured.
+        x, autocast = features[0], torch.is_autocast_enabled("cpu")
+        half = x.dtype.itemsize < 4 or autocast and x.dtype == torch.float32
+        if not (half and self.training and type(self.conv) is nn.Conv2d and x.device.type == "cpu"):
             return super().forward(resize_concat(features, self.align_corners))
         weights = split_weight(self.conv.weight, [x.shape[1] for x in features])
         return self.act(self.norm(convolve_resized(features, weights, self.conv.bias, self.align_corners)))

@@ -1,10 +1,14 @@
 """Measure, beside other implementations where their Python is given.
 
+    python scripts/benchmark.py infer --peer /path/to/mmsegmentation/bin/python
+    python scripts/benchmark.py train --peer /path/to/mmsegmentation/bin/python
+    python scripts/benchmark.py metric --peer /path/to/mmsegmentation/bin/python
     python scripts/benchmark.py data --peer /path/to/mmsegmentation/bin/python
     python scripts/benchmark.py losses --peer /path/to/mmsegmentation/bin/python --output_dir runs/losses
 
-data: training samples a second and core, from PNG and from a raw store. JSON lines, then a table. losses: training on
-the same batches from the same weights, here and in mmsegmentation, compared as scripts/compare_loss.py does.
+infer, train, metric: a forward pass, a training step, a label map's count. data: training samples a second and core,
+from PNG and from a raw store. JSON lines, then a table. losses: training on the same batches from the same weights,
+here and in mmsegmentation, compared as scripts/compare_loss.py does.
 """
 
 import sys
@@ -14,9 +18,16 @@ from jsonargparse import ArgumentParser
 
 from modeling_ocrnet.benchmark.data import data_benchmark
 from modeling_ocrnet.benchmark.losses import loss_benchmark
+from modeling_ocrnet.benchmark.speed import inference_benchmark, metric_benchmark, training_benchmark
 from modeling_ocrnet.inference.command_line import HelpFormatter
 
-COMMANDS = {"data": data_benchmark, "losses": loss_benchmark}
+COMMANDS = {
+    "infer": inference_benchmark,
+    "train": training_benchmark,
+    "metric": metric_benchmark,
+    "data": data_benchmark,
+    "losses": loss_benchmark,
+}
 
 
 def main(argv: list[str] | None = None) -> None:

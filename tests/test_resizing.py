@@ -1,5 +1,7 @@
 """Channels are mixed before maps are resized: against the plain order of things, in float64, with gradients."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,12 +45,16 @@ def test_outside_of_its_bands_the_matrix_is_zero(coarse, width, taps, align_corn
         assert matrix[tile, read].count_nonzero() == matrix[tile].count_nonzero() > 0
 
 
-def test_only_training_mixes_first():
-    """In eval mode the layer is the plain one, bit for bit; in training it isn't, but as close as rounding allows."""
-    layer = ResizedConvNormAct(tiny_config(), sum(WIDTHS), 16, 3)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_only_training_in_half_precision_mixes_first(training, autocast):
+    """Elsewhere the layer is the plain one, bit for bit; there it is no further from the exact result."""
+    layer = ResizedConvNormAct(tiny_config(), sum(WIDTHS), 16, 3).train(training)
     maps = [torch.randn(2, n, 32 // 2**i, 48 // 2**i) for i, n in enumerate(WIDTHS)]
-    resized = [F.interpolate(x, size=(32, 48), mode="bilinear", align_corners=False) for x in maps]
-    for training in (False, True):
-        expected = ConvNormAct.forward(layer.train(training), torch.cat(resized, 1))
-        assert torch.equal(layer(maps), expected) != training
-        torch.testing.assert_close(layer(maps), expected, rtol=1e-4, atol=1e-4)
+    resized = torch.cat([F.interpolate(x, size=(32, 48), mode="bilinear", align_corners=False) for x in maps], 1)
+    exact = ConvNormAct.forward(copy.deepcopy(layer).double(), resized.double())
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        expected, result = ConvNormAct.forward(layer, resized), layer(maps)
+    assert torch.equal(result, expected) != (training and autocast)
+    error, allowed = ((x.double() - exact).abs().mean() for x in (result, expected))
+    assert error <= 1.5 * allowed

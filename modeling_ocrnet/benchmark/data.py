@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 
 from .. import data
@@ -22,6 +19,7 @@ from ..data.stream import SampleStream
 from ..data.transforms import TrainingTransform
 from ..preparation.export import export
 from .frames import write_frames
+from .turns import process, summarize, table
 
 PEER = Path(__file__).parents[2] / "scripts" / "peers" / "mmseg_data.py"
 
@@ -68,10 +66,13 @@ def data_benchmark(
                 if turn >= 0:
                     records.append(record)
                     print(json.dumps(record), flush=True)
-        summary = _summary(records, "mmsegmentation" if peer is not None else "png")
+        times = {side: [x["seconds_per_sample"] for x in records if x["side"] == side] for side in sides}
+        summary = summarize(times, "mmsegmentation" if peer is not None else "png")
         summary["memory"] = worker_memory()
     print(json.dumps(summary), flush=True)
-    print(_table(summary))
+    print(table(summary, "a sample"))
+    memory = ", ".join(f"{rows} rows: {mb:.1f} MB" for rows, mb in summary["memory"].items())
+    print(f"a worker's own memory after 200 reads, {memory}")
     return [*records, summary]
 
 
@@ -107,62 +108,11 @@ def _decode(root: Path, samples: int) -> Callable[[], float]:
 
 @contextmanager
 def _peer(python: str, root: Path, samples: int) -> Iterator[Callable[[], float]]:
-    # the interpreter's own packages alone: nothing of ours may be imported there
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment |= {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [python, str(PEER), str(root.resolve())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-    def answer() -> dict:
-        while line := process.stdout.readline():
-            if line.startswith("{"):  # libraries print their own lines
-                return json.loads(line)
-        raise DataError(f"{python} {PEER.name} ended with code {process.wait()}: is mmsegmentation installed there?")
-
-    def timed() -> float:
-        process.stdin.write(f"{samples}\n")
-        process.stdin.flush()
-        return answer()["seconds"]
-
-    with process:
-        try:
-            if not answer()["frames"]:
-                raise DataError(f"{root}: mmsegmentation finds no frames there")
-            yield timed
-        finally:
-            process.stdin.close()
-
-
-def _summary(records: list[dict], base: str) -> dict:
-    seconds: dict[str, list[float]] = {}
-    for record in records:
-        seconds.setdefault(record["side"], []).append(record["seconds_per_sample"])
-    summary = {"against": base, "sides": {}}
-    for side, times in seconds.items():
-        # neighbours in time, before and after: what slows the machine down slows both
-        ratios = [b / a for a, b in zip(times, seconds[base], strict=True)]
-        low, _, high = np.percentile(ratios, [25, 50, 75]).tolist()
-        summary["sides"][side] = {
-            "milliseconds": 1000 * statistics.median(times),
-            "times_as_fast": statistics.median(ratios),
-            "quartiles": [low, high],
-        }
-    return summary
-
-
-def _table(summary: dict) -> str:
-    lines = [f"{'':16}{'ms a sample':>12}{'times as fast as ' + summary['against']:>32}"]
-    for side, x in summary["sides"].items():
-        low, high = x["quartiles"]
-        lines.append(f"{side:16}{x['milliseconds']:12.1f}{x['times_as_fast']:16.2f} ({low:.2f} to {high:.2f})")
-    memory = ", ".join(f"{rows} rows: {mb:.1f} MB" for rows, mb in summary["memory"].items())
-    lines.append(f"a worker's own memory after 200 reads, {memory}")
-    return "\n".join(lines)
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    with process([python, str(PEER), str(root.resolve())], "mmsegmentation", one_thread) as (ready, ask):
+        if not ready["frames"]:
+            raise DataError(f"{root}: mmsegmentation finds no frames there")
+        yield lambda: ask(str(samples))["seconds"]
 
 
 def worker_memory(sizes: tuple[int, ...] = (1_000, 100_000), reads: int = 200) -> dict[int, float]:
