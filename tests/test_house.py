@@ -23,7 +23,7 @@ LAYERS = {
     "conversion": {"conversion"},
     "hub": {"hub"},
     "preparation": {"preparation", "inference", "data", "hub"},
-    "benchmark": {"benchmark", "training", "conversion", "preparation", "data"},
+    "benchmark": {"benchmark", "training", "inference", "conversion", "preparation", "data"},
 }
 
 

@@ -16,9 +16,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..evaluation.loop import evaluate_model
+from ..inference.memory import keep_freed_memory
 from .build import Experiment, build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, load_checkpoint, own_positions, save_checkpoint, save_model, write_recipe
-from .cpu import keep_freed_memory, use_all_cores
+from .cpu import use_all_cores
 from .interruption import Interruption
 from .recipe import Recipe
 from .report import draw_report

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from ..evaluation.loop import evaluate_model
+from ..inference.memory import keep_freed_memory
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, save_checkpoint
-from .cpu import keep_freed_memory, use_all_cores
+from .cpu import use_all_cores
 from .loop import update
 from .recipe import Recipe
 from .sharding import whole
