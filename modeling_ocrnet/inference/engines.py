@@ -21,7 +21,7 @@ from .program import INPUT
 
 EngineName = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 EXPORT = "export.json"  # beside an exported file: what it is
-_EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "openvino": "openvino", "nncf": "openvino"}
+_EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "openvino": "openvino", "nncf": "onnx,openvino", "onnxscript": "onnx"}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Each export against PyTorch's own network, through the scripts and from several threads."""
 
+import importlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -53,11 +54,9 @@ def photos(tmp_path_factory):
 
 
 def script(name, *argv):
-    sys.path.insert(0, "scripts")
-    try:
-        __import__(name).main([str(x) for x in argv])
-    finally:
-        sys.path.remove("scripts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", ["scripts", *sys.path])
+        importlib.import_module(name).main([str(x) for x in argv])
 
 
 @pytest.fixture(scope="module")
