@@ -1,15 +1,10 @@
 """OCRNet rearranged for inference: the same function of the image, computed with fewer operations.
 
-Everything here is exact but for rounding; x_b is the backbone's feature map b, W_b the part of a weight that reads it.
+Everything here is exact but for rounding.
 
 1. Batch norm in eval mode is affine, and folds into the convolution before it:
    g (Wx + b - mean) / s + beta = (g W / s) x + g (b - mean) / s + beta.
-2. A head's first convolution reads maps resized to the finest one's size and concatenated, which makes it a sum:
-   conv(cat_b resize(x_b)) = sum_b conv_b(resize(x_b)). A bilinear resize treats rows and columns one after the other,
-   resize(x) = C(R(x)), and acts on positions alone; a convolution's taps mix channels, then shift: tap d along the
-   width is S_d W_d, where S_d moves columns by d and puts 0 where the image ends. What acts on columns commutes with
-   what acts on channels and rows, so conv_b(C(R(x))) = sum_d (S_d C) W_d(R(x)): a convolution at the *coarse* width by
-   a kernel one column wide, then one matrix [S_d C]_d for all columns, (width, coarse width * taps).
+2. A head's first convolution reads maps resized to the finest one's size and concatenated: `resizing_ocrnet.py`.
 3. The attention's weights of a pixel sum to 1, so that its out projection (a convolution with its batch norm folded)
    may act on the values of K regions instead of on all pixels: W (sum_k w_k v_k) + b = sum_k w_k (W v_k + b).
 4. A 1x1 convolution of two concatenated maps is the sum of two: nothing has to be concatenated.
@@ -18,7 +13,6 @@ Everything here is exact but for rounding; x_b is the backbone's feature map b, 
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
@@ -33,12 +27,8 @@ from .modeling_ocrnet import (
     OCRNetPreTrainedModel,
     SoftObjectRegions,
     gather_regions,
-    resize_concat,
 )
-
-# So many maps are resized before the convolution, as in the plain model: the finest, and the one of half its size, for
-# which the matrix of step 2 would cost more than the narrower convolution saves.
-FINE = 2
+from .resizing_ocrnet import convolve_resized, split_weight
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
@@ -56,17 +46,8 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
     return module
 
 
-def column_matrix(coarse: int, width: int, taps: int, align_corners: bool, like: Tensor) -> Tensor:
-    """The matrix [S_d C]_d of step 2, (width, coarse * taps): a linear resize of columns, then a shift for each tap."""
-    unit = torch.eye(coarse, dtype=like.dtype, device=like.device)
-    resize = F.interpolate(unit[None], size=width, mode="linear", align_corners=align_corners)[0]  # (coarse, width)
-    # unfold: column x + d - taps // 2 for each tap d, and zeros beyond the border
-    shifted = F.pad(resize, (taps // 2, taps // 2)).unfold(1, taps, 1)  # (coarse, width, taps)
-    return shifted.transpose(0, 1).flatten(1).to(like.dtype)  # autocast resizes in float32
-
-
-class ResizedConvNormAct(nn.Module):
-    """A [`ConvNormAct`] that reads feature maps of several sizes, as if resized to the first one's and concatenated.
+class FusedResizedConvNormAct(nn.Module):
+    """[`ResizedConvNormAct`] for inference, its weight split once.
 
     Args:
         layer: the layer, in eval mode.
@@ -77,27 +58,11 @@ class ResizedConvNormAct(nn.Module):
     def __init__(self, layer: ConvNormAct, widths: list[int], align_corners: bool):
         super().__init__()
         conv, self.act = _folded(layer)
-        self.taps, self.align_corners = conv.kernel_size[0], align_corners
-        weights = conv.weight.detach().split([sum(widths[:FINE]), *widths[FINE:]], dim=1)
-        self.fine = _convolution(weights[0], conv.bias)
-        # output channel c and tap d along the width become channel d * channels + c
-        self.coarse = nn.ModuleList(
-            _convolution(weight.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(3)) for weight in weights[1:]
-        )
+        self.bias, self.align_corners = nn.Parameter(conv.bias.detach()), align_corners
+        self.weights = nn.ParameterList(x.clone() for x in split_weight(conv.weight.detach(), widths))
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        fine = resize_concat(features[:FINE], list(range(len(features[:FINE]))), self.align_corners)
-        fine = self.fine(fine)
-        batch, _, height, width = fine.shape
-        total = fine.permute(0, 2, 3, 1).flatten(0, 1)  # (batch*h, w, channels), no copy in channels_last memory
-        for conv, x in zip(self.coarse, features[FINE:], strict=True):
-            coarse = x.shape[-1]
-            x = F.interpolate(x, size=(height, coarse), mode="bilinear", align_corners=self.align_corners)
-            x = conv(x).permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, (self.taps, -1)).flatten(1, 2)
-            columns = column_matrix(coarse, width, self.taps, self.align_corners, x)
-            # (w, coarse * taps) @ (batch * h, coarse * taps, channels); len(x) would fix the size in an export
-            total = total.baddbmm_(columns.expand(x.shape[0], -1, -1), x)
-        return self.act(total.unflatten(0, (batch, height)).permute(0, 3, 1, 2))
+        return self.act(convolve_resized(features, list(self.weights), self.bias, self.align_corners))
 
 
 class FusedSoftObjectRegions(nn.Module):
@@ -105,7 +70,7 @@ class FusedSoftObjectRegions(nn.Module):
 
     def __init__(self, head: SoftObjectRegions, widths: list[int], align_corners: bool):
         super().__init__()
-        self.projection = ResizedConvNormAct(head.projection, widths, align_corners)
+        self.projection = FusedResizedConvNormAct(head.projection, widths, align_corners)
         self.classifier = head.classifier
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -135,7 +100,7 @@ class FusedOCRHead(nn.Module):
 
     def __init__(self, head: OCRHead, widths: list[int], align_corners: bool):
         super().__init__()
-        self.projection = ResizedConvNormAct(head.projection, widths, align_corners)
+        self.projection = FusedResizedConvNormAct(head.projection, widths, align_corners)
         self.attention = FusedObjectAttention(head.attention)
         fusion, self.act = _folded(head.fusion)
         of_context, of_pixels = fusion.weight.detach().chunk(2, dim=1)  # step 4
@@ -168,10 +133,6 @@ class FusedOCRNet(OCRNetForSemanticSegmentation):
         self.auxiliary_head = FusedSoftObjectRegions(source.auxiliary_head, auxiliary, config.align_corners)
         self.ocr_head = FusedOCRHead(source.ocr_head, ocr, config.align_corners)
         self.to(model.dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
-
-    def segment(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        region_logits = self.auxiliary_head([features[i] for i in self.config.auxiliary_in_indices])
-        return region_logits, *self.ocr_head([features[i] for i in self.config.ocr_in_indices], region_logits)
 
     def fuse(self) -> "FusedOCRNet":
         return self

@@ -4,6 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .resizing_ocrnet import column_bands, column_matrix
+
+STRIP = 2**20  # scores (classes x rows x width) that exist at once, 4 MB: they stay in a processor's caches
+
 
 def full_precision(x: Tensor) -> Tensor:
     """float32 where it was less: sums over many pixels and softmaxes lose small classes in half precision."""
@@ -23,6 +27,13 @@ def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
         A scalar; 0 with zero gradients where no pixel counts.
     """
     logits = full_precision(logits)
+    mined = config.ohem_threshold is not None or config.ohem_min_kept is not None
+    # elsewhere than on a processor, strips would be many small kernels
+    if logits.device.type == "cpu" and not mined and not config.lovasz_weight:
+        weight = _weight(config.class_weights, logits)
+        total = _CrossEntropyInStrips.apply(logits, labels, weight, config.loss_ignore_index, config.align_corners)
+        counted = labels != config.loss_ignore_index
+        return config.cross_entropy_weight * total / _count(labels, counted, weight, config.loss_average, total)
     if logits.shape[-2:] != labels.shape[-2:]:
         logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=config.align_corners)
     loss = logits.new_zeros(())
@@ -55,7 +66,7 @@ def cross_entropy(
     `average="all"` divides by the number of all pixels, ignored ones included, as mmsegmentation does by default;
     `"valid"` by the (class-weighted) number of pixels that train, as torch and the authors do.
     """
-    weight = None if class_weights is None else torch.tensor(class_weights, device=logits.device, dtype=logits.dtype)
+    weight = _weight(class_weights, logits)
     chosen = None
     if ohem_threshold is not None or ohem_min_kept is not None:
         chosen = hard_pixels(logits.detach(), labels, ohem_threshold, ohem_min_kept or 1, ignore_index, weight)
@@ -66,11 +77,73 @@ def cross_entropy(
     counted = labels != ignore_index
     if chosen is not None:
         losses, counted = losses * chosen, counted & chosen
+    return losses.sum() / _count(labels, counted, weight, average, losses)
+
+
+def _weight(class_weights: list[float] | None, like: Tensor) -> Tensor | None:
+    return None if class_weights is None else torch.tensor(class_weights, device=like.device, dtype=like.dtype)
+
+
+def _count(labels: Tensor, counted: Tensor, weight: Tensor | None, average: str, like: Tensor) -> Tensor | int:
+    """What a sum of losses is divided by."""
     if average == "all":
-        return losses.sum() / labels.numel()
-    total = counted.sum().to(losses.dtype) if weight is None else weight[labels[counted]].sum()
+        return labels.numel()
+    total = counted.sum().to(like.dtype) if weight is None else weight[labels[counted]].sum()
     # where no pixel counts the sum is 0, and so must the loss be
-    return losses.sum() / total.clamp(min=torch.finfo(losses.dtype).tiny)
+    return total.clamp(min=torch.finfo(like.dtype).tiny)
+
+
+class _CrossEntropyInStrips(torch.autograd.Function):
+    """The sum of the cross-entropy over all pixels, of logits that are brought to the labels' size (bilinear).
+
+    Columns are resized first. Then a strip of rows at a time is resized, turned into losses and at once into its part
+    of the gradient, so that scores of all classes at full size never exist.
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(ctx, logits, labels, weight, ignore_index, align_corners):
+        batch, classes, rows, columns = logits.shape
+        height, width = labels.shape[1:]
+        wide = F.interpolate(logits.contiguous(), (rows, width), mode="bilinear", align_corners=align_corners)
+        gradient = torch.zeros_like(wide) if ctx.needs_input_grad[0] else None
+        matrix = column_matrix(rows, height, 1, align_corners, wide)
+        total = logits.new_zeros(())
+        strip = max(1, STRIP // (classes * width))
+        for image in range(batch):
+            for own, read in column_bands(rows, height, 1, align_corners, strip):
+                mix = matrix[own, read]  # (strip, rows that it reads)
+                scores = mix @ wide[image, :, read]  # (classes, strip, width)
+                total += _cross_entropy_(scores, labels[image, own], weight, ignore_index)
+                if gradient is not None:
+                    gradient[image, :, read] += mix.t() @ scores
+        if gradient is not None:
+            gradient = torch.ops.aten.upsample_bilinear2d_backward(
+                gradient, (rows, width), (batch, classes, rows, columns), align_corners
+            )
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")
+    def backward(ctx, of_total):
+        (gradient,) = ctx.saved_tensors
+        return gradient * of_total, None, None, None, None
+
+
+def _cross_entropy_(scores: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """The summed cross-entropy of scores (classes, height, width), which are overwritten with its gradient."""
+    valid = labels != ignore_index
+    truth = labels.where(valid, 0)
+    share = valid.to(scores.dtype) if weight is None else weight[truth] * valid  # (height, width)
+    truth = truth.unsqueeze(0)
+    scores -= scores.amax(0)
+    of_truth = scores.gather(0, truth)[0]
+    total = scores.exp_().sum(0)
+    scores *= share / total
+    scores.scatter_add_(0, truth, -share.unsqueeze(0))
+    return ((total.log() - of_truth) * share).sum()
 
 
 def hard_pixels(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoBackbone, PreTrainedModel
@@ -29,6 +28,7 @@ from transformers.utils.generic import maybe_autocast
 from .configuration_ocrnet import OCRNetConfig
 from .loss_ocrnet import full_precision, segmentation_loss
 from .modeling_hrnet import HRNetBackbone, recompute_without_statistics
+from .resizing_ocrnet import convolve_resized, resize_concat, split_weight
 
 
 @dataclass
@@ -54,17 +54,6 @@ class OCRNetOutput(SemanticSegmenterOutput):
     region_attention: Tensor | None = None
 
 
-def resize_concat(features: list[Tensor], indices: list[int], align_corners: bool) -> Tensor:
-    """Bring the chosen feature maps to the size of the first of them and concatenate their channels."""
-    chosen = [features[i] for i in indices]
-    size = chosen[0].shape[-2:]
-    resized = [
-        x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
-        for x in chosen
-    ]
-    return torch.cat(resized, dim=1) if len(resized) > 1 else resized[0]
-
-
 class ConvNormAct(nn.Sequential):
     """Convolution, batch norm, activation."""
 
@@ -75,6 +64,22 @@ class ConvNormAct(nn.Sequential):
         self.act = ACT2FN[config.hidden_act]
 
 
+class ResizedConvNormAct(ConvNormAct):
+    """A [`ConvNormAct`] that reads feature maps, resized to the first one's size and concatenated."""
+
+    def __init__(self, config: OCRNetConfig, *args, **kwargs):
+        super().__init__(config, *args, **kwargs)
+        self.align_corners = config.align_corners
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        # Inference has `fuse`, and its numbers without it stay the plainest; an adapter in the convolution's place has
+        # to be called; other devices weren't measured.
+        if not self.training or type(self.conv) is not nn.Conv2d or features[0].device.type != "cpu":
+            return super().forward(resize_concat(features, self.align_corners))
+        weights = split_weight(self.conv.weight, [x.shape[1] for x in features])
+        return self.act(self.norm(convolve_resized(features, weights, self.conv.bias, self.align_corners)))
+
+
 class OCRNetClassifier(nn.Conv2d):
     """A 1x1 convolution to class logits; a class of its own because it is initialised in its own way."""
 
@@ -83,16 +88,18 @@ class OCRNetClassifier(nn.Conv2d):
 
 
 class SoftObjectRegions(nn.Module):
-    """The auxiliary head: where might each class be? (batch, channels, h, w) to (batch, classes, h, w)."""
+    """The auxiliary head: where might each class be? Feature maps to (batch, classes, h, w) of the first one's size."""
 
     def __init__(self, config: OCRNetConfig, inputs: int):
         super().__init__()
         hidden = config.auxiliary_channels or inputs
-        self.projection = ConvNormAct(config, inputs, hidden, config.auxiliary_kernel_size, config.input_conv_bias)
+        self.projection = ResizedConvNormAct(
+            config, inputs, hidden, config.auxiliary_kernel_size, config.input_conv_bias
+        )
         self.dropout = nn.Dropout2d(config.auxiliary_dropout)
         self.classifier = OCRNetClassifier(hidden, config.num_labels)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: list[Tensor]) -> Tensor:
         return self.classifier(self.dropout(self.projection(features)))
 
 
@@ -147,13 +154,13 @@ class OCRHead(nn.Module):
     def __init__(self, config: OCRNetConfig, inputs: int):
         super().__init__()
         channels = config.ocr_channels
-        self.projection = ConvNormAct(config, inputs, channels, kernel=3, bias=config.input_conv_bias)
+        self.projection = ResizedConvNormAct(config, inputs, channels, kernel=3, bias=config.input_conv_bias)
         self.attention = ObjectAttention(config)
         self.fusion = ConvNormAct(config, 2 * channels, channels, bias=config.attention_conv_bias)
         self.dropout = nn.Dropout2d(config.dropout)
         self.classifier = OCRNetClassifier(channels, config.num_labels)
 
-    def forward(self, features: Tensor, region_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: list[Tensor], region_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pixels = self.projection(features)
         regions = gather_regions(pixels, region_logits)
         context, attention = self.attention(pixels, regions)
@@ -221,9 +228,8 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
     def segment(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both heads: feature maps to soft object regions' logits, logits, regions and attention."""
         config = self.config
-        region_logits = self.auxiliary_head(resize_concat(features, config.auxiliary_in_indices, config.align_corners))
-        pixels = resize_concat(features, config.ocr_in_indices, config.align_corners)
-        return region_logits, *self.ocr_head(pixels, region_logits)
+        region_logits = self.auxiliary_head([features[i] for i in config.auxiliary_in_indices])
+        return region_logits, *self.ocr_head([features[i] for i in config.ocr_in_indices], region_logits)
 
     @can_return_tuple
     def forward(

@@ -4,18 +4,17 @@
         --config configuration/cityscapes/ocrnet_hr18_40k.yaml --data.root /data/cityscapes
 
 Every field of the recipe can be given on the command line. --check tries everything out and says what a run would take;
---resume last goes on after an interruption.
+--minutes 30 makes it as long as that allows; --resume last goes on after an interruption.
 """
 
 import sys
 
 import _path  # noqa: F401
 
-from modeling_ocrnet.data import DataError
-from modeling_ocrnet.training.checkpoint import CheckpointError
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
-from modeling_ocrnet.training.loop import NonFiniteLoss, train
-from modeling_ocrnet.training.rehearsal import rehearse
+from modeling_ocrnet.training.failure import end
+from modeling_ocrnet.training.loop import train
+from modeling_ocrnet.training.rehearsal import fit_to_minutes, rehearse
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,14 +29,21 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="Check and build everything, run two updates and one evaluation image, and stop.",
     )
+    parser.add_argument(
+        "--minutes",
+        type=float | None,
+        help="Measure a few updates first, and choose schedule.max_steps so that all takes about so many minutes.",
+    )
     recipe, options = parse_recipe(parser, sys.argv[1:] if argv is None else argv)
     try:
         if options.check:
             rehearse(recipe)
-        else:
-            train(recipe, options.resume)
-    except (ValueError, OSError, DataError, CheckpointError, NonFiniteLoss) as error:
-        sys.exit(f"train.py: {error}")
+            return
+        if options.minutes is not None:
+            recipe = fit_to_minutes(recipe, options.minutes, options.resume)
+        train(recipe, options.resume)
+    except (Exception, KeyboardInterrupt) as error:
+        end("train.py", error)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_other_backbones_compose(name, tmp_path):
         size = maps[0].shape[-2:]
         resize = {"size": size, "mode": "bilinear", "align_corners": False}
         stacked = torch.cat([torch.nn.functional.interpolate(x, **resize) for x in maps], dim=1)
-        expected = model.ocr_head(stacked, model.auxiliary_head(stacked))[0]
+        expected = model.ocr_head([stacked], model.auxiliary_head([stacked]))[0]
     assert logits.shape == (2, 5, 64 // stride, 96 // stride)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
 

@@ -14,8 +14,9 @@ from transformers import ConvNextConfig, TimmBackboneConfig, pipeline
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.configuration_ocrnet import _R101_HEADS
-from modeling_ocrnet.fusion_ocrnet import FusedObjectAttention, ResizedConvNormAct, column_matrix, fold_batch_norms
-from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention, resize_concat
+from modeling_ocrnet.fusion_ocrnet import FusedObjectAttention, FusedResizedConvNormAct, fold_batch_norms
+from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention
+from modeling_ocrnet.resizing_ocrnet import column_matrix, resize_concat
 
 OUTPUTS = ("logits", "auxiliary_logits", "region_representations", "region_attention")
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -109,8 +110,8 @@ def test_channels_are_mixed_before_the_resize(kernel, align_corners):
     sizes = [(17, 26), (9, 13), (5, 7), (3, 4)]
     maps = [torch.randn(2, n, *size, dtype=torch.float64) for n, size in zip(WIDTHS, sizes, strict=True)]
     with torch.no_grad():
-        expected = layer(resize_concat(maps, [0, 1, 2, 3], align_corners))
-        mixed = ResizedConvNormAct(layer, WIDTHS, align_corners)(maps)
+        expected = layer(resize_concat(maps, align_corners))
+        mixed = FusedResizedConvNormAct(layer, WIDTHS, align_corners)(maps)
     torch.testing.assert_close(mixed, expected, rtol=1e-11, atol=1e-11)
 
 

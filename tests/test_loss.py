@@ -92,3 +92,34 @@ def test_an_ignored_batch_has_a_finite_loss_and_no_gradient(expected, fields):
 def test_impossible_losses_are_refused(fields, message):
     with pytest.raises(Exception, match=message):
         OCRNetConfig(num_labels=2, **fields)
+
+
+@pytest.mark.parametrize("average", ["all", "valid"])
+@pytest.mark.parametrize("class_weights", [None, [0.5, 1.0, 2.0, 0.1, 3.0]])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_strips_agree_with_torch(monkeypatch, average, class_weights, align_corners):
+    """Loss and gradient of logits that are brought to the labels' size, whatever the strips."""
+    labels = torch.randint(0, 5, (2, 45, 64))
+    labels[torch.rand(labels.shape) < 0.2] = 255
+    logits = (10 * torch.randn(2, 5, 12, 16, dtype=torch.float64)).requires_grad_()
+    resized = F.interpolate(logits, size=(45, 64), mode="bilinear", align_corners=align_corners)
+    weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float64)
+    expected = F.cross_entropy(
+        resized, labels, weight, ignore_index=255, reduction="sum" if average == "all" else "mean"
+    )
+    if average == "all":
+        expected = expected / labels.numel()
+    config = OCRNetConfig(num_labels=5, loss_average=average, class_weights=class_weights, align_corners=align_corners)
+    for strip in (1, 5 * 64 * 7, 2**30):
+        monkeypatch.setattr("modeling_ocrnet.loss_ocrnet.STRIP", strip)
+        value = segmentation_loss(logits, labels, config)
+        torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+        gradients = [torch.autograd.grad(x, logits, retain_graph=True)[0] for x in (value, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)
+
+
+def test_a_label_that_is_no_class_is_refused(expected):
+    labels = expected["labels"].clone()
+    labels[0, 0, 0] = 7
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        segmentation_loss(expected["logits"], labels, OCRNetConfig(num_labels=7))

@@ -239,6 +239,7 @@ def test_saving_writes_these_files(folder):
         "modeling_hrnet.py",
         "modeling_ocrnet.py",
         "preprocessor_config.json",
+        "resizing_ocrnet.py",
     ]
 
 

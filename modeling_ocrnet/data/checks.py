@@ -9,18 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, config
+from PIL import ExifTags, Image
 
-from .decoding import DataError, Decode, check_mask, is_matlab, located, open_image, read_image
+from .decoding import DataError, Decode, check_file, check_mask, located, open_image, read_image
+from .errors import size_problem
 from .fingerprint import fingerprint
+from .matlab import is_matlab
 from .raw import raw_array
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what is checked
+VERSION = 2  # of what is checked
 SHOWN = 10  # problems that the message lists
 
 
-def check(dataset: Dataset, masks: int = 64, labelled: bool = False) -> None:
+def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: bool = False) -> None:
     """Check that every image and mask is there, that their headers agree, and that a sample of masks holds known ids.
 
     What passed is remembered in the cache of `datasets`, and not opened again while each file's size and time stay.
@@ -29,6 +32,7 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False) -> None:
         dataset: from [`load`].
         masks: how many rows, spread evenly, are decoded fully.
         labelled: every row must have a mask.
+        tolerate: warn of rows with a problem, as long as there are others.
 
     Raises:
         DataError: lists the problems found, the first ten of them by name.
@@ -55,7 +59,11 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False) -> None:
             problems = [x for x in pool.map(lambda i: _row_problem(dataset, i), sample) if x]
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise DataError(f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more)
+        message = f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more
+        if not tolerate or len(problems) == rows:
+            raise DataError(message)
+        logger.warning("%s\nThey will be skipped", message)
+        return
     if passed is not None:
         _remember(passed)
 
@@ -100,24 +108,30 @@ def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -
         if raw_array(image) is not None:  # written and checked together
             return None
         with open_image(image) as opened:
-            size = opened.size
+            size, turned = opened.size, _is_turned(opened)
         if label is None:
             return None
         if is_matlab(label):  # no header to speak of: whether it is there; the sample is read in full
-            return None if Path(label["path"]).is_file() else f"{label['path']}: there is no such file"
+            check_file(label["path"])
+            return None
         with open_image(label) as mask:
             check_mask(mask, label["path"], by_color)
-            if mask.size == size[::-1] != size:
-                size = read_image(image).size  # EXIF may turn it; only decoding tells for every format
+            if turned or mask.size == size[::-1] != size:
+                size = read_image(image).size  # only decoding tells of EXIF for every format
             return size_problem(label["path"], mask.size, size)
     except DataError as error:
         return str(error)
     return None
 
 
-def size_problem(path: str | None, mask: tuple[int, int], image: tuple[int, int]) -> str | None:
-    """Whether a mask and its image differ in their (width, height)."""
-    return None if mask == image else f"{path}: {mask[0]}x{mask[1]}, but its image is {image[0]}x{image[1]}"
+def _is_turned(image: Image.Image) -> bool:
+    """Whether the header says that EXIF lays the image on its side."""
+    if "exif" not in image.info:  # PNG may have it at its end: to look there would decode the image
+        return False
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    except Exception:  # of tags that say nonsense; decoding says what is wrong
+        return True
 
 
 def _row_problem(dataset: Dataset, index: int) -> str | None:

@@ -61,7 +61,8 @@ def find(root: Path, split: str) -> Pairs:
         by_train_id = masks("labelTrainIds")
         if any(mask.is_file() for mask in by_train_id):
             return Pairs(names, images, by_train_id, train_ids=True, instances=instances)
-    return Pairs(names, images, by_id, instances=instances)
+    strays = sorted(set(labels.glob(f"*/*_{kind}_labelIds.png")).difference(by_id))
+    return Pairs(names, images, by_id, instances=instances, strays=[x for x in strays if BLACK not in x.name])
 
 
 def _advice(root: Path) -> str:

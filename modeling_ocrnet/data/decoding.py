@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import zlib
 from functools import lru_cache
 
 import cv2
@@ -12,8 +11,9 @@ import fsspec
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import DataError
+from .errors import DataError, size_problem
 from .labels import IGNORE, LabelSet, count_ids
+from .matlab import is_matlab, read_matlab
 from .raw import raw_array
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
@@ -22,7 +22,6 @@ MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # Where rows may point to. fsspec knows more: some follow instructions in what they read, or keep copies.
 PROTOCOLS = ("bz2", "file", "gzip", "hf", "http", "https", "xz", "zip")
-MATLAB_BYTES = 2**27  # of a .mat file, unpacked: a label map takes a few
 
 
 def open_image(source: dict) -> Image.Image:
@@ -63,7 +62,8 @@ def check_file(path: str) -> None:
         DataError: naming it.
     """
     if not os.path.isfile(path):  # False for names that no file can have, too
-        raise DataError(f"{path}: {'not a plain file' if os.path.exists(path) else 'there is no such file'}")
+        reason = "not a plain file" if os.path.exists(path) else "there is no such file"
+        raise DataError(f"{path}: {reason}: put it there again, or take its pair out")
 
 
 def decoded(image: Image.Image, path: str | None) -> Image.Image:
@@ -133,7 +133,8 @@ def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.
     """
     path = source["path"]
     if is_matlab(source):
-        ids = _read_matlab(path)
+        check_file(path)
+        ids = read_matlab(path)
     else:
         mask = open_image(source)
         check_mask(mask, path, bool(labels.color_codes))
@@ -208,57 +209,6 @@ def _by_color(pixels: np.ndarray, color_codes: tuple, path: str | None) -> np.nd
     return (found - 1).astype(np.uint8)
 
 
-def is_matlab(source: dict) -> bool:
-    """Whether a mask is a .mat file, as COCO-Stuff 10k and SBD have them."""
-    return source["bytes"] is None and str(source["path"]).endswith(".mat")
-
-
-def _read_matlab(path: str) -> np.ndarray:
-    """The label map in a .mat file: `S` (COCO-Stuff 10k), or `GTcls.Segmentation` (SBD)."""
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise DataError(f"{path}: .mat files need scipy: pip install modeling-ocrnet[mat]") from error
-    check_file(path)
-    try:
-        _check_unpacked(path)
-        content = loadmat(path)
-        found = content["GTcls"][0]["Segmentation"][0] if "GTcls" in content else content.get("S")
-    except Exception as error:  # damaged files make scipy raise anything
-        raise DataError(f"{path}: not a readable .mat file ({_reason(error)}): replace or remove it") from error
-    if found is None:
-        keys = ", ".join(key for key in content if not key.startswith("__"))
-        raise DataError(f"{path}: holds {keys}, expected S (COCO-Stuff) or GTcls (SBD)")
-    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "ui":
-        shape, kind = getattr(found, "shape", "no shape"), getattr(found, "dtype", type(found).__name__)
-        raise DataError(f"{path}: holds {kind} of {shape}, expected whole numbers (height, width)")
-    return found
-
-
-def _check_unpacked(path: str) -> None:
-    """Refuse a .mat file whose compressed parts (MAT-file format, level 5: type 15) unpack to more than MATLAB_BYTES.
-
-    Raises:
-        ValueError: where they do.
-    """
-    with open(path, "rb") as file:
-        file.seek(124)
-        if (mark := file.read(4)[2:]) not in (b"IM", b"MI"):  # of another level, which compresses nothing
-            return
-        order = "little" if mark == b"IM" else "big"
-        while len(head := file.read(8)) == 8:
-            kind, size = (int.from_bytes(head[i : i + 4], order) for i in (0, 4))
-            if kind != 15:
-                file.seek(size, os.SEEK_CUR)
-            else:
-                unpacker, packed, unpacked = zlib.decompressobj(), file.read(size), 0
-                while packed:
-                    unpacked += len(unpacker.decompress(packed, 2**20))
-                    packed = unpacker.unconsumed_tail
-                    if unpacked > MATLAB_BYTES:
-                        raise ValueError(f"unpacks to more than {MATLAB_BYTES >> 20} MB")
-
-
 def read_instances(source: dict) -> np.ndarray:
     """(height, width) int32 instance ids."""
     image = open_image(source)
@@ -305,11 +255,15 @@ class Decode:
         names = rows.get("name", [""] * count)
         if missing := [name for x, name in zip(rows.get("image", ()), names, strict=False) if x is None]:
             raise DataError(f"row {missing[0]}: has no image")
+        labels = rows.get("label", ())
         for column, read in (("image", read_image), ("label", self._read_label), ("instances", read_instances)):
             if column in rows:
                 rows[column] = [
                     None if x is None else read(located(x, name)) for x, name in zip(rows[column], names, strict=True)
                 ]
+        for x, name, image, label in zip(labels, names, rows.get("image", ()), rows.get("label", ()), strict=False):
+            if label is not None and (problem := size_problem(located(x, name)["path"], label.size, image.size)):
+                raise DataError(problem)
         return rows
 
     def _read_label(self, source: dict) -> Image.Image:

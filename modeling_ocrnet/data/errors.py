@@ -8,3 +8,12 @@ class DataError(ValueError):
         # a loader's worker hands the error on with its traceback in front: the reader needs the last words alone
         in_worker = message.startswith("Caught DataError in ")
         super().__init__(message.rpartition("DataError: ")[2].strip() if in_worker else message)
+
+
+def size_problem(path: str | None, mask: tuple[int, int], image: tuple[int, int]) -> str | None:
+    """What is said where a mask and its image differ in their (width, height); `None` where they don't."""
+    if mask == image:
+        return None
+    turned = mask == image[::-1]
+    remedy = "turn it, as EXIF turns the image" if turned else "export it at the image's size, without interpolation"
+    return f"{path}: {mask[0]}x{mask[1]}, but its image is {image[0]}x{image[1]}: {remedy}"

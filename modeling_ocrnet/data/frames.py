@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from .decoding import DataError, Decode, check_file, is_matlab, located, read_image, read_mask, train_ids_of
+from .decoding import DataError, Decode, check_file, located, read_image, read_mask, train_ids_of
+from .errors import size_problem
+from .matlab import is_matlab
 from .png import decode_png
 from .raw import raw_array
 
@@ -29,8 +31,17 @@ class Frames:
 
 
 def decode_frame(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
-    """An undecoded row as [`Frames`] gives it. Arrays of a raw store are views, of which only what is used is read."""
-    return _image(row["image"], row["name"]), _label(row["label"], row["name"], decode), row["name"]
+    """An undecoded row as [`Frames`] gives it. Arrays of a raw store are views, of which only what is used is read.
+
+    Raises:
+        DataError: for what can't be read, and where the mask isn't as large as its image.
+    """
+    image, label = _image(row["image"], row["name"]), _label(row["label"], row["name"], decode)
+    # of a stream nobody has compared them before, and a header doesn't tell all that EXIF does
+    path = located(row["label"], row["name"])["path"]
+    if problem := size_problem(path, label.shape[::-1], image.shape[1::-1]):
+        raise DataError(problem)
+    return image, label, row["name"]
 
 
 def _image(source: dict, name: str) -> np.ndarray:

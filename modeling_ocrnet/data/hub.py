@@ -6,6 +6,7 @@ import hashlib
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import datasets
 from datasets import Dataset, Image, IterableDataset
@@ -94,9 +95,24 @@ def _file(path: str) -> Path | None:
 
 def _load(source: DataSource, split: str | None, streaming: bool):
     try:
-        return datasets.load_dataset(source.path, source.config_name, split=split, streaming=streaming)
+        options = {} if streaming else _alone(source, split)
+        return datasets.load_dataset(source.path, source.config_name, split=split, streaming=streaming, **options)
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{source.path}: can't be loaded ({_one_line(error)})") from error
+
+
+def _alone(source: DataSource, split: str) -> dict[str, Any]:
+    """What makes `load_dataset` fetch a split's own files: it would fetch, and copy, those of all the others too."""
+    builder = datasets.load_dataset_builder(source.path, source.config_name)
+    files, name = builder.config.data_files or {}, split.partition("[")[0]
+    if name not in files:  # several splits, as "train+test", or a mistake, which `load_dataset` explains
+        return {}
+    # without checks: the card counts on all splits
+    return {
+        "data_files": {name: list(files[name])},
+        "features": builder.info.features,
+        "verification_mode": "no_checks",
+    }
 
 
 def _columns(rows, source: DataSource):

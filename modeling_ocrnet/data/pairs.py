@@ -15,7 +15,7 @@ class Pairs:
     """The frames of a split, index by index; a mask is `None` where a split has no labels.
 
     `train_ids` says that the masks hold train ids already, not the dataset's own ids. `instances`: files that tell
-    instances apart, where the dataset has such.
+    instances apart, where the dataset has such. `strays`: masks without an image, where each split has its own folder.
     """
 
     names: list[str]
@@ -23,6 +23,7 @@ class Pairs:
     masks: Sequence[Path | str | None]
     train_ids: bool = False
     instances: Sequence[Path | str | None] | None = None
+    strays: Sequence[Path | str] = ()
 
 
 def check_split(split: str, splits: tuple[str, ...]) -> None:
@@ -43,7 +44,7 @@ def find_folder(root: Path, *candidates: str) -> Path:
     for other in (root.parent, *sorted(x for x in root.glob("*") if x.is_dir())):
         if any((other / candidate).is_dir() for candidate in candidates):
             raise DataError(f"{root}: holds no {expected}, but {other} does: give that as the root")
-    raise DataError(f"{root}: holds no folder {expected}")
+    raise DataError(f"{root}: holds no folder {expected}; scripts/prepare_data.py layout shows the trees expected")
 
 
 def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
@@ -51,8 +52,16 @@ def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str
     # a hundred thousand files: strings, not Paths, and no question to the disk for each
     names = sorted(x.removesuffix(suffix) for x in os.listdir(images) if x.endswith(suffix) and not x.startswith("."))
     if not names:
-        raise DataError(f"{images}: holds no *{suffix}")
-    return Pairs(names, [f"{images}/{x}{suffix}" for x in names], [f"{masks}/{x}{mask_suffix}" for x in names])
+        raise DataError(f"{images}: holds no *{suffix}: unpack the images there")
+    found = (
+        {x.removesuffix(mask_suffix) for x in os.listdir(masks) if x.endswith(mask_suffix)} if masks.is_dir() else ()
+    )
+    return Pairs(
+        names,
+        [f"{images}/{x}{suffix}" for x in names],
+        [f"{masks}/{x}{mask_suffix}" for x in names],
+        strays=[f"{masks}/{x}{mask_suffix}" for x in sorted(set(found).difference(names)) if not x.startswith(".")],
+    )
 
 
 def in_list(file: Path, images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:

@@ -46,7 +46,8 @@ class DataSource:
     """
 
     name: str = "cityscapes"
-    """Dataset: one of modeling_ocrnet.data.DATASETS, or one's own: folder or hub."""
+    """Dataset: ade20k, camvid, cityscapes, coco_stuff_10k, coco_stuff_164k, lip, pascal_context_59, pascal_context_60,
+    pascal_voc or street_scenes; or one's own: folder or hub."""
     root: str | None = None
     """Folder that holds it (null: data/<name>)."""
     path: str | None = None

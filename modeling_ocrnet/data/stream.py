@@ -18,8 +18,11 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
+from .errors import DataError
 from .frames import Frames
 from .transforms import TrainingTransform
+
+REPLACEMENTS = 10  # samples in a row that may be unreadable
 
 
 def to_sample(
@@ -34,10 +37,14 @@ class SampleStream(torch.utils.data.Dataset):
     """Sample p of the stream, as [`to_sample`] makes them.
 
     Beside the dataset's own table, of which forked workers share one copy, it holds 16 bytes a row: two permutations.
+
+    Args:
+        skip: where an image can't be read, take the one after it in the epoch's order instead; the sample's `skipped`
+            says what was wrong. Which one that is depends on the position and the files alone.
     """
 
-    def __init__(self, dataset: Dataset, transform: TrainingTransform, seed: int):
-        self.dataset, self.transform, self.seed = dataset, transform, seed
+    def __init__(self, dataset: Dataset, transform: TrainingTransform, seed: int, skip: bool = False):
+        self.dataset, self.transform, self.seed, self.skip = dataset, transform, seed, skip
         self._frames = Frames(dataset)
         self._permutation = lru_cache(maxsize=2)(self._permute)
 
@@ -46,8 +53,19 @@ class SampleStream(torch.utils.data.Dataset):
 
     def __getitem__(self, position: int) -> dict:
         epoch, offset = divmod(position, len(self.dataset))
-        row = self._frames[int(self._permutation(epoch)[offset])]
-        return to_sample(*row, self.transform, np.random.default_rng([self.seed, 1, position]))
+        row, skipped = self._read(self._permutation(epoch), offset)
+        sample = to_sample(*row, self.transform, np.random.default_rng([self.seed, 1, position]))
+        return {**sample, "skipped": skipped}
+
+    def _read(self, order: np.ndarray, offset: int) -> tuple[tuple, list[str]]:
+        skipped: list[str] = []
+        while True:
+            try:
+                return self._frames[int(order[(offset + len(skipped)) % len(order)])], skipped
+            except DataError as error:
+                if not self.skip or len(skipped) == REPLACEMENTS:
+                    raise
+                skipped.append(str(error))
 
     def __getstate__(self):  # a cache can't be pickled to a worker
         return {**self.__dict__, "_permutation": None}
@@ -85,7 +103,7 @@ class MicroBatches:
 
 def collate(samples: list[dict]) -> dict:
     batch = {key: torch.stack([x[key] for x in samples]) for key in ("pixel_values", "labels")}
-    return {**batch, "names": [x["name"] for x in samples]}
+    return {**batch, "names": [x["name"] for x in samples], "skipped": [y for x in samples for y in x["skipped"]]}
 
 
 def start_worker(_: int) -> None:
@@ -98,7 +116,7 @@ def start_worker(_: int) -> None:
 
 
 def stream_loader(stream: SampleStream, batches: MicroBatches, workers: int, pin_memory: bool = False) -> DataLoader:
-    """A loader of this process's micro-batches: dicts of `pixel_values`, `labels` and `names`."""
+    """A loader of this process's micro-batches: dicts of `pixel_values`, `labels`, `names` and `skipped`."""
     return DataLoader(
         stream,
         batch_sampler=batches,

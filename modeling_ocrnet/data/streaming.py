@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from .decoding import DataError, Decode
 from .frames import decode_frame
-from .stream import collate, start_worker, to_sample
+from .stream import REPLACEMENTS, collate, start_worker, to_sample
 from .transforms import TrainingTransform
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class ReaderStream(torch.utils.data.IterableDataset):
         buffer_size: undecoded rows to shuffle among, beside the shuffling of shards.
         reader, readers: which share is read. Whole shards where they divide evenly, otherwise every so many-th row.
         start: go on from here. The samples of that epoch that were given before are read again, but not decoded.
+        skip: leave rows out that can't be read; the next sample's `skipped` says what was wrong.
     """
 
     def __init__(
@@ -49,19 +50,30 @@ class ReaderStream(torch.utils.data.IterableDataset):
         reader: int,
         readers: int,
         start: Position = (0, 0),
+        skip: bool = False,
     ):
         self.rows = split_dataset_by_node(rows.shuffle(seed=seed, buffer_size=buffer_size), reader, readers)
-        self.decode, self.transform, self.start = decode, transform, start
+        self.decode, self.transform, self.start, self.skip = decode, transform, start, skip
         self.key = [seed, 2, reader]  # of the augmentations
 
     def __iter__(self) -> Iterator[dict]:
         epoch, given = self.start
+        skipped: list[str] = []
         while True:
             self.rows.set_epoch(epoch)
             for row in itertools.islice(self.rows, given, None):
                 rng = np.random.default_rng([*self.key, epoch, given])
                 given += 1
-                yield {**to_sample(*decode_frame(row, self.decode), self.transform, rng), "position": (epoch, given)}
+                try:
+                    frame = decode_frame(row, self.decode)
+                except DataError as error:
+                    if not self.skip or len(skipped) == REPLACEMENTS:
+                        raise
+                    skipped.append(str(error))
+                    continue
+                sample = to_sample(*frame, self.transform, rng)
+                yield {**sample, "position": (epoch, given), "skipped": skipped}
+                skipped = []
             if given == 0:
                 raise DataError("a reader of the stream found nothing: fewer data.workers, or more rows in each shard")
             epoch, given = epoch + 1, 0
@@ -81,6 +93,7 @@ def streamed_batches(
     start: list[Position] | None = None,
     taken: int = 0,
     pin_memory: bool = False,
+    skip: bool = False,
 ) -> Iterator[dict]:
     """This process's micro-batches, endlessly: as [`stream_loader`]'s, with `reader` and `position`.
 
@@ -88,9 +101,10 @@ def streamed_batches(
         workers: readers of this process, each a process of its own; 0 for one that reads in this process.
         start: the readers' positions, to go on from.
         taken: micro-batches that this process has had before: whose turn it is follows from them.
+        skip: leave out what can't be read.
     """
     count = max(1, workers)
-    if rows.num_shards % (count * processes):
+    if rank == 0 and rows.num_shards % (count * processes):
         logger.warning(
             "%d shards don't divide among %d readers: each reads all rows and keeps its share. With a multiple of %d "
             "shards, or another data.workers, each would read its own alone",
@@ -109,6 +123,7 @@ def streamed_batches(
             reader=rank * count + i,
             readers=count * processes,
             start=tuple(start[i]) if start else (0, 0),
+            skip=skip,
         )
         # a loader each, of one worker: so it can be any reader's turn when a run goes on
         loader = DataLoader(

@@ -42,6 +42,13 @@ class Task(data.DataSource):
     workers: int = 2
     """Processes that read images, for each process."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.submission and data.label_set(self) is not data.label_set("cityscapes"):
+            raise ValueError(
+                f"--submission is for Cityscapes' test server, not for {self.name}: use --save_predictions"
+            )
+
 
 def evaluate_checkpoint(
     model_name: str,
@@ -66,6 +73,8 @@ def evaluate_checkpoint(
     """
     accelerator = Accelerator()
     check_launch(accelerator)
+    if task.submission and not task.save_predictions and accelerator.num_processes > 1:
+        raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
     labels = data.label_set(task)
     with accelerator.main_process_first():  # a dataset may have to be made
         dataset = data.load(task, split=task.split, instances=True)
@@ -79,7 +88,7 @@ def evaluate_checkpoint(
             f"{model_name} knows {model.config.num_labels} classes, {task.name} has {len(labels.names)}: choose --name"
         )
     keeps = task.save_predictions or task.submission
-    with _folder(task, accelerator) if keeps else nullcontext() as folder:
+    with _folder(task) if keeps else nullcontext() as folder:
         result = evaluate_model(
             model,
             processor,
@@ -107,13 +116,11 @@ def evaluate_checkpoint(
     return record
 
 
-def _folder(task: Task, accelerator: Accelerator):
+def _folder(task: Task):
     """Where predictions go: the folder asked for, or one beside the submission that goes away again."""
     if task.save_predictions:
         Path(task.save_predictions).mkdir(parents=True, exist_ok=True)
         return nullcontext(task.save_predictions)
-    if accelerator.num_processes > 1:
-        raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
     return tempfile.TemporaryDirectory()
 
 

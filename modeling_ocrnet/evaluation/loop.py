@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -53,7 +54,13 @@ def evaluate_model(
     options = options or Inference()
     metric, instances, edges = MeanIoU(), InstanceIoU(labels), BoundaryScores(len(labels.names))
     share = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    rows = DataLoader(Subset(dataset, share), options.batch_size, collate_fn=_same, num_workers=workers)
+    rows = DataLoader(
+        Subset(dataset, share),
+        options.batch_size,
+        collate_fn=_same,
+        num_workers=workers,
+        generator=torch.Generator(),  # its own: training's dropout must not depend on how often it is evaluated
+    )
     with_instances = "instances" in dataset.column_names
     training = model.training
     model.eval()

@@ -142,6 +142,8 @@ def _training(folder: ModelFolder, note: DataNote | None) -> str:
         "mixed precision": folder.field("mixed_precision"),
         "seed": folder.field("seed"),
     }
+    if (folder.metrics or {}).get("weights") == "ema":
+        rows["weights"] = f"their exponential moving average, decay {folder.field('model', 'ema_decay')}"
     reached = (folder.metrics or {}).get("step")
     if reached is not None and reached != rows["updates"]:
         rows["weights taken after update"] = reached

@@ -98,7 +98,7 @@ def predict_files(model, processor, jobs: list[Job], options: Inference) -> list
     ids = np.array(config.label_ids if config.label_ids is not None else range(config.num_labels))
     ids = ids.astype(np.uint8 if ids.max() < 256 else np.uint16)
     failures = []
-    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), tqdm(total=len(jobs), unit="image") as bar:
+    with logging_redirect_tqdm(), tqdm(total=len(jobs), unit="image") as bar:
         for first in range(0, len(jobs), options.batch_size):
             read = []
             for job in jobs[first : first + options.batch_size]:

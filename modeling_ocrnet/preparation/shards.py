@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset, Features, Image, Value
 
 from ..data.decoding import DataError, Decode, open_image, read_image, read_mask
+from ..data.errors import size_problem
 
 BATCH_BYTES = 32 * 2**20  # of a Parquet row group: what a reader holds at once
 
@@ -97,11 +98,8 @@ def write_raw(part: Path, index: Path, files: Dataset, shard: Shard, decode: Dec
             offset += file.write(image.tobytes())
             if labelled:
                 label = np.asarray(read_mask(row["label"], decode.labels, decode.train_ids))
-                if label.shape != image.shape[:2]:
-                    raise DataError(
-                        f"{row['label']['path']}: {label.shape[1]}x{label.shape[0]}, but its image is "
-                        f"{image.shape[1]}x{image.shape[0]}"
-                    )
+                if problem := size_problem(row["label"]["path"], label.shape[::-1], image.shape[1::-1]):
+                    raise DataError(problem)
                 offset += file.write(label.tobytes())
             advance()
     index.write_text(json.dumps(rows) + "\n", encoding="utf-8")

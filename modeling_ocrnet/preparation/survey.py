@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
-from ..data.checks import header_problem, size_problem
+from ..data.checks import header_problem
+from ..data.errors import size_problem
 from ..data.labels import IGNORE, LabelSet
 from ..data.pairs import check_split
 
@@ -144,6 +147,7 @@ def survey(source: data.DataSource, splits: list[str], limit: int | None = None,
                 found.append(Split(split, problems=[str(error)]))
             else:
                 found.append(_read(rows, split, files, limit, pool))
+                found[-1].problems += [f"{x}: a mask without an image" for x in _strays(source, split)]
     errors = [f"{split.name}: {problem}" for split in found for problem in split.problems]
     warnings = [f"{split.name}: {x}: no pixel is labelled" for split in found for x in split.empty]
     names = labels.names
@@ -151,6 +155,14 @@ def survey(source: data.DataSource, splits: list[str], limit: int | None = None,
     more_errors, more_warnings = _duplicates(files)
     root = source.root or source.path or data.reader(source.name).DEFAULT_ROOT
     return Survey(source.name, root, labels, found, errors + more_errors, warnings + more_warnings)
+
+
+def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
+    """Masks without an image. Own data that has some isn't loaded at all."""
+    if source.name in data.OWN:
+        return ()
+    reader = data.reader(source.name)
+    return reader.find(Path(source.root or reader.DEFAULT_ROOT).expanduser(), split).strays
 
 
 def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> Split:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration, set_seed
+from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, set_seed
 from datasets import Dataset, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
+from torch.optim.swa_utils import AveragedModel
 from transformers import TimmBackboneConfig
 
 from .. import data
@@ -26,8 +29,11 @@ from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .averaging import weight_average
 from .recipe import Recipe
 from .sharding import may_be_channels_last, set_up_sharding
+
+logger = logging.getLogger("modeling_ocrnet.training")
 
 STREAM_CHECKED = 16  # samples of a stream that are read before training starts
 
@@ -36,8 +42,9 @@ STREAM_CHECKED = 16  # samples of a stream that are read before training starts
 class Experiment:
     """What a run consists of.
 
-    `model` is wrapped for distributed training, `bare_model` is not. `positions`: how far this process's readers of a
-    stream have come.
+    `model` is wrapped for distributed training, `bare_model` is not. `average`: of its weights, if the recipe wants it.
+    `positions`: how far this process's readers of a stream have come. `skipped`: samples that this process couldn't
+    read and replaced.
     """
 
     recipe: Recipe
@@ -49,7 +56,9 @@ class Experiment:
     processor: OCRNetImageProcessor
     model: Any = None
     optimizer: Any = None
+    average: AveragedModel | None = None
     positions: list[Position] | None = None
+    skipped: int = 0
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:
@@ -65,6 +74,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         mixed_precision=recipe.mixed_precision,
         log_with=recipe.logging.trackers or None,
         project_config=ProjectConfiguration(project_dir=recipe.output_dir),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=recipe.process_timeout))],
     )
     check_launch(accelerator)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
@@ -82,6 +92,7 @@ def build_data(
     Raises:
         DataError: naming the files that are wrong.
     """
+    skip = recipe.data.on_error == "skip"
     with accelerator.main_process_first():  # a dataset may have to be made
         val = data.load(recipe.data, split=recipe.evaluation.split)
         if recipe.data.streaming:
@@ -92,13 +103,22 @@ def build_data(
         data.check(val)
         if recipe.data.streaming:
             for row in train.take(STREAM_CHECKED):
-                decode_frame(row, Decode(labels))
+                _try(row, Decode(labels), skip)
         else:
-            data.check(train, labelled=True)
+            data.check(train, labelled=True, tolerate=skip)
     accelerator.wait_for_everyone()
     if recipe.evaluation.limit is not None:
         val = val.select(range(min(recipe.evaluation.limit, len(val))))
     return train, val
+
+
+def _try(row: dict, decode: Decode, skip: bool) -> None:
+    try:
+        decode_frame(row, decode)
+    except data.DataError as error:
+        if not skip:
+            raise
+        logger.warning("will be skipped: %s", error)
 
 
 def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegmentation:
@@ -185,15 +205,31 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     model = model.to(accelerator.device)
     if recipe.model.channels_last and may_be_channels_last(accelerator):
         model = model.to(memory_format=torch.channels_last)
-    if recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.device.type != "cpu":
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if recipe.model.sync_batch_norm and accelerator.num_processes > 1:
+        if _can_sync(accelerator.device):
+            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        elif accelerator.is_main_process:
+            logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
     optimizer = build_optimizer(model, recipe)
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, build_processor(recipe))
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
+    if recipe.model.ema_decay is not None:
+        # before Accelerate wraps the model; each process keeps one, and all are moved by the same updates
+        experiment.average = weight_average(model, recipe.model.ema_decay)
+        accelerator.register_for_checkpointing(experiment.average)
     experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
     experiment.model.train()
     return experiment
+
+
+def _can_sync(device: torch.device) -> bool:
+    """Whether a device has SyncBatchNorm's kernels: a CPU hasn't, nor need every other."""
+    try:
+        torch.batch_norm_stats(torch.ones(1, 1, 1, 1, device=device), 1e-5)
+    except RuntimeError:  # NotImplementedError is one
+        return False
+    return True
 
 
 def _can_pin(device: torch.device) -> bool:
@@ -235,6 +271,7 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
             start=experiment.positions,
             taken=start * accelerator.gradient_accumulation_steps,
             pin_memory=pinned,
+            skip=options.on_error == "skip",
         )
     batches = MicroBatches(
         global_batch=recipe.global_batch,
@@ -244,5 +281,5 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
         start=start,
         stop=recipe.schedule.max_steps,
     )
-    stream = SampleStream(experiment.train_data, transform, recipe.seed)
+    stream = SampleStream(experiment.train_data, transform, recipe.seed, skip=options.on_error == "skip")
     return iter(stream_loader(stream, batches, options.workers, pin_memory=pinned))

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
+from .failure import saving
+from .folders import atomic_folder, damage, remove, tidy
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe
-from .restoring import CheckpointError, read_state, restore
+from .restoring import CheckpointError, compare_facts, draw_anew, read_state, restore
 from .sharding import to_save
 
+MODEL_FOLDERS = ("model", "model_ema", "best")
 _NAME = "step-{:07d}"
 _PATTERN = re.compile(r"step-(\d{7,})")
-
-
-@contextlib.contextmanager
-def atomic_folder(target: Path, accelerator: Accelerator) -> Iterator[Path]:
-    """A folder to write into that becomes `target` when the block ends without an error, on all processes."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    yield temporary
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            os.replace(target, old)
-        os.replace(temporary, target)
-        shutil.rmtree(old, ignore_errors=True)
-    accelerator.wait_for_everyone()
 
 
 def write_recipe(recipe: Recipe, folder: Path) -> None:
@@ -56,58 +36,117 @@ def find_checkpoints(output_dir: Path) -> list[Path]:
 
 
 def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: dict) -> Path:
-    """Write everything that resuming needs after `state["step"]` updates, then delete what is older than wanted."""
+    """Write everything that resuming needs after `state["step"]` updates, then delete what is older than wanted.
+
+    That is: the weights, their average, the optimizer's state, fp16's loss scale, each process's random generators, the
+    recipe, and `state`. The learning rate and the samples to come are functions of the step (of `state["stream"]`, for
+    streams). Checkpoints of later steps stay: a run that goes on from an earlier one writes them anew.
+    """
     target = output_dir / "checkpoints" / _NAME.format(state["step"])
-    with atomic_folder(target, accelerator) as folder:
+    with saving(target), atomic_folder(target, accelerator, manifest=True) as folder:
         accelerator.save_state(str(folder))
         if accelerator.is_main_process:
             (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
             write_recipe(recipe, folder)
     if accelerator.is_main_process:
-        for old in find_checkpoints(output_dir)[: -recipe.checkpoint.keep_last]:
-            shutil.rmtree(old)
+        existing = find_checkpoints(output_dir)
+        for old in existing[: existing.index(target) + 1][: -recipe.checkpoint.keep_last]:
+            remove(old)
     return target
 
 
-def choose_checkpoint(resume: str | None, output_dir: Path) -> Path | None:
-    """The checkpoint that `--resume` means: `last`, `auto` (the last one, or none), a folder, or `None`.
+def open_run(accelerator: Accelerator, resume: str | None, output_dir: Path) -> tuple[Path | None, list[str]]:
+    """Where a run begins: what [`choose_checkpoint`] says, after clearing away what a crash left in `output_dir`.
+
+    Only the main process looks, so that all agree.
 
     Raises:
-        CheckpointError: where there is none, or where a new run would write into an old one's folder.
+        CheckpointError: as `choose_checkpoint`, or where a new run would write into an old one's folder.
+        OSError: where the folder can't be read or cleared.
     """
-    existing = find_checkpoints(output_dir)
-    if resume is None:
-        if existing:
+    answer: list = [None]
+    if accelerator.is_main_process:
+        try:
+            if resume is None:
+                _refuse_older_run(output_dir)  # which may be going on: nothing is cleared away
+            tidy(output_dir / "checkpoints", "step-*")
+            for name in MODEL_FOLDERS:
+                tidy(output_dir, name)
+            answer = [(None, []) if resume is None else choose_checkpoint(resume, output_dir)]
+        except (CheckpointError, OSError) as error:
+            answer = [error]
+    (answer,) = broadcast_object_list(answer)
+    if isinstance(answer, Exception):
+        raise answer
+    path, damaged = answer
+    return path, damaged if accelerator.is_main_process else []  # to be said once
+
+
+def _refuse_older_run(output_dir: Path) -> None:
+    if existing := find_checkpoints(output_dir):
+        raise CheckpointError(
+            f"{output_dir} holds a run that got to {existing[-1].name}: go on with --resume last, or choose "
+            "another --output_dir"
+        )
+
+
+def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint that `--resume` means: `last`, `auto` (the last one, or none), or a folder.
+
+    Returns:
+        The checkpoint, whose files are as they were written; and a line for each later one that is damaged.
+
+    Raises:
+        CheckpointError: where there is none, or none that is whole.
+    """
+    if resume not in ("last", "auto"):
+        path = Path(resume)
+        if not (path / "state.json").is_file():
             raise CheckpointError(
-                f"{output_dir} holds a run that got to {existing[-1].name}: go on with --resume last, or choose "
-                "another --output_dir"
+                f"{path}: not a checkpoint (no state.json); give `last` or a folder checkpoints/step-..."
             )
-        return None
-    if resume in ("last", "auto"):
-        if not existing and resume == "last":
-            raise CheckpointError(f"{output_dir}/checkpoints holds no checkpoint to resume from; leave --resume out")
-        return existing[-1] if existing else None
-    path = Path(resume)
-    if not (path / "state.json").is_file():
-        raise CheckpointError(f"{path}: not a checkpoint (no state.json); give `last` or a folder checkpoints/step-...")
-    return path
+        if reason := damage(path):
+            raise CheckpointError(
+                f"{path}: damaged ({reason}): choose another; --resume last takes the last one that is whole"
+            )
+        return path, []
+    skipped = []
+    for path in reversed(find_checkpoints(output_dir)):
+        if (reason := damage(path)) is None:
+            return path, skipped
+        skipped.append(f"{path}: damaged ({reason}), so an earlier one is taken")
+    if skipped:
+        found = "\n  ".join(x.removesuffix(", so an earlier one is taken") for x in skipped)
+        raise CheckpointError(
+            f"no checkpoint is whole; remove {output_dir}/checkpoints to start anew, or choose another "
+            f"--output_dir:\n  {found}"
+        )
+    if resume == "last":
+        raise CheckpointError(f"{output_dir}/checkpoints holds no checkpoint to resume from; leave --resume out")
+    return None, []
 
 
-def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path) -> dict:
+def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path, facts: dict | None = None) -> dict:
     """Load a checkpoint into the prepared model and optimizer.
+
+    Args:
+        facts: of this run, from [`run_facts`], to compare with those of the run that wrote it.
 
     Returns:
         The `state` that it was saved with.
 
     Raises:
-        CheckpointError: where it was written under a recipe that computes something else, or is damaged.
+        CheckpointError: where it was written by a run that computes something else, or is damaged.
         ValueError, OSError: where its recipe can't be read.
     """
     theirs = read_recipe(path / "recipe.yaml")
     if found := differences(as_dict(recipe), theirs):
         raise CheckpointError(f"{path} was trained with another recipe:\n  " + "\n  ".join(found))
     state = read_state(path, recipe.schedule.max_steps)
-    restore(accelerator, path)
+    processes = compare_facts(accelerator, path, facts or {}, state.get("facts") or {})
+    restore(accelerator, path, generators=processes == accelerator.num_processes)
+    if processes != accelerator.num_processes:
+        draw_anew(accelerator, recipe.seed, state["step"])
     return state
 
 
@@ -128,7 +167,7 @@ def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
     """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
     model = to_save(accelerator, model)
-    with atomic_folder(target, accelerator) as folder:
+    with saving(target), atomic_folder(target, accelerator) as folder:
         if accelerator.is_main_process:
             model.save_pretrained(folder)
             processor.save_pretrained(folder)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
@@ -29,9 +31,9 @@ def parse_recipe(parser: ArgumentParser, argv: list[str]) -> tuple[Recipe, Names
     """
     argv = _config_first(argv)
     try:
-        for config in _configs(argv):
-            if config.is_file():  # what isn't there, the parser says
-                read_recipe(config)
+        for file in _files(argv):
+            if file.is_file():  # what isn't there, the parser says
+                read_recipe(file)
         options = parser.instantiate(parser.parse_args(argv))
         recipe = Recipe(**{field.name: options.pop(field.name) for field in fields(Recipe)})
     except (ValueError, OSError) as error:
@@ -49,10 +51,20 @@ def _identity(config: str) -> Path:
     return Path(*folders[folders.index("configuration") + 1 :]) if "configuration" in folders else Path(path.name)
 
 
-def _configs(argv: list[str]) -> list[Path]:
-    """The recipes of a command line that `_config_first` has put in order."""
-    values = [x.removeprefix("--config=") for x in argv if x.startswith("--config=")]
-    return [Path(x) for x in values + [argv[i + 1] for i, x in enumerate(argv[:-1]) if x == "--config"]]
+def _files(argv: list[str]) -> list[Path]:
+    """What of a command line the parser reads as YAML: recipes, and parts of them (`--model part.yaml`)."""
+    options = {"--config", *(f"--{group}" for group in _groups(Recipe))}
+    apart = [value for option, value in zip(argv, argv[1:], strict=False) if option in options]
+    joined = [value for option, equals, value in (x.partition("=") for x in argv) if equals and option in options]
+    return [Path(x) for x in apart + joined]
+
+
+def _groups(recipe: type, prefix: str = "") -> Iterator[str]:
+    """The fields that have fields of their own: `data`, ..., `evaluation.inference`."""
+    for name, kind in get_type_hints(recipe).items():
+        if is_dataclass(kind):
+            yield prefix + name
+            yield from _groups(kind, f"{prefix}{name}.")
 
 
 def _config_first(argv: list[str]) -> list[str]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import signal
 
+_LAUNCHED = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")  # what launchers set
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
 class Interruption:
     """While active, the first Ctrl-C, SIGTERM or SIGUSR1 sets `reason`; a second one ends the process as usual.
 
-    A process that `accelerate launch` started also stops when its launcher is gone, instead of running on alone:
-    the launcher doesn't pass SIGTERM on.
+    A process that `accelerate launch` or torchrun started also stops when its launcher is gone, instead of running on
+    alone: the launcher of one process doesn't pass SIGTERM on, that of several not SIGUSR1. Make this early: it notes
+    which process the launcher is.
     """
 
     def __init__(self):
         self._signal: int | None = None
         self._previous = {}
-        self._launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
+        self._launcher = os.getppid() if any(x in os.environ for x in _LAUNCHED) else None
 
     def __enter__(self) -> Interruption:
         for number in SIGNALS:

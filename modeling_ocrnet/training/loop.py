@@ -17,21 +17,20 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..evaluation.loop import evaluate_model
 from ..inference.memory import keep_freed_memory
+from .averaging import agree_on_buffers
 from .build import Experiment, build, build_accelerator, build_batches
-from .checkpoint import choose_checkpoint, load_checkpoint, own_positions, save_checkpoint, save_model, write_recipe
+from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
 from .cpu import use_all_cores
+from .failure import NonFiniteLoss, check_writable
 from .interruption import Interruption
 from .recipe import Recipe
 from .report import draw_report
+from .restoring import run_facts
 from .schedule import learning_rate
 from .sharding import whole
 from .tracking import Meter, MetricsLog, log_head, start_logging, write_model_zoo_line
 
 logger = logging.getLogger("modeling_ocrnet.training")
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss is NaN or infinite."""
 
 
 def train(recipe: Recipe, resume: str | None = None) -> Path:
@@ -47,38 +46,49 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     Raises:
         ValueError, DataError, CheckpointError: before work starts, for what can't be done.
         NonFiniteLoss: with the update and the names of the samples.
+        SaveError: where the disk is full.
         SystemExit: after a signal, with a checkpoint saved.
     """
+    interruption = Interruption()
     keep_freed_memory()
     output_dir = Path(recipe.output_dir)
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator)
-    checkpoint = choose_checkpoint(resume, output_dir)
+    check_writable(output_dir)
+    checkpoint, damaged = open_run(accelerator, resume, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     start_logging(accelerator, output_dir)
+    for line in damaged:
+        logger.warning("%s", line)
     experiment = build(recipe, accelerator)
+    facts = run_facts(accelerator, experiment.train_data, experiment.labels)
     state = {"step": 0, "best": None}
     if checkpoint is not None:
-        state = load_checkpoint(accelerator, recipe, checkpoint)
+        state = load_checkpoint(accelerator, recipe, checkpoint, facts)
         if recipe.data.streaming:
             experiment.positions = own_positions(state["stream"], accelerator)
     elif accelerator.is_main_process:
         write_recipe(recipe, output_dir)
+    state["facts"] = facts
     log_head(accelerator, recipe)
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
     metrics = MetricsLog(accelerator, recipe, output_dir)
-    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), Interruption() as interruption:
+    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), interruption:
         final = run(experiment, state, metrics, output_dir, interruption)
     target = output_dir / "model"
     save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
+    if experiment.average is not None:
+        averaged = output_dir / "model_ema"
+        save_model(accelerator, experiment.average.module, experiment.processor, recipe, averaged, state["ema_scores"])
     with whole(accelerator, experiment.bare_model):
         draw_report(experiment, metrics.read(), output_dir)
     accelerator.end_training()
     logger.info(
         "done: mIoU %.4f after %d updates, the best %.4f", final["mean_iou"], final["step"], state["best"]["mean_iou"]
     )
-    for what, path in (("model", target), ("curve", output_dir / "curve.png"), ("pictures", output_dir / "pictures")):
+    left = {"model": target, "average of the weights": output_dir / "model_ema"}
+    for what, path in (left | {"curve": output_dir / "curve.png", "pictures": output_dir / "pictures"}).items():
         if path.exists():
             logger.info("%s: %s", what, path)
     return target
@@ -93,6 +103,8 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
     recipe, accelerator = experiment.recipe, experiment.accelerator
     last = recipe.schedule.max_steps
     batches = build_batches(experiment, state["step"])
+    if accelerator.is_main_process:
+        experiment.skipped = state.get("skipped", 0)
     meter, scores = Meter(), state.get("scores")
     bar = tqdm(total=last, initial=state["step"], unit="update", disable=None if accelerator.is_main_process else True)
     for step in range(state["step"], last):
@@ -105,6 +117,8 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
         if log_now:
             line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
             line["lr"] = experiment.optimizer.param_groups[0]["lr"]
+            if recipe.data.on_error == "skip":
+                line["skipped"] = _total(accelerator, experiment.skipped)
             metrics.write(step + 1, **line)
             report(line, step + 1, recipe, bar)
             if recipe.logging.modelzoo and accelerator.is_main_process:
@@ -112,10 +126,11 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
         if (step + 1) % recipe.evaluation.every == 0 or step + 1 == last:
             scores = state["scores"] = evaluate(experiment, state, metrics, output_dir)
             meter.reset()
-        stop = _any_process(accelerator, interruption.reason)
+        stop = _total(accelerator, interruption.reason is not None) > 0  # all after the same update
         if stop or (step + 1) % recipe.checkpoint.every == 0 or step + 1 == last:
             if experiment.positions is not None:
                 state["stream"] = gather_object([experiment.positions])
+            state["skipped"] = _total(accelerator, experiment.skipped)
             path = save_checkpoint(accelerator, recipe, output_dir, state)
             logger.info("saved %s", path)
             meter.reset()
@@ -157,6 +172,9 @@ def update(
             pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         if experiment.positions is not None:
             experiment.positions[batch["reader"]] = batch["position"]
+        for problem in batch["skipped"]:
+            logger.warning("skipped, and another sample taken in its place: %s", problem)
+            experiment.skipped += 1
         with accelerator.accumulate(model):
             output = model(pixel_values, labels=labels)
             losses.append(torch.stack([output.loss, output.ocr_loss, output.auxiliary_loss]).detach())
@@ -171,6 +189,8 @@ def update(
                 accelerator.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
+    if experiment.average is not None:
+        experiment.average.update_parameters(experiment.bare_model)
     values = dict(zip(("loss", "ocr_loss", "auxiliary_loss"), torch.stack(losses).mean(0), strict=True))
     if with_accuracy:
         values["pixel_accuracy"] = pixel_accuracy(output.logits, labels, experiment.bare_model.config)
@@ -201,12 +221,37 @@ def report(line: dict[str, float], step: int, recipe: Recipe, bar: tqdm) -> None
 
 
 def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path) -> dict:
-    """Score the validation split, say so, and keep the weights if they are the best so far."""
+    """Score the weights, and their average if there is one; keep whichever is the best so far of both.
+
+    Returns:
+        The scores of the weights; those of the average become `state["ema_scores"]`.
+    """
+    found = [(score(experiment, experiment.bare_model, state["step"], metrics), experiment.bare_model)]
+    if experiment.average is not None:
+        averaged = experiment.average.module
+        state["ema_scores"] = score(experiment, averaged, state["step"], metrics, weights="ema")
+        found.append((state["ema_scores"], averaged))
+    scores, model = max(found, key=lambda x: x[0]["mean_iou"])
+    if state["best"] is None or scores["mean_iou"] > state["best"]["mean_iou"]:
+        state["best"] = {x: scores[x] for x in ("step", "weights", "mean_iou")}
+        if experiment.recipe.checkpoint.keep_best:
+            folder = output_dir / "best"
+            save_model(experiment.accelerator, model, experiment.processor, experiment.recipe, folder, scores)
+    return found[0][0]
+
+
+def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights: str = "raw") -> dict:
+    """Score `model` on the validation split, and say so: what `metrics.json` holds.
+
+    Args:
+        weights: `raw`, or `ema`: then the names in `metrics.jsonl` begin with `ema_`.
+    """
     recipe, accelerator, labels = experiment.recipe, experiment.accelerator, experiment.labels
     start = time.perf_counter()
-    with whole(accelerator, experiment.bare_model):
+    agree_on_buffers(accelerator, model)
+    with whole(accelerator, model):
         result = evaluate_model(
-            experiment.bare_model,
+            model,
             experiment.processor,
             experiment.val_data,
             accelerator,
@@ -219,28 +264,25 @@ def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_di
         name: None if iou != iou else float(iou)
         for name, iou in zip(labels.names, result["per_category_iou"], strict=True)
     }
-    scores = {
-        "step": state["step"],
+    metrics.write(step, **{key if weights == "raw" else f"{weights}_{key}": x for key, x in overall.items()})
+    logger.info(
+        "evaluated %supdate %d on %d images: mIoU %.4f  mean accuracy %.4f  pixel accuracy %.4f  (%.0f s)",
+        "" if weights == "raw" else "the average of the weights after ",
+        step,
+        len(experiment.val_data),
+        *overall.values(),
+        time.perf_counter() - start,
+    )
+    return {
+        "step": step,
+        "weights": weights,
         "dataset": recipe.data.title,
         "split": recipe.evaluation.split,
         **overall,
         "iou": by_class,
     }
-    metrics.write(state["step"], **overall)
-    logger.info(
-        "evaluated update %d on %d images: mIoU %.4f  mean accuracy %.4f  pixel accuracy %.4f  (%.0f s)",
-        state["step"],
-        len(experiment.val_data),
-        *overall.values(),
-        time.perf_counter() - start,
-    )
-    if state["best"] is None or scores["mean_iou"] > state["best"]["mean_iou"]:
-        state["best"] = {"step": state["step"], "mean_iou": scores["mean_iou"]}
-        save_model(accelerator, experiment.bare_model, experiment.processor, recipe, output_dir / "best", scores)
-    return scores
 
 
-def _any_process(accelerator, reason: str | None) -> bool:
-    """Whether any process has a reason to stop: all stop after the same update."""
-    flag = torch.tensor([float(reason is not None)], device=accelerator.device)
-    return bool(accelerator.reduce(flag, "sum").item())
+def _total(accelerator, count: int) -> int:
+    """The sum of a small number over all processes."""
+    return round(accelerator.reduce(torch.tensor([float(count)], device=accelerator.device), "sum").item())

@@ -33,6 +33,8 @@ class DataRecipe(DataSource):
     """Distort brightness, contrast, saturation and hue."""
     workers: int = 4
     """Processes that load data, for each training process."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """Where a training sample can't be read: stop, or say so, count it and take another in its place."""
 
 
 @dataclass
@@ -44,7 +46,8 @@ class ModelRecipe:
     backbone: str | None = "timm/hrnet_w18.ms_in1k"
     """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of OCRNetConfig: dropout, class_weights, ohem_threshold, loss_average ..."""
+    """Further fields of OCRNetConfig, such as dropout, class_weights, ohem_threshold; loss_average (all: ignored pixels
+    count in the loss's mean, as in mmsegmentation; valid: they don't), lovasz_weight, align_corners."""
     backbone_config: dict[str, Any] = field(default_factory=dict)
     """Further fields of HRNetConfig (r101-d8: TimmBackboneConfig): zero_init_residual, fuse_upsample ..."""
     gradient_checkpointing: bool = False
@@ -53,6 +56,8 @@ class ModelRecipe:
     """Keep images as (height, width, channels) in memory: faster on CPUs and on recent GPUs."""
     sync_batch_norm: bool = True
     """Batch norm statistics over all processes, where there are several and their device can."""
+    ema_decay: float | None = None
+    """Average the weights too, with this decay an update, e.g. 0.999 (null: don't); evaluated and saved beside them."""
 
 
 @dataclass
@@ -112,7 +117,9 @@ class CheckpointRecipe:
     every: int = 4000
     """Updates between checkpoints; the last update always leaves one."""
     keep_last: int = 2
-    """Checkpoints to keep. The best weights are kept besides, in best/."""
+    """Checkpoints to keep."""
+    keep_best: bool = True
+    """Keep the weights of the best evaluation besides, in best/."""
 
 
 @dataclass
@@ -143,9 +150,12 @@ class Recipe:
     global_batch: int = 8
     """Images of one optimizer update, over all processes and accumulation steps."""
     micro_batch: int = 2
-    """Images of one forward pass of one process; batch norm sees these (with sync_batch_norm: of all processes)."""
+    """Images of one forward pass of one process: fewer take less memory. Batch norm sees these alone (with
+    sync_batch_norm: those of all processes): fewer than the published ones change what is learnt."""
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
-    """Precision (null: what accelerate launch says)."""
+    """Precision (null: what accelerate launch says). Softmaxes and losses stay in float32 in all of them."""
+    process_timeout: float = 1800.0
+    """Seconds that training processes wait for each other: one that is lost ends the run after them at the latest."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
     output_dir: str | None = None
@@ -163,6 +173,7 @@ class Recipe:
             "optimizer.lr": self.optimizer.lr,
             "data.crop_size": min(self.data.crop_size),
             "data.shuffle_buffer": self.data.shuffle_buffer,
+            "process_timeout": self.process_timeout,
         }
         for name, value in positive.items():
             if not value > 0:
@@ -170,6 +181,11 @@ class Recipe:
         low, high = self.data.ratio_range
         if not 0 < low <= high:
             raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+        decay = self.model.ema_decay
+        if decay is not None and not 0 < decay < 1:
+            raise ValueError(
+                f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 updates"
+            )
         if self.data.streaming and self.data.name != "hub":
             raise ValueError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
 
@@ -195,6 +211,8 @@ _FREE = (
     "data.root",
     "data.classes",
     "data.workers",
+    "data.on_error",
+    "process_timeout",
     "evaluation.",
     "checkpoint.",
     "logging.",

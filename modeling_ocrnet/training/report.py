@@ -40,6 +40,8 @@ def draw_curve(records: list[dict], path: Path) -> None:
     axes.set_ylim(bottom=0)
     right = axes.twinx()
     right.plot(list(scores), list(scores.values()), "o-", color="tab:orange", label="validation mIoU")
+    if averaged := {r["step"]: r["ema_mean_iou"] for r in records if "ema_mean_iou" in r}:
+        right.plot(list(averaged), list(averaged.values()), "o--", color="tab:green", label="of the averaged weights")
     right.set(ylabel="mIoU", ylim=(0, 1))
     figure.legend(loc="outside upper center", ncols=2)
     figure.savefig(path, dpi=120)

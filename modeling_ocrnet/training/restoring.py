@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.utils import load
+from accelerate.utils import load, set_seed
 from accelerate.utils.constants import RNG_STATE_NAME
+from datasets import Dataset, IterableDataset
+
+from ..data.labels import LabelSet
+
+logger = logging.getLogger("modeling_ocrnet.training")
 
 
 class CheckpointError(RuntimeError):
@@ -36,8 +44,72 @@ def read_state(path: Path, max_steps: int) -> dict[str, Any]:
     return state
 
 
-def restore(accelerator: Accelerator, path: Path) -> None:
+def run_facts(accelerator: Accelerator, data: Dataset | IterableDataset, labels: LabelSet) -> dict[str, Any]:
+    """What a run depends on beside its recipe, for `state.json`: processes, precision, and a digest of its data.
+
+    The digest is of classes and frames' names (not of streams' frames): files may move, but not be others.
+    """
+    digest = hashlib.sha256(repr((labels.labels, labels.flip_pairs)).encode())
+    facts = {"processes": accelerator.num_processes, "precision": accelerator.mixed_precision}
+    if isinstance(data, Dataset):
+        facts["frames"] = len(data)
+        digest.update("\0".join(data.with_format(None)["name"][:]).encode())
+    return {**facts, "data": digest.hexdigest()}
+
+
+def compare_facts(accelerator: Accelerator, path: Path, ours: dict, theirs: dict) -> int:
+    """Compare [`run_facts`] of this run with those of the one that wrote the checkpoint `path`.
+
+    Another number of processes computes nearly the same; that it isn't the same to the bit is said in a warning.
+
+    Returns:
+        The number of processes that wrote it.
+
+    Raises:
+        CheckpointError: where this run would compute something else.
+    """
+    known = ours.keys() & theirs.keys()
+    if "precision" in known and ours["precision"] != theirs["precision"]:
+        raise CheckpointError(
+            f"{path} was trained with mixed precision {theirs['precision']}, now it is {ours['precision']}: launch "
+            f"with --mixed_precision {theirs['precision']}"
+        )
+    if "data" in known and ours["data"] != theirs["data"]:
+        raise CheckpointError(
+            f"{path} was trained on other data: the training split's frames or classes have changed "
+            f"({theirs.get('frames')} frames in the checkpoint, now {ours.get('frames')}), and with them the order of "
+            "the samples: restore them, or start a new run in another --output_dir"
+        )
+    now, then = accelerator.num_processes, theirs.get("processes", accelerator.num_processes)
+    if now != then and accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise CheckpointError(f"{path} is shared out among {then} processes, now there are {now}: launch {then}")
+    if now != then and accelerator.is_main_process:
+        logger.warning(
+            "%s was written by %d process%s, now there are %d: the samples and their order stay, but batch norm's "
+            "statistics and dropout will differ from those of an uninterrupted run; launch %d for the same to the bit",
+            path,
+            then,
+            "" if then == 1 else "es",
+            now,
+            then,
+        )
+    return then
+
+
+def draw_anew(accelerator: Accelerator, seed: int, step: int) -> None:
+    """Random generators for a run that goes on with another number of processes than wrote its checkpoint.
+
+    The count of micro-batches starts anew too: an update has another number of them now.
+    """
+    set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
+    accelerator.step = 0
+
+
+def restore(accelerator: Accelerator, path: Path, generators: bool = True) -> None:
     """The weights, the optimizer's state and the random generators of the checkpoint `path`, in place.
+
+    Args:
+        generators: this process has its own in the checkpoint, which must be taken.
 
     Pickles are read with `weights_only=True` (by `accelerator.load_state`): they can hold tensors and numbers, and
     call nothing.
@@ -46,9 +118,10 @@ def restore(accelerator: Accelerator, path: Path) -> None:
         CheckpointError: where a file is missing, damaged, wants to run something, or is of another network.
     """
     file = path / f"{RNG_STATE_NAME}_{accelerator.process_index}.pkl"
+    seed = None
     try:
-        generators = load(file)  # accelerate would go on without it
-        seed = generators["torch_manual_seed"]
+        if generators:
+            seed = load(file)["torch_manual_seed"]  # accelerate would go on without it
     except Exception as error:  # a damaged or hostile pickle can raise anything
         raise _damaged(file, error) from error
     try:
@@ -60,7 +133,7 @@ def restore(accelerator: Accelerator, path: Path) -> None:
         raise _damaged(path, error) from error
     if misfits:
         raise CheckpointError(f"{path}: the optimizer's state is of another network ({misfits[0]}): {_REMEDY}")
-    if not torch.equal(torch.get_rng_state(), seed):
+    if seed is not None and not torch.equal(torch.get_rng_state(), seed):
         raise CheckpointError(f"{file}: the random generators refuse what it holds: {_REMEDY}")
 
 

@@ -22,6 +22,12 @@ def set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
     Raises:
         ValueError: for configurations that OCRNet can't be trained under.
     """
+    kind = accelerator.distributed_type
+    if recipe.model.ema_decay is not None and kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise ValueError(
+            f"model.ema_decay averages whole weights, which {kind.value} shares out: leave it out, or launch without "
+            f"{kind.value} (configuration/accelerate/gpu_4.yaml)"
+        )
     if accelerator.distributed_type == DistributedType.FSDP:
         plugin = accelerator.state.fsdp_plugin
         if plugin.fsdp_version != 2 or plugin.auto_wrap_policy is not None:

@@ -7,6 +7,7 @@ import logging
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -14,18 +15,22 @@ import torch
 import yaml
 from accelerate import Accelerator
 
+from .failure import saving
 from .recipe import Recipe, as_dict, flatten
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
 
 def start_logging(accelerator: Accelerator, output_dir: Path) -> None:
-    """Say things on the console and in `train.log`, from the main process alone."""
+    """Say things on the console and in `train.log`, from the main process; the others say warnings alone."""
     package = logging.getLogger("modeling_ocrnet")
     package.handlers.clear()
     package.propagate = False
     if not accelerator.is_main_process:
-        package.addHandler(logging.NullHandler())
+        warn = logging.StreamHandler()
+        warn.setFormatter(logging.Formatter(f"process {accelerator.process_index}: %(message)s"))
+        package.addHandler(warn)
+        package.setLevel(logging.WARNING)
         return
     form = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
     for handler in (logging.StreamHandler(), logging.FileHandler(output_dir / "train.log", encoding="utf-8")):
@@ -66,6 +71,10 @@ class MetricsLog:
 
     def __init__(self, accelerator: Accelerator, recipe: Recipe, output_dir: Path):
         self.accelerator, self.path = accelerator, output_dir / "metrics.jsonl"
+        if accelerator.is_main_process and self.path.exists():
+            with self.path.open("rb+") as file:
+                if (content := file.read()) and not content.endswith(b"\n"):
+                    file.write(b"\n")  # a crash cut the last record off: the next one isn't part of it
         if recipe.logging.trackers:
             scalars = {
                 k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in flatten(as_dict(recipe)).items()
@@ -75,7 +84,7 @@ class MetricsLog:
     def write(self, step: int, **values: float) -> None:
         """Append a record."""
         if self.accelerator.is_main_process:
-            with self.path.open("a", encoding="utf-8") as file:
+            with saving(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
         self.accelerator.log(values, step=step)
 
@@ -83,7 +92,13 @@ class MetricsLog:
         """All records of the run, also of the parts before it was resumed."""
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        records = []
+        for line in filter(str.strip, self.path.read_text(encoding="utf-8", errors="replace").splitlines()):
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                logger.warning("%s: a record that a crash cut off is left out: %s", self.path, line[:80])
+        return records
 
 
 def write_model_zoo_line(path: Path, step: int, line: dict[str, float]) -> None:
@@ -97,9 +112,10 @@ def write_model_zoo_line(path: Path, step: int, line: dict[str, float]) -> None:
         f"TCAPPDLL {datetime.now():%Y-%m-%d %H:%M:%S.%f} - Epoch: 0 Iteration: {step - 1}  rank : 0  "
         f"train.loss : {line['loss']}  train.ips : {line['images_per_second']:.2f} imgs/s"
     )
-    with path.open("a", encoding="utf-8") as file:
+    with saving(path), path.open("a", encoding="utf-8") as file:
         file.write(text + "\n")
-    print(text, flush=True)
+    with suppress(BrokenPipeError):  # Ctrl-C ends `| tee` first, and the run still has to save
+        print(text, flush=True)
 
 
 class Meter:

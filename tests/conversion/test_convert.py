@@ -198,9 +198,9 @@ def test_back_to_mmsegmentation(name, tmp_path):
     pixels = torch.nn.functional.interpolate(features[0], size=(8, 8))
     stacked = torch.cat([pixels, *features[1:]], dim=1)
     with torch.no_grad():
-        regions, expected = folded.auxiliary_head(stacked), exact.auxiliary_head(stacked)
+        regions, expected = folded.auxiliary_head([stacked]), exact.auxiliary_head([stacked])
         torch.testing.assert_close(regions, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
-        logits, target = (m.ocr_head(stacked, expected)[0] for m in (folded, exact))
+        logits, target = (m.ocr_head([stacked], expected)[0] for m in (folded, exact))
     torch.testing.assert_close(logits, target, rtol=1e-4, atol=1e-4 * target.abs().max().item())
 
 

@@ -99,6 +99,24 @@ def test_so_are_those_that_pillow_has_to_convert(frames, mode):
     np.testing.assert_array_equal(label, np.asarray(rows[0]["label"]))
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_mask_that_wasnt_turned_with_its_image(suffix, tmp_path):
+    """The files' sizes are equal, but EXIF lays the image on its side: the labels would be of other places."""
+    for folder in ("images/train", "masks/train"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, exif in (("a", None), ("b", ROTATED)):
+        RGB.save(tmp_path / "images" / "train" / f"{name}.{suffix}", **({} if exif is None else {"exif": exif}))
+        Image.new("L", RGB.size, 1).save(tmp_path / "masks" / "train" / f"{name}.png")
+    (tmp_path / "classes.json").write_text('["left", "right"]')
+    rows = data.load("folder", tmp_path, "train")
+    message = r"masks/train/b\.png: 30x40, but its image is 40x30: turn it, as EXIF turns the image"
+    with pytest.raises(data.DataError, match=f"1 of 2 pairs have a problem:\n  .*{message}"):
+        data.check(rows, masks=1)  # by the headers: of the rows only `a` is decoded
+    for read in (lambda: rows[1], lambda: Frames(rows)[1]):
+        with pytest.raises(data.DataError, match=message):
+            read()
+
+
 def test_training_needs_a_mask_for_every_image(frames):
     rows = data.load("camvid", frames, "train")
     bare = rows.with_format(None).to_list()

@@ -86,6 +86,36 @@ def test_streaming(path):
         data.load("folder", path, streaming=True)
 
 
+CARD = """---
+configs:
+- config_name: main
+  data_files: [{split: train, path: data/train-*}, {split: validation, path: data/validation-*}]
+dataset_info:
+- config_name: main
+  features:
+  - {name: name, dtype: string}
+  - {name: image, dtype: image}
+  - {name: mask, dtype: image}
+  - {name: n, dtype: int64}
+  splits: [{name: train, num_examples: 4, num_bytes: 9}, {name: validation, num_examples: 1, num_bytes: 9}]
+---
+"""
+
+
+@pytest.mark.parametrize("config_name", [None, "main"])
+def test_a_split_is_had_without_the_others(path, config_name):
+    """Who evaluates, or trains from a stream, doesn't want the training split on the disk."""
+    if config_name is not None:  # with a card that says how many rows to expect, and of what
+        (path / "README.md").write_text(CARD)
+    (path / "data" / "train-00000-of-00001.parquet").write_bytes(b"not to be read")
+    source = DataSource("hub", path=str(path), config_name=config_name)
+    rows = data.load(source, split="validation")
+    assert len(rows) == 1
+    assert same(rows[0], 4)
+    with pytest.raises(data.DataError, match="can't be loaded"):
+        data.load(source, split="train")
+
+
 def test_columns_of_any_name(path):
     """Even with the names swapped."""
     file = path / "data" / "train-00000-of-00001.parquet"

@@ -117,6 +117,46 @@ def test_pairs_and_train_ids(name, tmp_path):
         data.load(name, tmp_path / "root", "holdout")
 
 
+UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}  # of COCO-Stuff's 1..182
+
+
+def by_order(ids, **ignored) -> dict[int, int]:
+    """Ids in order are the classes 0, 1, ..."""
+    return {id_: k for k, id_ in enumerate(ids)} | dict.fromkeys(ignored.values(), 255)
+
+
+# by the publications: the train id of every id that may stand in a file; all other ids are unknown
+TABLES = {
+    "ade20k": {0: 255, **{k: k - 1 for k in range(1, 151)}},
+    "camvid": {**{k: k for k in range(11)}, 11: 255},
+    "lip": {**{k: k for k in range(20)}, 255: 255},
+    "pascal_voc": {**{k: k for k in range(21)}, 255: 255},
+    "pascal_context_59": {0: 255, **{k: k - 1 for k in range(1, 60)}, 255: 255},
+    "pascal_context_60": {**{k: k for k in range(60)}, 255: 255},
+    "coco_stuff_10k": by_order((k for k in range(1, 183) if k not in UNUSED), unlabeled=0),
+    "coco_stuff_164k": by_order((k - 1 for k in range(1, 183) if k not in UNUSED), unlabeled=255),
+}
+# ids in the files by which the tables of names can be told to be in order: first, last, and beside the gaps
+NAMED = {
+    "ade20k": {1: "wall", 13: "person", 21: "car", 76: "swivel chair", 137: "traffic light", 150: "flag"},
+    "lip": {0: "Background", 2: "Hair", 13: "Face", 14: "Left-arm", 19: "Right-shoe"},
+    "pascal_voc": {0: "background", 1: "aeroplane", 7: "car", 15: "person", 20: "tvmonitor"},
+    "pascal_context_59": {1: "aeroplane", 8: "boat", 37: "person", 47: "sky", 59: "wood"},
+    "pascal_context_60": {0: "background", 1: "aeroplane", 37: "person", 59: "wood"},
+    "coco_stuff_10k": {1: "person", 11: "fire hydrant", 13: "stop sign", 90: "toothbrush", 92: "banner", 182: "wood"},
+    "coco_stuff_164k": {0: "person", 10: "fire hydrant", 12: "stop sign", 89: "toothbrush", 91: "banner", 181: "wood"},
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_id_is_mapped_as_published(name):
+    """Cityscapes' table is compared with cityscapesscripts' in its own file."""
+    labels = data.label_set(name)
+    assert labels.to_train_ids.tolist() == [TABLES[name].get(k, -1) for k in range(256)]
+    for id_, expected in NAMED.get(name, {}).items():
+        assert labels.names[labels.to_train_ids[id_]] == expected
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_wrong_root_is_named(name, tmp_path):
     CASES[name][0](tmp_path / "above" / "root")

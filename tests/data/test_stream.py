@@ -1,5 +1,8 @@
 """The stream of samples: complete, reproducible, and the same for any number of processes."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -76,3 +79,44 @@ def test_flips_happen_half_of_the_time(scenes):
     samples = [stream[p] for p in range(100)]
     flipped = sum(np.array_equal(plain[x["name"]][:, ::-1], x["labels"].numpy().astype(np.uint8)) for x in samples)
     assert 30 < flipped < 70
+
+
+def test_what_cannot_be_read_is_skipped(scenes, tmp_path):
+    """Its position gets the sample after it in the epoch's order, augmented by the position's own generator."""
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root)
+    dataset = data.load("street_scenes", root, "train")
+    transform = TrainingTransform(crop_size=(32, 48), scale=(128, 64))
+    stream, whole = (SampleStream(dataset, transform, seed=3, skip=skip) for skip in (True, False))
+    before = [whole[p]["name"] for p in range(20)]
+    paths = {row["name"]: row["image"]["path"] for row in dataset.with_format(None)}
+    for position in (3, 4):
+        Path(paths[before[position]]).write_bytes(b"nothing")
+    with pytest.raises(data.DataError, match=rf"{paths[before[3]]}: not a readable image"):
+        whole[3]
+    after = [stream[p] for p in range(20)]
+    assert [x["name"] for x in after[:6]] == [*before[:3], before[5], before[5], before[5]]
+    assert [len(x["skipped"]) for x in after[:6]] == [0, 0, 0, 2, 1, 0]
+    assert paths[before[3]] in after[3]["skipped"][0]
+    assert sum(len(x["skipped"]) > 0 for x in after[10:]) == 2
+    assert not torch.equal(after[3]["pixel_values"], after[5]["pixel_values"])
+    assert torch.equal(after[3]["pixel_values"], stream[3]["pixel_values"])
+    for path in paths.values():
+        Path(path).write_bytes(b"nothing")
+    with pytest.raises(data.DataError):
+        stream[3]
+
+
+def test_the_check_tolerates_what_is_skipped(scenes, tmp_path):
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root)
+    dataset = data.load("street_scenes", root, "train")
+    images = [row["image"]["path"] for row in dataset.with_format(None)]
+    Path(images[0]).write_bytes(b"nothing")
+    with pytest.raises(data.DataError, match="1 of 10 pairs have a problem"):
+        data.check(dataset)
+    data.check(dataset, tolerate=True)
+    for image in images[1:]:
+        Path(image).write_bytes(b"nothing")
+    with pytest.raises(data.DataError, match="10 of 10 pairs have a problem"):
+        data.check(dataset, tolerate=True)

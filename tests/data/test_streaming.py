@@ -109,6 +109,34 @@ def test_a_resumed_run_goes_on_where_it_stopped(rows, workers, stop):
         assert torch.equal(ours["labels"], theirs["labels"])
 
 
+def test_a_mask_of_another_size_is_named(rows):
+    """Nobody reads a stream's headers before: it must not be stretched over its image."""
+    wrong = rows.map(lambda row: {"label": png(np.zeros((6, 8), np.uint8))} if row["name"] == "2-3" else {})
+    with pytest.raises(data.DataError, match="row 2-3: 8x6, but its image is 16x12: export it at the image's size"):
+        batches(wrong, 12)
+
+
 def test_a_reader_without_rows_is_an_error(rows):
     with pytest.raises(data.DataError, match="found nothing"):
         batches(rows, 1, rank=24, processes=25)
+
+
+def test_what_cannot_be_read_is_left_out(rows):
+    """Its epoch is shorter, the positions go on counting it, and a run resumed after it goes on alike."""
+
+    def spoil(row):
+        return {**row, "image": {"bytes": b"nothing", "path": None}} if row["name"] in ("1-2", "3-0") else row
+
+    spoilt = rows.map(spoil, features=rows.features)
+    with pytest.raises(data.DataError, match="row (1-2|3-0): not a readable image"):
+        batches(spoilt, 12)
+    found = batches(spoilt, 22, skip=True)  # two epochs
+    names = [name for batch in found for name in batch["names"]]
+    assert Counter(names) == dict.fromkeys(NAMES - {"1-2", "3-0"}, 2)
+    assert Counter(x.split(":")[0] for batch in found for x in batch["skipped"]) == {"row 1-2": 2, "row 3-0": 2}
+    after = next(i for i, batch in enumerate(found) if batch["skipped"])
+    resumed = batches(spoilt, 22 - after - 1, skip=True, start=[found[after]["position"]], taken=after + 1)
+    assert [x["names"] for x in resumed] == [x["names"] for x in found[after + 1 :]]
+    assert all(
+        torch.equal(a["pixel_values"], b["pixel_values"]) for a, b in zip(resumed, found[after + 1 :], strict=True)
+    )

@@ -16,6 +16,7 @@ from sklearn.metrics import jaccard_score
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.data.scenes import write_street_scenes
+from modeling_ocrnet.evaluation.checkpoints import Task
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
 from modeling_ocrnet.inference.segmentation import segment
 
@@ -90,6 +91,13 @@ def test_a_split_without_labels_becomes_a_submission(checkpoint, root, tmp_path)
     checked = run(*common, "--check_submission", tmp_path / "out.zip")
     assert checked.returncode == 0
     assert "complete and well-formed" in checked.stdout
+
+
+def test_only_cityscapes_has_a_server():
+    """Said before anything is segmented."""
+    assert Task("street_scenes", submission="out.zip").submission == "out.zip"
+    with pytest.raises(ValueError, match="--submission is for Cityscapes' test server, not for camvid: use --save_pre"):
+        Task("camvid", submission="out.zip")
 
 
 def test_another_class_count_is_one_line(checkpoint, tmp_path):

@@ -17,6 +17,7 @@ from modeling_ocrnet.conversion.imagenet_hrnet import load_imagenet_backbone
 from modeling_ocrnet.conversion.reading import read_checkpoint
 from modeling_ocrnet.inference.checkpoint import load_model
 from modeling_ocrnet.training.checkpoint import CheckpointError, choose_checkpoint, load_checkpoint, save_checkpoint
+from modeling_ocrnet.training.folders import write_manifest
 from modeling_ocrnet.training.recipe import Recipe
 
 
@@ -133,7 +134,7 @@ def saved(place):
     def resume():
         accelerator, network, *_ = prepared()
         before = {key: value.clone() for key, value in network.state_dict().items()}
-        state = load_checkpoint(accelerator, recipe, choose_checkpoint("last", place.input))
+        state = load_checkpoint(accelerator, recipe, choose_checkpoint("last", place.input)[0])
         return state, before, network
 
     return path, resume
@@ -213,21 +214,29 @@ FILES = {
     [(file, defect) for file, defects in FILES.items() for defect in defects],
     ids=lambda x: x if isinstance(x, str) else x.name,
 )
-def test_a_damaged_checkpoint_isnt_resumed_from(file, defect, saved, place):
+@pytest.mark.parametrize("checksums", ["kept", "forged"])
+def test_a_damaged_checkpoint_isnt_resumed_from(file, defect, checksums, saved, place):
+    """By its checksums, or, where whoever changed it wrote new ones, by what it holds."""
     path, resume = saved
     assert (path / file).is_file()
     defect.write(path / file, place.canary)
+    if checksums == "forged":
+        write_manifest(path)
     place.begin()
     with pytest.raises((CheckpointError, ValueError)) as refused:
         resume()
     assert str(path) in str(refused.value)
-    assert file == "recipe.yaml" or isinstance(refused.value, CheckpointError)
+    assert isinstance(refused.value, CheckpointError) or (file, checksums) == ("recipe.yaml", "forged")
+    assert ("another checksum" in str(refused.value) or " bytes, its" in str(refused.value)) == (checksums == "kept")
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_that_is_gone_is_said(file, saved, place):
+@pytest.mark.parametrize("checksums", ["kept", "forged"])
+def test_a_file_that_is_gone_is_said(file, checksums, saved, place):
     path, resume = saved
     (path / file).unlink()
+    if checksums == "forged":
+        write_manifest(path)
     place.begin()
     with pytest.raises((CheckpointError, OSError)) as refused:
         resume()
@@ -240,6 +249,7 @@ def test_a_pickle_for_the_weights_isnt_run(defect, saved, place):
     path, resume = saved
     (path / "model.safetensors").unlink()
     defect.write(path / "pytorch_model.bin", place.canary)
+    write_manifest(path)
     place.begin()
     with pytest.raises(CheckpointError, match="can't be resumed from"):
         resume()

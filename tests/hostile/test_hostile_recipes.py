@@ -9,7 +9,11 @@ from modeling_ocrnet.training.recipe import Recipe, as_dict
 from modeling_ocrnet.training.recipe_file import read_recipe
 
 
-@pytest.mark.parametrize("given", [("--config", "{}"), ("--config={}",)], ids=["apart", "joined"])
+@pytest.mark.parametrize(
+    "given",
+    [("--config", "{}"), ("--config={}",), ("--model", "{}"), ("--evaluation.inference={}",)],
+    ids=["apart", "joined", "part", "inner_part"],
+)
 @pytest.mark.parametrize("defect", RECIPES, ids=lambda x: x.name)
 def test_a_recipe_is_refused(defect, given, place, script):
     path = defect.write(place.input / "bad.yaml", place.canary)

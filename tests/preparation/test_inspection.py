@@ -148,6 +148,20 @@ def test_every_defect_is_reported(prepare_data, root, tmp_path, capsys):
         assert re.search(pattern, page), pattern
 
 
+def test_a_mask_without_an_image(prepare_data, root, scenes, tmp_path, capsys):
+    """By folders of one split, and in Cityscapes' tree."""
+    (root / "val" / "val_2.png").unlink()
+    assert prepare_data("inspect", "camvid", "--root", root, "--output_dir", tmp_path / "out") == 1
+    assert f"1 errors\n  val: {root}/valannot/val_2.png: a mask without an image\n" in capsys.readouterr().out
+    shutil.copytree(scenes, tmp_path / "scenes")
+    image = next((tmp_path / "scenes" / "leftImg8bit" / "val").rglob("*.png"))
+    image.unlink()
+    options = ("--root", tmp_path / "scenes", "--splits", "val", "--output_dir", tmp_path / "out")
+    assert prepare_data("inspect", "cityscapes", *options) == 1
+    stray = image.name.replace("leftImg8bit", "gtFine_labelIds")
+    assert f"/gtFine/val/{image.parent.name}/{stray}: a mask without an image\n" in capsys.readouterr().out
+
+
 def test_a_split_that_is_not_there_hides_no_other(prepare_data, root, tmp_path, capsys):
     shutil.rmtree(root / "val")
     (root / "trainannot" / "train_2.png").unlink()

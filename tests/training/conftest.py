@@ -2,6 +2,7 @@
 
 import pytest
 from accelerate.state import AcceleratorState
+from tiny import TINY_BACKBONE
 
 from modeling_ocrnet.training import recipe as R
 
@@ -29,5 +30,22 @@ def tiny_recipe(scenes, tmp_path):
             "output_dir": str(tmp_path / "run"),
         }
         return R.Recipe(**{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture
+def quick_recipe(tiny_recipe):
+    """The smallest network, for runs that something stops."""
+
+    def make(**fields) -> R.Recipe:
+        heads = {"ocr_channels": 16, "key_channels": 8, "dropout": 0.0}
+        defaults = {
+            "model": R.ModelRecipe("hr18s", backbone=None, config=heads, backbone_config=TINY_BACKBONE),
+            "schedule": R.ScheduleRecipe(max_steps=2000),
+            "evaluation": R.EvaluationRecipe(every=2000, limit=2),
+            "logging": R.LoggingRecipe(every=1, pictures=0),
+        }
+        return tiny_recipe(**{**defaults, **fields})
 
     return make

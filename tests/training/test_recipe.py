@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from modeling_ocrnet import data
+from modeling_ocrnet.configuration_ocrnet import VARIANTS
 from modeling_ocrnet.training.build import build_model
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.recipe import Recipe, as_dict, differences
@@ -193,6 +194,13 @@ def test_help_documents_every_field():
     for name in _fields(as_dict(Recipe())):
         described = re.search(rf"--{re.escape(name)} \S+(?: --\S+ \S+)? [A-Z](?:(?!--).){{6,}}?\. \(type: ", text)
         assert described, name
+
+
+def test_help_names_every_dataset_and_variant():
+    text = re.sub(r"\s+", " ", recipe_parser().format_help())
+    described = {x: re.search(rf"--{x} \S+ (.*?) \(type: ", text).group(1) for x in ("data.name", "model.variant")}
+    assert {x for x in (*data.DATASETS, *data.OWN) if not re.search(rf"\b{x}\b", described["data.name"])} == set()
+    assert {x for x in (*VARIANTS, "r101-d8") if not re.search(rf"\b{x}\b", described["model.variant"])} == set()
 
 
 def _fields(values: dict, prefix: str = "") -> list[str]:

@@ -19,18 +19,19 @@ import yaml
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
+from tiny import freeze_statistics
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.inference.memory import keep_freed_memory
 from modeling_ocrnet.inference.segmentation import segment
 from modeling_ocrnet.preparation.export import export
-from modeling_ocrnet.training import loop
+from modeling_ocrnet.training import loop, rehearsal
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator, build_model, build_optimizer, build_processor
 from modeling_ocrnet.training.checkpoint import CheckpointError
 from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.loss_logs import read_losses
-from modeling_ocrnet.training.rehearsal import rehearse
+from modeling_ocrnet.training.rehearsal import fit_to_minutes, rehearse
 
 ROOT = Path(__file__).parents[2]
 
@@ -191,17 +192,6 @@ def test_a_signal_saves_a_checkpoint_first(tiny_recipe, number):
     assert [x.name for x in (Path(recipe.output_dir) / "checkpoints").iterdir()] == ["step-0000001"]
 
 
-def freeze_statistics(model):
-    """Batch norms that use the statistics of one batch of noise from now on."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-    torch.manual_seed(0)
-    model(torch.randn(4, 3, 32, 64))
-    for norm in norms:
-        norm.eval()
-
-
 class InFloat64(torch.nn.Module):
     """A model of float64 weights, fed with float32 images."""
 
@@ -358,6 +348,20 @@ def test_a_rehearsal_leaves_nothing(tiny_recipe):
     logging.getLogger("modeling_ocrnet.training").removeHandler(handler)
     assert not Path(recipe.output_dir).exists()
     assert re.search(r"4 updates of [\d.]+ s and 1 evaluations of 2 images.*peak memory [\d.]+ GB", said[-1])
+
+
+def test_a_run_of_so_many_minutes(tiny_recipe, monkeypatch):
+    """By hand: 10 minutes are 600 s, 20 s have passed, 30 images take 1 s each: 550 s are left for updates of 2 s."""
+    monkeypatch.setattr(rehearsal, "measure", lambda recipe, updates: rehearsal.Costs(2.0, 1.0, 30, 0, 0.0))
+    monkeypatch.setattr(rehearsal, "seconds_since_the_start", lambda: 20.0)
+    recipe = tiny_recipe()
+    assert fit_to_minutes(recipe, 10).schedule == R.ScheduleRecipe(max_steps=250)  # 275, in steps of 50
+    assert fit_to_minutes(recipe, 0.1).schedule.max_steps == 50
+    with pytest.raises(ValueError, match="minutes must be positive, got -1"):
+        fit_to_minutes(recipe, -1)
+
+    loop.train(recipe)
+    assert fit_to_minutes(recipe, 10, "auto") == recipe  # a run that has begun keeps its length
 
 
 def test_the_allocator_is_told_where_there_is_glibc():

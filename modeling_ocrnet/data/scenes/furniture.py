@@ -43,11 +43,6 @@ def bollard(camera: Camera, rng: np.random.Generator, x: float, z: float) -> lis
     return from_model("pole", model, (0.2, height, 0.2))
 
 
-def _polygon(corners: int, turn: float, radius: float) -> np.ndarray:
-    angle = turn + np.linspace(0, 2 * np.pi, corners, False)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), 0 * angle], 1)
-
-
 class _Plate:
     """Draws on a sign centred at height `y` and `size` metres across, in shares of that size."""
 
