@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
             sys.exit(1 if problems else 0)
         if options.model is None:
             parser.error("give a checkpoint folder or a Hub repository")
-        evaluate_checkpoint(options.model, task, inference)
+        evaluate_checkpoint(options.model, task, inference, options.engine, options.precision)
     except (ValueError, OSError) as error:  # DataError is a ValueError
         sys.exit(f"evaluate.py: {error}")
 

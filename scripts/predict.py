@@ -12,7 +12,7 @@ import sys
 
 import _path  # noqa: F401
 
-from modeling_ocrnet.inference.checkpoint import Precision, load_model
+from modeling_ocrnet.inference.checkpoint import load_engine
 from modeling_ocrnet.inference.command_line import inference_parser, parse
 from modeling_ocrnet.inference.files import find_jobs, predict_files
 
@@ -20,13 +20,12 @@ from modeling_ocrnet.inference.files import find_jobs, predict_files
 def main(argv: list[str] | None = None) -> None:
     parser = inference_parser("MODEL INPUT [INPUT ...] [options]", __doc__)
     parser.add_argument("inputs", type=str, nargs="+", help="Images, folders (with their subfolders) or glob patterns.")
-    parser.add_argument("--precision", type=Precision, default="fp32", help="Of weights and activations.")
     parser.add_argument("--output_dir", type=str, default="predictions", help="Where the results go.")
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         jobs = find_jobs(options.inputs, options.output_dir)
-        model, processor = load_model(options.model, options.precision)
+        model, processor = load_engine(options.model, options.engine, options.precision)
         failures = predict_files(model, processor, jobs, inference)
     except (ValueError, OSError) as error:  # DataError is a ValueError
         sys.exit(f"predict.py: {error}")

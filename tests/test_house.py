@@ -19,6 +19,7 @@ LAYERS = {
     "training": {"training", "evaluation", "inference", "data", "conversion"},
     "evaluation": {"evaluation", "inference", "data"},
     "inference": {"inference", "data"},
+    "export": {"export", "evaluation", "inference", "data"},
     "data": {"data"},
     "conversion": {"conversion"},
     "hub": {"hub"},

@@ -13,8 +13,8 @@ import torch
 
 from ..conversion import mmseg
 from ..data.decoding import DataError
+from ..inference.memory import keep_freed_memory
 from ..training.build import Experiment, build, build_accelerator, build_batches
-from ..training.cpu import keep_freed_memory
 from ..training.loop import update
 from ..training.loss_comparison import Comparison, compare, describe, draw
 from ..training.loss_logs import read_losses

@@ -13,7 +13,9 @@ from accelerate import Accelerator
 from PIL import Image
 
 from .. import data
-from ..inference.checkpoint import Precision, load_model
+from ..inference.checkpoint import load_engine
+from ..inference.engines import EngineName
+from ..inference.precision import Precision, precision_of
 from ..inference.segmentation import Inference
 from .launch import check_launch
 from .loop import evaluate_model
@@ -39,8 +41,6 @@ class Task(data.DataSource):
     """Boundary IoU and boundary F1 too (slow)."""
     workers: int = 2
     """Processes that read images, for each process."""
-    precision: Precision = "fp32"
-    """Of weights and activations."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,13 +50,20 @@ class Task(data.DataSource):
             )
 
 
-def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict | None:
+def evaluate_checkpoint(
+    model_name: str,
+    task: Task,
+    options: Inference,
+    engine: EngineName = "auto",
+    precision: Precision | None = None,
+) -> dict | None:
     """Evaluate a checkpoint on a dataset, on one or many processes, and print a table from the main one.
 
     Args:
         model_name: checkpoint folder or Hub repository.
         task: data and outputs.
         options: how images are segmented.
+        engine, precision: see [`load_engine`].
 
     Returns:
         The record that is written as JSON; `None` for a split without labels.
@@ -75,7 +82,7 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
     if not labelled and not (task.save_predictions or task.submission):
         raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
-    model, processor = load_model(model_name, task.precision)
+    model, processor = load_engine(model_name, engine, precision)
     if model.config.num_labels != len(labels.names):
         raise ValueError(
             f"{model_name} knows {model.config.num_labels} classes, {task.name} has {len(labels.names)}: choose --name"
@@ -102,7 +109,7 @@ def evaluate_checkpoint(model_name: str, task: Task, options: Inference) -> dict
     if not result:
         return None
     record = {"model": model_name, "dataset": task.title, "split": task.split, "images": len(dataset)}
-    record |= {"inference": vars(options), "precision": task.precision, **as_record(result, labels.names)}
+    record |= {"inference": vars(options), "precision": precision_of(model), **as_record(result, labels.names)}
     print(as_table(record))
     if task.output:
         write_json(record, task.output)

@@ -16,10 +16,11 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..evaluation.loop import evaluate_model
+from ..inference.memory import keep_freed_memory
 from .averaging import agree_on_buffers
 from .build import Experiment, build, build_accelerator, build_batches
 from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
-from .cpu import keep_freed_memory, use_all_cores
+from .cpu import use_all_cores
 from .failure import NonFiniteLoss, check_writable
 from .interruption import Interruption
 from .recipe import Recipe

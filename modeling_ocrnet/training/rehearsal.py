@@ -18,9 +18,10 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from ..evaluation.loop import evaluate_model
+from ..inference.memory import keep_freed_memory
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, open_run, save_checkpoint
-from .cpu import keep_freed_memory, use_all_cores
+from .cpu import use_all_cores
 from .failure import check_writable
 from .loop import update
 from .recipe import Recipe

@@ -1,0 +1,75 @@
+"""Does an exported network see what the network itself sees?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..evaluation.mean_iou import MeanIoU
+from ..inference.segmentation import segment
+
+# Shares of pixels on which the exported network must agree. In float32 only rounding may decide a tie elsewhere.
+BOUNDS = {"fp32": 0.999, "fp16": 0.99, "bf16": 0.98, "int8": 0.98}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a comparison found.
+
+    Args:
+        images: how many.
+        labels: share of their pixels with the same class.
+        before, after: mIoU of the network itself and of the exported one, 0 to 1; `None` without references.
+    """
+
+    images: int
+    labels: float
+    before: float | None
+    after: float | None
+
+    def __str__(self) -> str:
+        text = f"the same class on {self.labels:.2%} of the pixels of {self.images} images"
+        if self.before is None:
+            return text
+        change = 100 * (self.after - self.before)
+        return f"{text}; mIoU {100 * self.after:.2f} for {100 * self.before:.2f} ({change:+.2f} points)"
+
+    def check(self, least: float, most_points: float) -> None:
+        """Refuse a network that differs by more.
+
+        Args:
+            least: share of pixels.
+            most_points: of mIoU that may be lost, in percent.
+
+        Raises:
+            ValueError: saying what was found and expected.
+        """
+        if self.labels < least:
+            raise ValueError(f"{self}: expected at least {least:.2%}")
+        if self.before is not None and 100 * (self.before - self.after) > most_points:
+            raise ValueError(f"{self}: at most {most_points} points may be lost")
+
+
+def compare(model, exported, processor, rows: Iterable[dict], classes: int) -> Agreement:
+    """Segment images with both.
+
+    Args:
+        model: the network itself.
+        exported: the same from a file.
+        processor: the image processor.
+        rows: with `image`, and `label` where there is a reference.
+        classes: how many there are.
+    """
+    same = pixels = images = 0
+    before, after, scored = MeanIoU(), MeanIoU(), False
+    for row in rows:
+        (one,), (other,) = (segment(x, processor, [row["image"]]) for x in (model, exported))
+        images, pixels, same = images + 1, pixels + one.size, same + int((one == other).sum())
+        if row["label"] is not None:
+            scored, reference = True, np.asarray(row["label"])
+            before.add(prediction=one, reference=reference)
+            after.add(prediction=other, reference=reference)
+    scores = [x.compute(num_labels=classes)["mean_iou"] if scored else None for x in (before, after)]
+    return Agreement(images, same / pixels, *scores)

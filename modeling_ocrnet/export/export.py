@@ -1,0 +1,154 @@
+"""From a checkpoint to an export: written, checked, and only then put in place."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from .. import data
+from ..data.decoding import read_image
+from ..inference.checkpoint import load_model
+from ..inference.engines import FORMATS, Export, open_export
+from ..inference.files import find_jobs
+from ..inference.precision import DTYPES
+from .agreement import BOUNDS, Agreement, compare
+from .formats import check_packages, write
+
+
+@dataclass
+class Task(data.DataSource):
+    """What is exported, and the images that it is checked on."""
+
+    format: Literal["onnx", "openvino", "torch", "aotinductor"] = "onnx"
+    """For ONNX Runtime, for OpenVINO, a torch.export program, or machine code of this CPU by AOTInductor."""
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """int8: onnx and openvino; fp16: openvino (its weights), torch and aotinductor; bf16: the last two."""
+    images: list[str] = field(default_factory=list)
+    """Images, folders or patterns instead of a dataset: there is no mIoU then."""
+    split: str = "val"
+    """The dataset's split to check on."""
+    check_images: int = 16
+    """How many images, evenly spread, the export is checked on."""
+    calibration_split: str = "train"
+    """The dataset's split that int8 is calibrated on."""
+    calibration_images: int = 64
+    """How many of its images, evenly spread."""
+    agreement: float | None = None
+    """Share of pixels that must keep their class (null: 0.999 for fp32, 0.99 for fp16, 0.98 for bf16 and int8)."""
+    points: float = 0.5
+    """mIoU that may be lost, in percent."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if min(self.check_images, self.calibration_images) < 1:
+            raise ValueError("check_images and calibration_images must be at least 1")
+
+
+def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
+    """Export a checkpoint.
+
+    Args:
+        name: checkpoint folder or Hub repository.
+        output: the new folder: the exported file, `config.json`, `preprocessor_config.json` and `export.json`.
+        task: how.
+
+    Returns:
+        How the export agrees with the checkpoint.
+
+    Raises:
+        ValueError, DataError: for what can't be exported or read, and where the export differs too much; nothing is
+            left then.
+    """
+    folder = Path(output)
+    check_packages(task.format, task.precision)
+    if folder.is_dir() and any(folder.iterdir()) and Export.read(folder) is None:
+        raise ValueError(f"{output}: holds something other than an export: give a new folder")
+    model, processor = load_model(name)
+    rows = _rows(task, task.split, task.check_images, model.config.num_labels)
+    samples = []
+    if task.precision == "int8":
+        found = _rows(task, task.calibration_split, task.calibration_images, model.config.num_labels)
+        samples = _Calibration(found, processor)
+    on_cpu = FORMATS[task.format].engine in ("onnxruntime", "openvino")
+    model = model.to("cpu") if on_cpu else model
+    made = model if on_cpu else copy.deepcopy(model).to(DTYPES[task.precision])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
+        scratch = Path(scratch)
+        write(made, scratch, task.format, task.precision, samples)
+        export = Export(task.format, task.precision, made.device.type, Path(name).name)
+        export.write(scratch)
+        model.config.save_pretrained(scratch)
+        processor.save_pretrained(scratch)
+        exported = open_export(scratch, export, model.config)
+        agreement = compare(model, exported, processor, rows, model.config.num_labels)
+        least = BOUNDS[task.precision] if task.agreement is None else task.agreement
+        agreement.check(least, task.points)
+        folder.mkdir(exist_ok=True)
+        for old in (*(x.file for x in FORMATS.values()), "model.bin"):
+            (folder / old).unlink(missing_ok=True)
+        for file in sorted(scratch.iterdir()):
+            os.replace(file, folder / file.name)
+    return agreement
+
+
+def _rows(task: Task, split: str, count: int, classes: int) -> Sequence[dict]:
+    """Up to `count` rows of a split, evenly spread, or of the images given."""
+    if task.images:
+        paths = [job.image for job in find_jobs(task.images, "predictions")]
+        rows = _Files(paths)
+    else:
+        labels = data.label_set(task)
+        if len(labels.names) != classes:
+            raise ValueError(
+                f"{task.name} has {len(labels.names)} classes, the checkpoint {classes}: choose --name or --images"
+            )
+        rows = data.load(task, split=split)
+    chosen = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    return _Chosen(rows, chosen.tolist())
+
+
+class _Files(Sequence):
+    """Rows of image files, without labels."""
+
+    def __init__(self, paths: list[Path]):
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"image": read_image({"path": str(self.paths[index]), "bytes": None}), "label": None}
+
+
+class _Chosen(Sequence):
+    """Some rows of many, read when they are asked for."""
+
+    def __init__(self, rows, indices: list[int]):
+        self.rows, self.indices = rows, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.rows[self.indices[index]]
+
+
+class _Calibration(Sequence):
+    """Rows as what the network reads, (1, 3, height, width) float32."""
+
+    def __init__(self, rows: Sequence[dict], processor):
+        self.rows, self.processor = rows, processor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.processor(self.rows[index]["image"], return_tensors="np")["pixel_values"]

@@ -1,0 +1,145 @@
+"""Predictor: every kind of image, several threads, precision by the machine, compiled networks from the cache."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import torch
+from PIL import Image
+from torch import nn
+from torch.export import Dim
+
+from modeling_ocrnet import OCRNetImageProcessor
+from modeling_ocrnet.inference import Predictor, compiled, engines, precision
+from modeling_ocrnet.inference.segmentation import Inference, segment
+
+
+def picture(seed=0, width=101, height=65):
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    reference.mmseg_model().save_pretrained(folder)
+    OCRNetImageProcessor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint):
+    return Predictor(checkpoint, precision="fp32")
+
+
+def same(one, other):
+    return one.shape == other.shape and (one == other).mean() > 0.999
+
+
+def test_every_kind_of_image_gets_the_label_map_of_segment(predictor, tmp_path):
+    image = picture()
+    image.save(tmp_path / "image.png")
+    (expected,) = segment(reference.mmseg_model(), OCRNetImageProcessor(), [image])
+    rgba = np.dstack([np.asarray(image), np.full((65, 101), 255, np.uint8)])
+    for kind in (image, tmp_path / "image.png", str(tmp_path / "image.png"), np.asarray(image), rgba):
+        label_map = predictor(kind)
+        assert label_map.dtype == np.uint8
+        assert same(label_map, expected)
+
+
+def test_a_list_and_options(checkpoint):
+    options = Inference(window=(64, 64), scales=[1.0, 0.75], flip=True, batch_size=3)
+    images = [picture(0), picture(1), picture(2, 60, 80), picture(3)]
+    expected = segment(reference.mmseg_model(), OCRNetImageProcessor(), images, options)
+    found = Predictor(checkpoint, precision="fp32", options=options)(images)
+    assert all(same(x, y) for x, y in zip(found, expected, strict=True))
+
+
+def test_threads_get_what_one_gets(predictor):
+    images = [picture(i) for i in range(12)]
+    alone = predictor(images)
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(alone, pool.map(predictor, images), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 5, 3)), np.zeros((3, 40, 50), np.uint8), np.zeros(7, np.uint8)])
+def test_arrays_that_are_no_images_are_refused(predictor, array):
+    with pytest.raises(ValueError, match=r"an array of .*expected uint8, \(height, width, 3\)"):
+        predictor(array)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False}, "fp32"),  # oneDNN would emulate it there
+        ({"avx512_f": True, "avx512_bf16": True}, "bf16"),
+        ({"neon": True, "bf16": True}, "bf16"),
+        (None, "fp32"),
+    ],
+)
+def test_precision_goes_by_the_cpus_instructions(capabilities, expected, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    if capabilities is None:  # a torch that can't tell
+        for name in ("get_capabilities", "_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert precision.fast_precision(torch.device("cpu")) == expected
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Packages that are programs, as compiling an OCRNet takes minutes; the paths that were compiled to."""
+    paths = []
+
+    def compile_package(program, path):
+        paths.append(path)
+        torch.export.save(program, path)
+
+    monkeypatch.setattr(compiled, "compile_package", compile_package)
+    monkeypatch.setattr(compiled, "package", engines._program)
+    monkeypatch.setattr(compiled, "compiler_problem", lambda: None)
+    return paths
+
+
+def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkeypatch):
+    plain = Predictor(checkpoint, precision="fp32")(picture())
+    warm = Predictor(checkpoint, precision="fp32").warmup((65, 101), compile=True)
+    assert isinstance(warm.model, engines.Engine)
+    assert same(warm(picture()), plain)
+    # another process, without a compiler
+    monkeypatch.setattr(compiled, "compiler_problem", lambda: "there is no C++ compiler")
+    again = Predictor(checkpoint, engine="compile", precision="fp32")
+    assert same(again(picture()), plain)
+    assert len(counted) == 1
+    # another network isn't mistaken for it
+    other = Predictor(checkpoint, precision="fp32").model
+    assert compiled._key(other) == counted[0].parent.name
+    other.ocr_head.classifier.bias += 1
+    assert compiled._key(other) != counted[0].parent.name
+
+
+def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(compiled, "cached_assets_path", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(compiled, "compiler_problem", lambda: "there is no C++ compiler: install g++")
+    with caplog.at_level(logging.WARNING, "modeling_ocrnet"):
+        predictor = Predictor(checkpoint, precision="fp32").warmup((64, 64), compile=True)
+    assert "there is no C++ compiler: install g++; going on without compiling" in caplog.text
+    assert predictor(picture()).shape == (65, 101)
+
+
+def test_a_package_runs_what_was_compiled(tmp_path):
+    """AOTInductor itself, on one layer and other sizes than it was shown."""
+    if (problem := compiled.compiler_problem()) is not None:
+        pytest.skip(problem)
+    layer, sizes = nn.Conv2d(3, 4, 3), {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    with torch.no_grad():
+        program = torch.export.export(layer, (torch.zeros(2, 3, 9, 11),), dynamic_shapes=(sizes,))
+        compiled.compile_package(program, tmp_path / "layer.pt2")
+        run, image = engines.package(tmp_path / "layer.pt2"), torch.randn(1, 3, 20, 15)
+        torch.testing.assert_close(run(image), layer(image))
+    assert [x.name for x in Path(tmp_path).iterdir()] == ["layer.pt2"]
