@@ -26,7 +26,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = ArgumentParser(usage=usage, description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("model", type=str, help="A checkpoint folder (<output_dir>/model) or a Hub repository.")
     parser.add_argument("output", type=str, help="The folder to write; an export that is there is replaced.")
-    parser.add_class_arguments(Task)
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        help="Images, folders or glob patterns to check it on instead of a dataset: there is no mIoU then.",
+    )
+    parser.add_class_arguments(Task, skip={"images"})
     options = parser.instantiate(parser.parse_args(argv))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("modeling_ocrnet").setLevel(logging.INFO)
