@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 RUN ?= runs/street_scenes
-MINUTES ?= 5
+MINUTES ?= 6
 
 .PHONY: help train test lint format
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-train: $(READY)  ## train on the embedded street scenes for MINUTES=5 and evaluate; two CPU cores will do
+train: $(READY)  ## train on the embedded street scenes for MINUTES=6 and evaluate; two CPU cores will do
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 	    scripts/train.py --config configuration/street_scenes/ocrnet_hr18s.yaml --output_dir $(RUN) --resume auto \
 	    --minutes $(MINUTES)
