@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..configuration_ocrnet import OCRNetConfig
 from ..evaluation.mean_iou import MeanIoU
+from ..inference.memory import keep_freed_memory
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
-from ..training.cpu import keep_freed_memory
 
 
 def build(spec: dict) -> OCRNetForSemanticSegmentation:
