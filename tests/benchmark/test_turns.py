@@ -53,7 +53,7 @@ def operations(job: str, side: str) -> int:
 
 def test_our_side_works():
     """A fused pass takes fewer operations than a plain one. A step takes about three times as many as a pass: gradients
-    of inputs and of weights cost as much as the pass each; the image has none, the losses resize. Counting takes none."""
+    of inputs and of weights cost as much as the pass each; the image has none, the losses resize. Counting: none."""
     plain = operations("infer", "eager:fp32")
     assert operations("infer", "fused:fp32:keep") < 0.9 * plain
     assert operations("train", "eager:fp32:keep") == pytest.approx(3 * plain, rel=0.02)
