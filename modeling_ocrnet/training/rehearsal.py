@@ -88,6 +88,7 @@ def fit_to_minutes(recipe: Recipe, minutes: float, resume: str | None = None) ->
     else:
         costs = measure(recipe, updates=10)
         left = 60 * minutes - seconds_since_the_start() - costs.image * costs.images
+        left *= 0.9  # checkpoints, log lines and pictures take the rest
         steps = max(50, int(left / costs.update) // 50 * 50)
         (steps,) = broadcast_object_list([steps])  # processes measure different times
         logger.info("%d updates of %.2f s fit into %g minutes", steps, costs.update, minutes)

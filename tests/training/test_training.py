@@ -351,11 +351,12 @@ def test_a_rehearsal_leaves_nothing(tiny_recipe):
 
 
 def test_a_run_of_so_many_minutes(tiny_recipe, monkeypatch):
-    """By hand: 10 minutes are 600 s, 20 s have passed, 30 images take 1 s each: 550 s are left for updates of 2 s."""
+    """By hand: 10 minutes are 600 s, 20 s have passed, 30 images take 1 s each, and a tenth is for the rest: 495 s are
+    left for updates of 2 s."""
     monkeypatch.setattr(rehearsal, "measure", lambda recipe, updates: rehearsal.Costs(2.0, 1.0, 30, 0, 0.0))
     monkeypatch.setattr(rehearsal, "seconds_since_the_start", lambda: 20.0)
     recipe = tiny_recipe()
-    assert fit_to_minutes(recipe, 10).schedule == R.ScheduleRecipe(max_steps=250)  # 275, in steps of 50
+    assert fit_to_minutes(recipe, 10).schedule == R.ScheduleRecipe(max_steps=200)  # 247, in steps of 50
     assert fit_to_minutes(recipe, 0.1).schedule.max_steps == 50
     with pytest.raises(ValueError, match="minutes must be positive, got -1"):
         fit_to_minutes(recipe, -1)
