@@ -13,9 +13,11 @@ Everything here is exact but for rounding.
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+from transformers.utils.generic import maybe_autocast
 
 from .loss_ocrnet import full_precision
 from .modeling_hrnet import HRNetBackbone
@@ -26,9 +28,8 @@ from .modeling_ocrnet import (
     OCRNetForSemanticSegmentation,
     OCRNetPreTrainedModel,
     SoftObjectRegions,
-    gather_regions,
 )
-from .resizing_ocrnet import convolve_resized, split_weight
+from .resizing_ocrnet import FINE, mix_and_resize, resize_concat, split_weight
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
@@ -46,6 +47,60 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
     return module
 
 
+class PixelConvolution(nn.Module):
+    """A convolution whose result is a list of pixels: (batch, inputs, h, w) to (batch, h * w, outputs).
+
+    Args:
+        weight: (outputs, inputs, taps, taps), taps odd.
+        bias: (outputs,), if there is one.
+
+    In channels_last memory that is what a convolution writes. Runtimes that keep memory's order to themselves would
+    copy it: `as_product` makes it a matrix product, before which each pixel's neighbours are written beside it.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None):
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.as_product = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs, inputs, taps, _ = self.weight.shape
+        if self.as_product and inputs < outputs:  # what is written is larger than a copy of the result otherwise
+            return F.linear(neighbours(x, taps), self.weight.permute(0, 3, 2, 1).flatten(1), self.bias)
+        x = F.conv2d(x, self.weight, self.bias, padding=taps // 2)
+        return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+class PixelLinear(PixelConvolution):
+    """A 1x1 convolution of a list of pixels, (batch, pixels, inputs) to (batch, pixels, outputs).
+
+    By default a convolution indeed: on a CPU, PyTorch's matrix products are another library's than its convolutions,
+    and in float32 can be half as fast.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.as_product:
+            return F.linear(x, self.weight.flatten(1), self.bias)
+        image = x.transpose(1, 2).unsqueeze(3)  # (batch, inputs, pixels, 1)
+        return F.conv2d(image, self.weight, self.bias).squeeze(3).transpose(1, 2)
+
+
+def neighbours(x: Tensor, taps: int) -> Tensor:
+    """What a convolution's taps read at each pixel: (batch, channels, h, w) to (batch, h * w, taps * taps * channels),
+    the horizontal tap first."""
+    batch, channels, height, width = x.shape
+    x = x.permute(0, 2, 3, 1)
+    if taps > 1:
+        x = F.pad(x.flatten(2), (0, 0, taps // 2, taps // 2))  # (batch, h + taps - 1, w * channels)
+        rows = torch.arange(height, device=x.device)
+        x = torch.cat([x.index_select(1, rows + i).reshape(-1, channels) for i in range(taps)], dim=1)
+        x = F.pad(x.reshape(batch * height, width, -1), (0, 0, taps // 2, taps // 2))
+        columns = torch.arange(width, device=x.device)
+        x = torch.cat([x.index_select(1, columns + i) for i in range(taps)], dim=2)
+    return x.reshape(batch, height * width, -1)
+
+
 class FusedResizedConvNormAct(nn.Module):
     """[`ResizedConvNormAct`] for inference, its weight split once.
 
@@ -58,20 +113,37 @@ class FusedResizedConvNormAct(nn.Module):
     def __init__(self, layer: ConvNormAct, widths: list[int], align_corners: bool):
         super().__init__()
         conv, self.act = _folded(layer)
-        self.bias, self.align_corners = nn.Parameter(conv.bias.detach()), align_corners
-        self.weights = nn.ParameterList(x.clone() for x in split_weight(conv.weight.detach(), widths))
+        fine, coarse = split_weight(conv.weight.detach(), widths)
+        self.fine, self.coarse = PixelConvolution(fine, conv.bias), nn.ParameterList(x.clone() for x in coarse)
+        self.align_corners = align_corners
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        return self.act(convolve_resized(features, list(self.weights), self.bias, self.align_corners))
+        """Feature maps to pixels, (batch, h * w, channels) of the first one's size."""
+        pixels = self.fine(resize_concat(features[:FINE], self.align_corners))
+        if self.coarse:
+            size = features[0].shape[-2:]
+            coarse = mix_and_resize(features[FINE:], list(self.coarse), size, self.align_corners)
+            pixels = pixels.add_(coarse.reshape(pixels.shape))
+        return self.act(pixels)
+
+
+def gather_pixels(pixels: Tensor, region_logits: Tensor) -> Tensor:
+    """[`gather_regions`] of lists of pixels, (batch, h * w, channels) and (batch, h * w, classes) to (batch, classes,
+    channels)."""
+    with maybe_autocast(pixels.device.type, enabled=False):
+        regions = full_precision(region_logits).softmax(dim=1).transpose(1, 2)
+        if pixels.dtype == torch.bfloat16:  # has float32's range, and products of it are summed in float32
+            return regions.bfloat16() @ pixels
+        return (regions @ full_precision(pixels)).to(pixels.dtype)
 
 
 class FusedSoftObjectRegions(nn.Module):
-    """[`SoftObjectRegions`] for inference."""
+    """[`SoftObjectRegions`] for inference; its scores are a list of pixels, (batch, h * w, classes)."""
 
     def __init__(self, head: SoftObjectRegions, widths: list[int], align_corners: bool):
         super().__init__()
         self.projection = FusedResizedConvNormAct(head.projection, widths, align_corners)
-        self.classifier = head.classifier
+        self.classifier = PixelLinear(head.classifier.weight, head.classifier.bias)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         return self.classifier(self.projection(features))
@@ -82,17 +154,18 @@ class FusedObjectAttention(nn.Module):
 
     def __init__(self, attention: ObjectAttention):
         super().__init__()
-        self.query, self.key = (nn.Sequential(*map(_folded, x)) for x in (attention.query, attention.key))
-        self.value = _folded(attention.value)
-        self.out, self.act = _folded(attention.out)
+        self.query, self.key = (nn.Sequential(*map(_per_pixel, x)) for x in (attention.query, attention.key))
+        self.value = _per_pixel(attention.value)
+        self.out, self.act = _per_pixel(attention.out)
 
     def forward(self, pixels: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        query = self.query(pixels).flatten(2).transpose(1, 2)  # (batch, h*w, keys)
-        key = self.key(regions).flatten(2) * query.shape[-1] ** -0.5  # (batch, keys, classes)
-        value = self.out(self.value(regions)).flatten(2).transpose(1, 2)  # (batch, classes, channels)
+        """Pixels (batch, h * w, channels) and regions (batch, classes, channels) to the context, of the pixels' shape,
+        and the attention (batch, h * w, classes)."""
+        query = self.query(pixels)
+        key = self.key(regions).transpose(1, 2) * query.shape[-1] ** -0.5  # (batch, keys, classes)
+        value = self.out(self.value(regions))  # (batch, classes, channels)
         attention = full_precision(query @ key).softmax(dim=-1)  # over classes
-        context = (attention.to(value.dtype) @ value).transpose(1, 2)  # (batch, channels, h*w)
-        return self.act(context.reshape(pixels.shape)), attention
+        return self.act(attention.to(value.dtype) @ value), attention
 
 
 class FusedOCRHead(nn.Module):
@@ -104,12 +177,13 @@ class FusedOCRHead(nn.Module):
         self.attention = FusedObjectAttention(head.attention)
         fusion, self.act = _folded(head.fusion)
         of_context, of_pixels = fusion.weight.detach().chunk(2, dim=1)  # step 4
-        self.context, self.pixels = _convolution(of_context, fusion.bias), _convolution(of_pixels)
-        self.classifier = head.classifier
+        self.context, self.pixels = PixelLinear(of_context, fusion.bias), PixelLinear(of_pixels)
+        self.classifier = PixelLinear(head.classifier.weight, head.classifier.bias)
 
     def forward(self, features: list[Tensor], region_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Feature maps and (batch, h * w, classes) to logits of that shape, regions and attention."""
         pixels = self.projection(features)
-        regions = gather_regions(pixels, region_logits)
+        regions = gather_pixels(pixels, region_logits)
         context, attention = self.attention(pixels, regions)
         return self.classifier(self.act(self.context(context).add_(self.pixels(pixels)))), regions, attention
 
@@ -137,6 +211,12 @@ class FusedOCRNet(OCRNetForSemanticSegmentation):
     def fuse(self) -> "FusedOCRNet":
         return self
 
+    def segment(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        region_logits, logits, regions, attention = super().segment(features)
+        size = features[self.config.ocr_in_indices[0]].shape[-2:]
+        region_logits, logits = (x.transpose(1, 2).unflatten(2, size) for x in (region_logits, logits))
+        return region_logits, logits, regions.transpose(1, 2).unsqueeze(3), attention
+
     def train(self, mode: bool = True) -> "FusedOCRNet":
         if mode:
             raise RuntimeError("a fused OCRNet can't be trained: train the model it was made from, and fuse that again")
@@ -148,20 +228,16 @@ class FusedOCRNet(OCRNetForSemanticSegmentation):
         )
 
 
-def _convolution(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
-    """A convolution with this weight and bias, its sizes kept by padding."""
-    outputs, inputs, *kernel = weight.shape
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=[k // 2 for k in kernel], bias=bias is not None, device="meta")
-    conv.weight = nn.Parameter(weight.clone())
-    if bias is not None:
-        conv.bias = nn.Parameter(bias.detach())
-    return conv
-
-
 def _folded(layer: ConvNormAct) -> nn.Sequential:
     """The convolution with its batch norm folded in, and the activation, in place where that can be."""
     act = nn.ReLU(inplace=True) if isinstance(layer.act, nn.ReLU) else layer.act
     return nn.Sequential(fuse_conv_bn_eval(layer.conv, layer.norm), act)
+
+
+def _per_pixel(layer: ConvNormAct) -> nn.Sequential:
+    """The same of a 1x1 convolution, for a list of pixels."""
+    conv, act = _folded(layer)
+    return nn.Sequential(PixelLinear(conv.weight, conv.bias), act)
 
 
 # pipeline("image-segmentation") logs an error for a class whose name it doesn't find here

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .resizing_ocrnet import column_bands, column_matrix
+from .resizing_ocrnet import resize_tiles
 
 STRIP = 2**20  # scores (classes x rows x width) that exist at once, 4 MB: they stay in a processor's caches
 
@@ -107,12 +107,14 @@ class _CrossEntropyInStrips(torch.autograd.Function):
         height, width = labels.shape[1:]
         wide = F.interpolate(logits.contiguous(), (rows, width), mode="bilinear", align_corners=align_corners)
         gradient = torch.zeros_like(wide) if ctx.needs_input_grad[0] else None
-        matrix = column_matrix(rows, height, 1, align_corners, wide)
         total = logits.new_zeros(())
-        strip = max(1, STRIP // (classes * width))
+        strips, matrices = resize_tiles(rows, height, 1, align_corners, wide, max(1, STRIP // (classes * width)))
         for image in range(batch):
-            for own, read in column_bands(rows, height, 1, align_corners, strip):
-                mix = matrix[own, read]  # (strip, rows that it reads)
+            for start, first, mix in zip(
+                range(0, height, matrices.shape[1]), strips[:, 0].tolist(), matrices.squeeze(2), strict=True
+            ):
+                mix = mix[: height - start, : rows - first]  # (strip, rows that it reads)
+                own, read = slice(start, start + len(mix)), slice(first, first + mix.shape[1])
                 scores = mix @ wide[image, :, read]  # (classes, strip, width)
                 total += _cross_entropy_(scores, labels[image, own], weight, ignore_index)
                 if gradient is not None:

@@ -28,7 +28,7 @@ from transformers.utils.generic import maybe_autocast
 from .configuration_ocrnet import OCRNetConfig
 from .loss_ocrnet import full_precision, segmentation_loss
 from .modeling_hrnet import HRNetBackbone, recompute_without_statistics
-from .resizing_ocrnet import convolve_resized, resize_concat, split_weight
+from .resizing_ocrnet import convolve_resized, resize_concat
 
 
 @dataclass
@@ -78,8 +78,7 @@ class ResizedConvNormAct(ConvNormAct):
         half = x.dtype.itemsize < 4 or autocast and x.dtype == torch.float32
         if not (half and self.training and type(self.conv) is nn.Conv2d and x.device.type == "cpu"):
             return super().forward(resize_concat(features, self.align_corners))
-        weights = split_weight(self.conv.weight, [x.shape[1] for x in features])
-        return self.act(self.norm(convolve_resized(features, weights, self.conv.bias, self.align_corners)))
+        return self.act(self.norm(convolve_resized(features, self.conv.weight, self.conv.bias, self.align_corners)))
 
 
 class OCRNetClassifier(nn.Conv2d):

@@ -14,9 +14,16 @@ from transformers import ConvNextConfig, TimmBackboneConfig, pipeline
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.configuration_ocrnet import _R101_HEADS
-from modeling_ocrnet.fusion_ocrnet import FusedObjectAttention, FusedResizedConvNormAct, fold_batch_norms
-from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention
-from modeling_ocrnet.resizing_ocrnet import column_matrix, resize_concat
+from modeling_ocrnet.fusion_ocrnet import (
+    FusedObjectAttention,
+    FusedResizedConvNormAct,
+    PixelConvolution,
+    PixelLinear,
+    fold_batch_norms,
+    gather_pixels,
+)
+from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention, gather_regions
+from modeling_ocrnet.resizing_ocrnet import resize_concat
 
 OUTPUTS = ("logits", "auxiliary_logits", "region_representations", "region_attention")
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -30,6 +37,11 @@ def trained(module: nn.Module) -> nn.Module:
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.normal_(norm.bias, std=0.3)
     return module.double().eval()
+
+
+def as_pixels(x: torch.Tensor) -> torch.Tensor:
+    """(batch, channels, h, w) to (batch, h * w, channels)."""
+    return x.flatten(2).transpose(1, 2)
 
 
 def r101_d8() -> OCRNetConfig:
@@ -91,28 +103,18 @@ def test_no_batch_norm_is_left():
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize(("coarse", "width"), [(4, 16), (4, 13), (1, 8), (7, 7), (9, 5)])
-@pytest.mark.parametrize("taps", [1, 3])
-def test_a_resize_and_a_convolution_are_one_matrix(coarse, width, taps, align_corners):
-    """Also at the borders, where a convolution reads zeros, not the resize's repeated columns."""
-    x, weight = torch.randn(1, 1, coarse, dtype=torch.float64), torch.randn(1, 1, taps, dtype=torch.float64)
-    resized = F.interpolate(x, size=width, mode="linear", align_corners=align_corners)
-    expected = F.conv1d(resized, weight, padding=taps // 2)[0, 0]
-    by_taps = (x[0, 0, :, None] * weight[0, 0]).flatten()  # column-major, as the matrix reads them
-    columns = column_matrix(coarse, width, taps, align_corners, x)
-    torch.testing.assert_close(columns @ by_taps, expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_channels_are_mixed_before_the_resize(kernel, align_corners):
+@pytest.mark.parametrize("as_product", [False, True])
+def test_channels_are_mixed_before_the_resize(kernel, align_corners, as_product):
     layer = trained(ConvNormAct(tiny_config(), sum(WIDTHS), 16, kernel))
     sizes = [(17, 26), (9, 13), (5, 7), (3, 4)]
     maps = [torch.randn(2, n, *size, dtype=torch.float64) for n, size in zip(WIDTHS, sizes, strict=True)]
     with torch.no_grad():
         expected = layer(resize_concat(maps, align_corners))
-        mixed = FusedResizedConvNormAct(layer, WIDTHS, align_corners)(maps)
-    torch.testing.assert_close(mixed, expected, rtol=1e-11, atol=1e-11)
+        fused = FusedResizedConvNormAct(layer, WIDTHS, align_corners)
+        fused.fine.as_product = as_product
+        mixed = fused(maps)
+    torch.testing.assert_close(mixed, as_pixels(expected), rtol=1e-11, atol=1e-11)
 
 
 def test_the_out_projection_acts_on_regions():
@@ -120,8 +122,32 @@ def test_the_out_projection_acts_on_regions():
     pixels = torch.randn(2, 16, 5, 7, dtype=torch.float64)
     regions = torch.randn(2, 16, 3, 1, dtype=torch.float64)
     with torch.no_grad():
-        expected = attention(pixels, regions)
-        torch.testing.assert_close(FusedObjectAttention(attention)(pixels, regions), expected, rtol=1e-11, atol=1e-11)
+        context, weights = attention(pixels, regions)
+        fused = FusedObjectAttention(attention)(as_pixels(pixels), as_pixels(regions))
+    torch.testing.assert_close(fused, (as_pixels(context), weights), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("as_product", [False, True])
+@pytest.mark.parametrize(("inputs", "taps"), [(3, 1), (3, 3), (2, 5), (9, 3)])
+def test_a_convolution_of_pixels(inputs, taps, as_product):
+    x, weight, bias = torch.randn(2, inputs, 6, 9), torch.randn(5, inputs, taps, taps), torch.randn(5)
+    layer = PixelConvolution(weight, bias)
+    layer.as_product = as_product
+    expected = as_pixels(F.conv2d(x, weight, bias, padding=taps // 2))
+    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+    if taps == 1:
+        layer = PixelLinear(weight, bias)
+        layer.as_product = as_product
+        torch.testing.assert_close(layer(as_pixels(x)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 4e-3), (torch.float16, 5e-4)])
+def test_regions_are_means_of_pixels(dtype, error):
+    """Of ten thousand: in float16 a weight of one in that many is hardly a number any more."""
+    pixels, scores = torch.rand(1, 8, 100, 100).to(dtype), torch.randn(1, 3, 100, 100).to(dtype)
+    exact = gather_regions(pixels.double(), scores.double())
+    regions = gather_pixels(as_pixels(pixels), as_pixels(scores))
+    torch.testing.assert_close(regions.double(), as_pixels(exact), rtol=error, atol=0)
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from tiny import WIDTHS, tiny_config
 
 from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ResizedConvNormAct
-from modeling_ocrnet.resizing_ocrnet import TILE, column_bands, column_matrix, convolve_resized, split_weight
+from modeling_ocrnet.resizing_ocrnet import TILE, convolve_resized, resize_tiles
 
 
 def plain(maps, weight, bias, align_corners):
@@ -22,12 +22,12 @@ def plain(maps, weight, bias, align_corners):
 def test_agrees_with_a_convolution_of_resized_maps(kernel, count, align_corners):
     """Also across the borders of tiles, and in what flows back to maps, weight and bias."""
     widths = WIDTHS[:count]
-    sizes = [(9, 3 * TILE + 5), (5, TILE), (4, TILE - 9), (2, 7)]
+    sizes = [(TILE + 1, 2 * TILE + 5), (TILE // 2 + 1, TILE), (18, TILE // 2 - 9), (2, 7)]
     maps = [torch.randn(2, n, *size, dtype=torch.float64) for n, size in zip(widths, sizes, strict=False)]
     weight, bias = torch.randn(6, sum(widths), kernel, kernel).double(), torch.randn(6).double()
     leaves = [x.requires_grad_() for x in (*maps, weight, bias)]
     expected = plain(maps, weight, bias, align_corners)
-    mixed = convolve_resized(maps, split_weight(weight, widths), bias, align_corners)
+    mixed = convolve_resized(maps, weight, bias, align_corners)
     torch.testing.assert_close(mixed, expected, rtol=1e-11, atol=1e-11)
     target = torch.randn_like(expected)
     for ours, theirs in zip(*(torch.autograd.grad((x * target).sum(), leaves) for x in (mixed, expected)), strict=True):
@@ -35,14 +35,20 @@ def test_agrees_with_a_convolution_of_resized_maps(kernel, count, align_corners)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize(("coarse", "width"), [(1, 8), (8, 64), (13, 100), (64, 64), (100, 40), (33, 257)])
+@pytest.mark.parametrize(
+    ("coarse", "size"), [(1, 8), (1, 1), (4, 13), (8, 64), (13, 100), (64, 64), (100, 40), (33, 257)]
+)
 @pytest.mark.parametrize("taps", [1, 3, 7])
-def test_outside_of_its_bands_the_matrix_is_zero(coarse, width, taps, align_corners):
-    matrix = column_matrix(coarse, width, taps, align_corners, torch.zeros(1, dtype=torch.float64))
-    bands = column_bands(coarse, width, taps, align_corners)
-    assert [x for tile, _ in bands for x in range(*tile.indices(width))] == list(range(width))
-    for tile, read in bands:
-        assert matrix[tile, read].count_nonzero() == matrix[tile].count_nonzero() > 0
+@pytest.mark.parametrize("tile", [5, TILE])
+def test_a_resize_and_a_convolution_are_one_matrix_a_tile(coarse, size, taps, align_corners, tile):
+    """Also at the borders, where a convolution reads zeros, not the resize's repeated positions."""
+    x, weight = torch.randn(1, 1, coarse).double(), torch.randn(1, 1, taps).double()
+    resized = F.interpolate(x, size=size, mode="linear", align_corners=align_corners)
+    expected = F.conv1d(resized, weight, padding=taps // 2)[0, 0]
+    read, matrix = resize_tiles(coarse, size, taps, align_corners, x, tile)
+    assert matrix.shape[1] <= tile
+    result = torch.einsum("nltr,t,nr->nl", matrix, weight[0, 0], x[0, 0][read]).flatten()
+    torch.testing.assert_close(result[:size], expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ..fusion_ocrnet import FusedOCRNet
+from ..fusion_ocrnet import FusedOCRNet, PixelConvolution
 from ..modeling_hrnet import HRNetModule
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 
 INPUT, OUTPUT = "pixel_values", "logits"
-# no two sizes of any feature map are equal by chance, as they'd be for a multiple of 32
-_EXAMPLE = (2, 3, 65, 101)
+# No two sizes of any feature map are equal by chance, as they would be for a multiple of 32; and the heads work in more
+# than one tile (`resizing_ocrnet.TILE`) along both axes: torch.export takes a 1 for a constant.
+_EXAMPLE = (2, 3, 325, 421)
 
 
 class _AnySizeModule(HRNetModule):
@@ -44,11 +45,12 @@ class _Logits(nn.Module):
         return self.model(pixel_values).logits
 
 
-def as_program(model: OCRNetForSemanticSegmentation) -> ExportedProgram:
+def as_program(model: OCRNetForSemanticSegmentation, products: bool = False) -> ExportedProgram:
     """The fused model from `pixel_values` (batch, 3, height, width), all three of any size, to `logits`.
 
     Args:
         model: in eval mode; it stays as it is. The program has its precision and device.
+        products: the heads' convolutions as matrix products, for runtimes that lay memory out themselves.
 
     Raises:
         ValueError: where this torch can't make programs for any size, or the backbone isn't one for them.
@@ -59,6 +61,8 @@ def as_program(model: OCRNetForSemanticSegmentation) -> ExportedProgram:
     for module in fused.modules():
         if type(module) is HRNetModule:
             module.__class__ = _AnySizeModule
+        if isinstance(module, PixelConvolution):
+            module.as_product = products
     example = torch.zeros(_EXAMPLE, dtype=fused.dtype, device=fused.device)
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     try:
