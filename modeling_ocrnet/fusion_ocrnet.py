@@ -29,7 +29,7 @@ from .modeling_ocrnet import (
     OCRNetPreTrainedModel,
     SoftObjectRegions,
 )
-from .resizing_ocrnet import FINE, mix_and_resize, resize_concat, split_weight
+from .resizing_ocrnet import FINE, TILE, mix_and_resize, resize_concat, split_weight
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
@@ -122,7 +122,9 @@ class FusedResizedConvNormAct(nn.Module):
         pixels = self.fine(resize_concat(features[:FINE], self.align_corners))
         if self.coarse:
             size = features[0].shape[-2:]
-            coarse = mix_and_resize(features[FINE:], list(self.coarse), size, self.align_corners)
+            # how many tiles there are is a formula of the size, and programs of PyTorch would refuse sizes with one
+            tile = None if torch.compiler.is_compiling() and not self.fine.as_product else TILE
+            coarse = mix_and_resize(features[FINE:], list(self.coarse), size, self.align_corners, tile)
             pixels = pixels.add_(coarse.reshape(pixels.shape))
         return self.act(pixels)
 

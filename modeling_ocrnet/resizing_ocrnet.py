@@ -8,9 +8,9 @@ the width, S reading 0 where the image ends. What acts on positions commutes wit
 
     conv_b(resize(x_b)) = sum_i S_i R sum_j S_j C W_bij x_b
 
-So channels are mixed at the *coarse* size, to one map a tap, and two matrices do the rest: [S_i R]_i for all rows of the
-result, then [S_j C]_j for all columns. They are bands, as a position reads its neighbours only: the result is made in
-tiles, each from a patch of the coarse map (`resize_tiles`).
+So channels are mixed at the *coarse* size, to one map a tap, and two matrices do the rest: [S_i R]_i for all rows of
+the result, then [S_j C]_j for all columns. They are bands, as a position reads its neighbours only: the result is made
+in tiles, each from a patch of the coarse map (`resize_tiles`).
 """
 
 import torch
@@ -68,7 +68,13 @@ def convolve_resized(features: list[Tensor], weight: Tensor, bias: Tensor | None
     return total + mix_and_resize(features[FINE:], coarse, total.shape[-2:], align_corners).permute(0, 3, 1, 2)
 
 
-def mix_and_resize(features: list[Tensor], weights: list[Tensor], size: tuple[int, int], align_corners: bool) -> Tensor:
+def mix_and_resize(
+    features: list[Tensor],
+    weights: list[Tensor],
+    size: tuple[int, int],
+    align_corners: bool,
+    tile: int | None = TILE,
+) -> Tensor:
     """The coarse maps' part of [`convolve_resized`], (batch, height, width, channels).
 
     Args:
@@ -76,27 +82,28 @@ def mix_and_resize(features: list[Tensor], weights: list[Tensor], size: tuple[in
         weights: from [`split_weight`].
         size: (height, width).
         align_corners: of the resizes.
+        tile: positions along an axis that are made at once (`None`: all).
     """
     (height, width), batch, taps = size, features[0].shape[0], len(weights[0])
     channels = weights[0].shape[1] // taps
     patches, matrices = [], []
     for x, weight in zip(features, weights, strict=True):
-        rows, vertical = resize_tiles(x.shape[2], height, taps, align_corners, x)
-        columns, horizontal = resize_tiles(x.shape[3], width, taps, align_corners, x)
+        rows, vertical = resize_tiles(x.shape[2], height, taps, align_corners, x, tile)
+        columns, horizontal = resize_tiles(x.shape[3], width, taps, align_corners, x, tile)
         (down, high), (across, wide) = rows.shape, columns.shape  # tiles, and positions that a tile reads
         x = x.permute(0, 2, 3, 1).index_select(1, rows.flatten()).index_select(2, columns.flatten())
-        mixed = across * wide * taps * channels
-        x = torch.cat([F.linear(x, tap).reshape(batch, down, high, mixed) for tap in weight], dim=2)
-        x = vertical.flatten(2) @ x  # (batch, down, rows of a tile, mixed)
-        patches.append(x.reshape(batch * down * vertical.shape[1], across, wide * taps, channels))
+        # (batch, down, taps * high, across * wide * taps * channels)
+        x = torch.cat([F.linear(x, tap).unflatten(1, (down, high)).flatten(3) for tap in weight], dim=2)
+        x = vertical.flatten(2) @ x  # (batch, down, rows of a tile, as above)
+        patches.append(x.flatten(0, 2).unflatten(1, (across, wide * taps, channels)))
         matrices.append(horizontal.transpose(2, 3).flatten(2))
     x = torch.cat(matrices, dim=2) @ torch.cat(patches, dim=2)  # (batch * rows, across, columns of a tile, channels)
-    x = x.reshape(batch, down * vertical.shape[1], across * horizontal.shape[1], channels)
+    x = x.flatten(1, 2).unflatten(0, (batch, down * vertical.shape[1]))
     return x[:, :height, :width]
 
 
 def resize_tiles(
-    coarse: int, size: int, taps: int, align_corners: bool, like: Tensor, tile: int = TILE
+    coarse: int, size: int, taps: int, align_corners: bool, like: Tensor, tile: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """A linear resize along one axis and the shifts of a convolution's taps, as one matrix for each tile of the result.
 
@@ -105,16 +112,16 @@ def resize_tiles(
         taps: of the convolution.
         align_corners: of the resize.
         like: a tensor of the matrix's type and device.
-        tile: positions of a tile, at most.
+        tile: positions of a tile, at most (`None`: there is one).
 
     Returns:
         The coarse positions that each tile reads, (tiles, reach) int64; and the matrix (tiles, length, taps, reach).
         The last tile may go beyond the result.
     """
-    count = (size + tile - 1) // tile
-    length = (
-        tile if torch.compiler.is_compiling() else (size + count - 1) // count
-    )  # simple formulas where sizes are symbols
+    count, length = 1, size
+    if tile is not None:
+        count = (size + tile - 1) // tile
+        length = tile if torch.compiler.is_compiling() else (size + count - 1) // count  # where sizes are symbols
     position = torch.arange(count * length, device=like.device).reshape(count, length, 1)
     position = position + torch.arange(taps, device=like.device) - taps // 2  # (count, length, taps)
     inside = (position >= 0) & (position < size)
@@ -126,7 +133,9 @@ def resize_tiles(
         steps, parts = coarse, size
         source = ((2 * source + 1) * steps / parts - 1) / 2
     source = source.clamp(0, coarse - 1)
-    reach = (length + taps - 2) * steps // parts + 3
-    read = source[:, 0, 0].floor().long()[:, None] + torch.arange(reach, device=like.device)
+    reach, first = coarse, 0
+    if tile is not None:
+        reach, first = (length + taps - 2) * steps // parts + 3, source[:, :1, 0].floor().long()
+    read = first + torch.arange(reach, device=like.device).expand(count, -1)
     share = F.relu(1 - (source[..., None] - read[:, None, None]).abs()) * inside[..., None]
     return read.clamp(max=coarse - 1), share.to(like.dtype)  # of what would lie beyond, the share is 0

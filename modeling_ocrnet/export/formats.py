@@ -31,7 +31,7 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
     """
     check_packages(kind, precision)
     path = folder / FORMATS[kind].file
-    program = as_program(model)
+    program = as_program(model, products=kind in ("onnx", "openvino"))
     if kind == "torch":
         torch.export.save(program, path)
     elif kind == "aotinductor":

@@ -15,9 +15,9 @@ from ..modeling_hrnet import HRNetModule
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 
 INPUT, OUTPUT = "pixel_values", "logits"
-# No two sizes of any feature map are equal by chance, as they would be for a multiple of 32; and the heads work in more
-# than one tile (`resizing_ocrnet.TILE`) along both axes: torch.export takes a 1 for a constant.
-_EXAMPLE = (2, 3, 325, 421)
+# No two sizes of any feature map are equal by chance, as they'd be for a multiple of 32. What is made of products works
+# in tiles (`resizing_ocrnet.TILE`), of which the example needs several: torch.export takes a 1 for a constant.
+_EXAMPLE, _EXAMPLE_FOR_PRODUCTS = (2, 3, 65, 101), (2, 3, 325, 421)
 
 
 class _AnySizeModule(HRNetModule):
@@ -63,7 +63,7 @@ def as_program(model: OCRNetForSemanticSegmentation, products: bool = False) -> 
             module.__class__ = _AnySizeModule
         if isinstance(module, PixelConvolution):
             module.as_product = products
-    example = torch.zeros(_EXAMPLE, dtype=fused.dtype, device=fused.device)
+    example = torch.zeros(_EXAMPLE_FOR_PRODUCTS if products else _EXAMPLE, dtype=fused.dtype, device=fused.device)
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     try:
         with torch.no_grad():

@@ -62,12 +62,13 @@ def script(name, *argv):
 @pytest.fixture(scope="module")
 def exported(checkpoint, photos, scenes, tmp_path_factory):
     """A function from a format, and int8 if need be, to a folder that scripts/export.py wrote."""
-    root, made, programs = tmp_path_factory.mktemp("exported"), {}, []
+    root, made, programs = tmp_path_factory.mktemp("exported"), {}, {}
     as_program = formats.as_program
 
-    def once(model):  # the same network each time
-        programs.append(programs[0] if programs else as_program(model))
-        return programs[0]
+    def once(model, products):  # the same network each time
+        if products not in programs:
+            programs[products] = as_program(model, products)
+        return programs[products]
 
     def export(kind, precision="fp32"):
         for package in (*NEEDED[kind], *(["nncf"] if precision == "int8" else [])):
