@@ -86,6 +86,13 @@ class PixelLinear(PixelConvolution):
         return F.conv2d(image, self.weight, self.bias).squeeze(3).transpose(1, 2)
 
 
+class RegionLinear(PixelConvolution):
+    """A 1x1 convolution of a few vectors that stand beside each other, (batch, inputs, n) to (batch, outputs, n)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight.flatten(1) @ x + self.bias[:, None]
+
+
 def neighbours(x: Tensor, taps: int) -> Tensor:
     """What a convolution's taps read at each pixel: (batch, channels, h, w) to (batch, h * w, taps * taps * channels),
     the horizontal tap first."""
@@ -130,13 +137,15 @@ class FusedResizedConvNormAct(nn.Module):
 
 
 def gather_pixels(pixels: Tensor, region_logits: Tensor) -> Tensor:
-    """[`gather_regions`] of lists of pixels, (batch, h * w, channels) and (batch, h * w, classes) to (batch, classes,
-    channels)."""
+    """[`gather_regions`] of lists of pixels, (batch, h * w, channels) and (batch, h * w, classes) to (batch, channels,
+    classes)."""
     with maybe_autocast(pixels.device.type, enabled=False):
         regions = full_precision(region_logits).softmax(dim=1).transpose(1, 2)
         if pixels.dtype == torch.bfloat16:  # has float32's range, and products of it are summed in float32
-            return regions.bfloat16() @ pixels
-        return (regions @ full_precision(pixels)).to(pixels.dtype)
+            representations = regions.bfloat16() @ pixels
+        else:
+            representations = (regions @ full_precision(pixels)).to(pixels.dtype)
+        return representations.transpose(1, 2)
 
 
 class FusedSoftObjectRegions(nn.Module):
@@ -156,18 +165,20 @@ class FusedObjectAttention(nn.Module):
 
     def __init__(self, attention: ObjectAttention):
         super().__init__()
-        self.query, self.key = (nn.Sequential(*map(_per_pixel, x)) for x in (attention.query, attention.key))
-        self.value = _per_pixel(attention.value)
-        self.out, self.act = _per_pixel(attention.out)
+        self.query = nn.Sequential(*(_linear(PixelLinear, x) for x in attention.query))
+        self.key = nn.Sequential(*(_linear(RegionLinear, x) for x in attention.key))
+        self.value = _linear(RegionLinear, attention.value)
+        self.out, self.act = _linear(RegionLinear, attention.out)
 
     def forward(self, pixels: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (batch, h * w, channels) and regions (batch, classes, channels) to the context, of the pixels' shape,
+        """Pixels (batch, h * w, channels) and regions (batch, channels, classes) to the context, of the pixels' shape,
         and the attention (batch, h * w, classes)."""
         query = self.query(pixels)
-        key = self.key(regions).transpose(1, 2) * query.shape[-1] ** -0.5  # (batch, keys, classes)
-        value = self.out(self.value(regions))  # (batch, classes, channels)
+        key = self.key(regions) * query.shape[-1] ** -0.5  # (batch, keys, classes)
+        value = self.out(self.value(regions)).transpose(1, 2)  # (batch, classes, channels)
         attention = full_precision(query @ key).softmax(dim=-1)  # over classes
-        return self.act(attention.to(value.dtype) @ value), attention
+        context = attention.to(value.dtype) @ value
+        return self.act(context.flatten(0, 1)).reshape(pixels.shape), attention
 
 
 class FusedOCRHead(nn.Module):
@@ -217,7 +228,7 @@ class FusedOCRNet(OCRNetForSemanticSegmentation):
         region_logits, logits, regions, attention = super().segment(features)
         size = features[self.config.ocr_in_indices[0]].shape[-2:]
         region_logits, logits = (x.transpose(1, 2).unflatten(2, size) for x in (region_logits, logits))
-        return region_logits, logits, regions.transpose(1, 2).unsqueeze(3), attention
+        return region_logits, logits, regions.unsqueeze(3), attention
 
     def train(self, mode: bool = True) -> "FusedOCRNet":
         if mode:
@@ -236,10 +247,10 @@ def _folded(layer: ConvNormAct) -> nn.Sequential:
     return nn.Sequential(fuse_conv_bn_eval(layer.conv, layer.norm), act)
 
 
-def _per_pixel(layer: ConvNormAct) -> nn.Sequential:
-    """The same of a 1x1 convolution, for a list of pixels."""
+def _linear(kind: type[PixelConvolution], layer: ConvNormAct) -> nn.Sequential:
+    """The same of a 1x1 convolution, for a list of pixels or for regions."""
     conv, act = _folded(layer)
-    return nn.Sequential(PixelLinear(conv.weight, conv.bias), act)
+    return nn.Sequential(kind(conv.weight, conv.bias), act)
 
 
 # pipeline("image-segmentation") logs an error for a class whose name it doesn't find here

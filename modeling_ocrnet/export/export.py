@@ -29,7 +29,7 @@ class Task(data.DataSource):
     format: Literal["onnx", "openvino", "torch", "aotinductor"] = "onnx"
     """For ONNX Runtime, for OpenVINO, a torch.export program, or machine code of this CPU by AOTInductor."""
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
-    """int8: onnx and openvino; fp16: openvino (its weights), torch and aotinductor; bf16: the last two."""
+    """onnx: fp32, int8; openvino: all (fp16: its weights only); torch and aotinductor: all but int8."""
     images: list[str] = field(default_factory=list)
     """Images, folders or patterns instead of a dataset: there is no mIoU then."""
     split: str = "val"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from ..inference.compiled import compile_package
 from ..inference.engines import FORMATS, needed
+from ..inference.openvino_runtime import convert, multiply_in_bfloat16, products, unreported
 from ..inference.program import INPUT, OUTPUT, as_program
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .quantization import quantize
@@ -31,26 +29,27 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
     """
     check_packages(kind, precision)
     path = folder / FORMATS[kind].file
-    program = as_program(model, products=kind in ("onnx", "openvino"))
     if kind == "torch":
-        torch.export.save(program, path)
+        torch.export.save(as_program(model), path)
     elif kind == "aotinductor":
-        compile_package(program, path)
+        compile_package(as_program(model), path)
     elif kind == "onnx":
-        names = {"input_names": [INPUT], "output_names": [OUTPUT]}
-        exported = torch.onnx.export(program, (), dynamo=True, external_data=False, verbose=False, **names)
+        options = {"dynamo": True, "external_data": False, "verbose": False}
+        program = as_program(model, products=True)
+        exported = torch.onnx.export(program, (), input_names=[INPUT], output_names=[OUTPUT], **options)
         if precision == "int8":
             with unreported():
                 needed("onnx").save(quantize(exported.model_proto, images, model.config.num_labels), path)
         else:
             exported.save(path)
     else:
+        network = convert(model)
         with unreported():
-            openvino = needed("openvino")
-            network = openvino.convert_model(program)
             if precision == "int8":
                 network = quantize(network, images, model.config.num_labels)
-            openvino.save_model(network, path, compress_to_fp16=precision != "fp32")
+            elif precision == "bf16":
+                multiply_in_bfloat16(network, products(network))
+            needed("openvino").save_model(network, path, compress_to_fp16=precision in ("fp16", "int8"))
 
 
 def check_packages(kind: str, precision: str) -> None:
@@ -66,17 +65,3 @@ def check_packages(kind: str, precision: str) -> None:
             needed(package)
         if precision == "int8":
             needed("nncf")
-
-
-@contextmanager
-def unreported() -> Iterator[None]:
-    """OpenVINO and NNCF report each use to their makers, unless they believe to run in an automatic test."""
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = before

@@ -5,49 +5,56 @@ from __future__ import annotations
 import logging
 
 from ..inference.engines import needed
+from ..inference.openvino_runtime import is_constant, multiply_in_bfloat16, products
 from ..inference.program import INPUT
-
-# Attention and softmaxes choose between classes by small differences; they are little work.
-_EXACT_TYPES = ["MatMul", "Softmax"]
 
 
 def quantize(network, images: list, classes: int):
     """An 8-bit copy of a network.
 
-    In float32 stay: what is multiplied with maps of features or of regions (the attention, the heads' resizes), both
-    softmaxes, both classifiers, and the convolution that reads the image.
+    Not in 8 bits are: what is multiplied with maps of features or of regions (the attention, the heads' resizes) and
+    the layers of regions, all little work by which classes are chosen; both softmaxes; both classifiers; the
+    convolution that reads the image. In OpenVINO those products are in bfloat16, which a CPU without it makes float32.
 
     Args:
-        network: an `onnx.ModelProto` or an `openvino.Model`.
+        network: an `onnx.ModelProto` or an `openvino.Model`, made of products (`as_program`).
         images: what to calibrate on: items are (1, 3, height, width) float32 arrays.
         classes: how many there are.
     """
     nncf = needed("nncf")
     is_onnx = hasattr(network, "graph")
-    exact = _of_onnx(network, classes) if is_onnx else _of_openvino(network, classes)
+    of_maps, others = _of_onnx(network, classes) if is_onnx else _of_openvino(network, classes)
     logging.getLogger("nncf").setLevel(logging.WARNING)
     samples = nncf.Dataset(range(len(images)), lambda i: {INPUT: images[i]} if is_onnx else images[i])
-    return nncf.quantize(
-        network,
-        samples,
-        subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(names=exact, types=_EXACT_TYPES, validate=False),
-    )
+    scope = nncf.IgnoredScope(names=[*of_maps, *others], types=["Softmax"], validate=False)
+    quantized = nncf.quantize(network, samples, subset_size=len(images), ignored_scope=scope)
+    if not is_onnx:
+        multiply_in_bfloat16(quantized, of_maps)
+    return quantized
 
 
-def _of_openvino(network, classes: int) -> list[str]:
-    """Names of the first convolution and of the classifiers."""
-    found = [x for x in network.get_ordered_ops() if x.get_type_name() == "Convolution"]
-    weights = [tuple(x.input(1).get_shape()) for x in found]  # (outputs, inputs, rows, columns)
-    return [x.get_friendly_name() for x, shape in zip(found, weights, strict=True) if _is_exact(shape, classes)]
-
-
-def _of_onnx(network, classes: int) -> list[str]:
+def _of_onnx(network, classes: int) -> tuple[list[str], list[str]]:
+    """Names of the products of two maps, and of the other exact operations."""
     shapes = {x.name: tuple(x.dims) for x in network.graph.initializer}
-    convolutions = [x for x in network.graph.node if x.op_type == "Conv"]
-    return [x.name for x in convolutions if _is_exact(shapes.get(x.input[1], ()), classes)]
+    layers = [(x, shapes.get(x.input[1], ())) for x in network.graph.node if x.op_type in ("Conv", "MatMul", "Gemm")]
+    of_maps = [x.name for x, weight in layers if x.op_type == "MatMul" and not weight]
+    return of_maps, [x.name for x, weight in layers if _is_exact(x.op_type, weight, classes)]
 
 
-def _is_exact(weight: tuple[int, ...], classes: int) -> bool:
-    """Whether a convolution reads the image (3 channels), or puts out the classes from single pixels."""
-    return weight[1:2] == (3,) or (weight[:1] == (classes,) and weight[2:] == (1, 1))
+def _of_openvino(network, classes: int) -> tuple[list[str], list[str]]:
+    """The same; and the sums of lists of pixels, which stay in the products' precision."""
+    of_maps, others = products(network), []
+    for x in network.get_ordered_ops():
+        kind, name = x.get_type_name(), x.get_friendly_name()
+        if kind in ("MatMul", "Convolution") and name not in of_maps:
+            if _is_exact(kind, tuple(x.input(1).get_partial_shape().to_shape()), classes):
+                others.append(name)
+        elif kind == "Add" and x.output(0).get_partial_shape().rank.get_length() == 3:
+            if not any(is_constant(x.input_value(i)) for i in range(2)):
+                others.append(name)
+    return of_maps, others
+
+
+def _is_exact(kind: str, weight: tuple[int, ...], classes: int) -> bool:
+    """Whether a layer reads the image (3 channels), or puts out the classes."""
+    return weight[1:2] == (3,) if kind.startswith("Conv") else classes in weight

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from ..configuration_ocrnet import OCRNetConfig
 from ..modeling_ocrnet import OCRNetOutput
-from .precision import DTYPES, Precision
+from .openvino_runtime import OpenVINONetwork
+from .precision import DTYPES, Precision, cpu_has_bf16
 from .program import INPUT
 
 EngineName = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
@@ -35,7 +35,7 @@ class Format:
 
 FORMATS = {
     "onnx": Format("onnxruntime", "model.onnx", ("fp32", "int8")),
-    "openvino": Format("openvino", "model.xml", ("fp32", "fp16", "int8")),
+    "openvino": Format("openvino", "model.xml", ("fp32", "bf16", "fp16", "int8")),
     "torch": Format("torch", "model.pt2", ("fp32", "bf16", "fp16")),
     "aotinductor": Format("compile", "model.aoti.pt2", ("fp32", "bf16", "fp16")),
 }
@@ -123,8 +123,8 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
         folder: where it lies.
         export: what it is.
         config: the network's.
-        precision: in which an OpenVINO model computes what isn't int8 (float32 by default). The others compute as they
-            were exported.
+        precision: in which an OpenVINO model computes what isn't int8, if not as it was exported. The others compute as
+            they were exported.
 
     Raises:
         ValueError: where the runtime isn't installed, the file is damaged, or the precision isn't the file's.
@@ -134,7 +134,7 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
     if precision not in (None, export.precision) and form.engine != "openvino":
         raise ValueError(f"{path}: was exported in {export.precision}, not in {precision}: leave --precision out")
     opened = {"onnxruntime": _onnxruntime, "openvino": _openvino, "torch": _program, "compile": package}[form.engine]
-    options = {"precision": precision or "fp32"} if form.engine == "openvino" else {}
+    options = {"precision": precision or _computed_in(export.precision)} if form.engine == "openvino" else {}
     try:
         run = opened(path, **options)
     except ValueError:  # a package is missing
@@ -144,6 +144,13 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
         raise ValueError(f"{path}: {form.engine} can't open it ({reason}): export again") from error
     dtype = DTYPES[export.precision] if form.engine in ("torch", "compile") else torch.float32
     return Engine(config, run, export.precision, torch.device(export.device), dtype)
+
+
+def _computed_in(precision: str) -> str:
+    """In what OpenVINO computes a file of this precision; of an int8 file what isn't int8."""
+    if precision == "int8":
+        return "bf16" if cpu_has_bf16() else "fp32"
+    return "fp32" if precision == "fp16" else precision  # that is only how weights are stored
 
 
 def _onnxruntime(path: Path) -> Callable[[Tensor], Tensor]:
@@ -156,20 +163,9 @@ def _onnxruntime(path: Path) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _openvino(path: Path, precision: Precision) -> Callable[[Tensor], Tensor]:
-    openvino = needed("openvino")
-    hint = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[precision]
-    # left to itself, it would take bf16 where the CPU has it
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": hint})
-    of_thread = threading.local()  # a request serves one caller at a time
-
-    def run(pixel_values: Tensor) -> Tensor:
-        if not hasattr(of_thread, "request"):
-            of_thread.request = compiled.create_infer_request()
-        (logits,) = of_thread.request.infer([pixel_values.contiguous().numpy()]).values()
-        return torch.from_numpy(logits.copy())  # the request's memory is used again
-
-    return run
+def _openvino(path: Path, precision: str) -> Callable[[Tensor], Tensor]:
+    needed("openvino")
+    return OpenVINONetwork(path, precision)
 
 
 def _program(path: Path) -> Callable[[Tensor], Tensor]:
