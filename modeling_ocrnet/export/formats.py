@@ -8,7 +8,7 @@ import torch
 
 from ..inference.compiled import compile_package
 from ..inference.engines import FORMATS, needed
-from ..inference.openvino_runtime import convert, multiply_in_bfloat16, products, unreported
+from ..inference.openvino_runtime import convert, unreported
 from ..inference.program import INPUT, OUTPUT, as_program
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .quantization import quantize
@@ -47,8 +47,6 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
         with unreported():
             if precision == "int8":
                 network = quantize(network, images, model.config.num_labels)
-            elif precision == "bf16":
-                multiply_in_bfloat16(network, products(network))
             needed("openvino").save_model(network, path, compress_to_fp16=precision in ("fp16", "int8"))
 
 

@@ -1,4 +1,4 @@
-"""A network compiled by AOTInductor, once for all image sizes, and kept on disk for the next process."""
+"""A network compiled for a CPU, once for all image sizes, and kept on disk for the next process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import logging
 import os
 import platform
 import tempfile
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,7 +17,9 @@ from huggingface_hub import cached_assets_path
 from torch.export import ExportedProgram
 
 from ..fusion_ocrnet import FusedOCRNet
+from . import openvino_runtime
 from .engines import Engine, package
+from .openvino_runtime import OpenVINONetwork
 from .precision import precision_of
 from .program import as_program
 
@@ -51,10 +56,16 @@ def compile_package(program: ExportedProgram, path: Path) -> None:
         os.replace(part, path)
 
 
+def compiler_name() -> str:
+    """What compiles for a CPU here."""
+    return f"openvino {version('openvino')}" if find_spec("openvino") is not None else "aotinductor"
+
+
 def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
     """The model, compiled: from the cache if it has been before, on any number of threads and for images of any size.
 
-    The cache is Hugging Face's for assets (`HF_ASSETS_CACHE`); a package belongs to weights, code, torch and CPU.
+    By OpenVINO where it is installed, which takes half a minute, else by AOTInductor, which takes minutes. The cache is
+    Hugging Face's for assets (`HF_ASSETS_CACHE`); what lies there belongs to weights, code, versions and CPU.
 
     Returns:
         An engine; on devices other than the CPU the model itself, which `torch.compile` compiles at its first image.
@@ -63,23 +74,42 @@ def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
     if model.device.type != "cpu":
         model.compile(dynamic=True)
         return model
-    path = cached_assets_path("modeling_ocrnet", namespace="compiled", subfolder=_key(model)) / "model.pt2"
+    compiler = compiler_name()
+    by_openvino = compiler.startswith("openvino")
+    folder = cached_assets_path("modeling_ocrnet", namespace="compiled", subfolder=_key(model, compiler))
+    path = folder / ("model.xml" if by_openvino else "model.pt2")
     if not path.is_file():
-        if (problem := compiler_problem()) is not None:
+        if not by_openvino and (problem := compiler_problem()) is not None:
             logger.warning("%s; going on without compiling", problem)
             return model
-        logger.info("compiling (minutes; once for this model on this machine): %s", path)
-        compile_package(as_program(model), path)
-    return Engine(model.config, package(path), precision_of(model), model.device, model.dtype)
+        logger.warning("compiling by %s, once for this model on this machine: %s", compiler, path)
+        (_convert if by_openvino else _compile)(model, path)
+    precision = precision_of(model)
+    if by_openvino:
+        return Engine(model.config, OpenVINONetwork(path, precision), precision, model.device)
+    return Engine(model.config, package(path), precision, model.device, model.dtype)
 
 
-def _key(model: FusedOCRNet) -> str:
+def _compile(model: FusedOCRNet, path: Path) -> None:
+    compile_package(as_program(model), path)
+
+
+def _convert(model: FusedOCRNet, path: Path) -> None:
+    network = openvino_runtime.convert(model)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        import_module("openvino").save_model(network, Path(scratch) / path.name, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):  # the latter is looked for
+            os.replace((Path(scratch) / path.name).with_suffix(suffix), path.with_suffix(suffix))
+
+
+def _key(model: FusedOCRNet, compiler: str) -> str:
     """What machine code depends on, as 16 hexadecimal digits."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
-    for source in (*sorted(root.glob("*.py")), *(root / "inference" / x for x in ("program.py", "compiled.py"))):
+    own = (root / "inference" / f"{name}.py" for name in ("program", "compiled", "openvino_runtime"))
+    for source in (*sorted(root.glob("*.py")), *own):
         digest.update(source.read_bytes())
-    machine = (torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
+    machine = (compiler, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
     digest.update(repr((*machine, model.config.to_json_string())).encode())
     for name, value in model.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

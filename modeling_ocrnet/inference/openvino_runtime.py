@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections import OrderedDict
@@ -38,35 +39,41 @@ def unreported() -> Iterator[None]:
 def convert(model: OCRNetForSemanticSegmentation):
     """The fused model as an `openvino.Model` from float32 images of any size to logits."""
     with unreported():
-        return import_module("openvino").convert_model(as_program(model.float(), products=True))
+        program = as_program(copy.deepcopy(model).float(), products=True)
+        return import_module("openvino").convert_model(program)
 
 
-def products(network) -> list[str]:
-    """Names of what multiplies two maps, or a matrix with a map: in OpenVINO, layers have their weights second."""
-    found = (x for x in network.get_ordered_ops() if x.get_type_name() == "MatMul")
-    return [x.get_friendly_name() for x in found if not is_constant(x.input_value(1))]
-
-
-def is_constant(output) -> bool:
-    node = output.get_node()
-    while node.get_type_name() in ("Reshape", "Transpose", "Convert"):
-        node = node.input_value(0).get_node()
-    return node.get_type_name() == "Constant"
-
-
-def multiply_in_bfloat16(network, names: list[str]) -> None:
-    """Say that these products are in bfloat16, in place. (A CPU that hasn't got it computes in float32.)
-
-    Told to compute in bfloat16, OpenVINO leaves a product with a constant in float32, and one before an 8-bit layer.
-    """
+def for_size(network, shape: tuple[int, ...], precision: str) -> None:
+    """Fix the images' shape, in place, and mend what OpenVINO doesn't see by itself."""
+    network.reshape(list(shape))
     operations = import_module("openvino.opset13")
-    for x in network.get_ordered_ops():
-        if x.get_type_name() == "MatMul" and x.get_friendly_name() in names:
-            factors = (operations.convert(x.input_value(i), "bf16") for i in range(2))
-            transposed = x.get_attributes()
-            product = operations.matmul(*factors, transposed["transpose_a"], transposed["transpose_b"])
-            x.output(0).replace(operations.convert(product, "f32").output(0))
+    for x in network.get_ops():
+        kind = x.get_type_name()
+        # at most sizes a program's second resize changes nothing, but it would be carried out
+        if kind == "Interpolate" and x.input(0).get_shape() == x.output(0).get_shape():
+            x.output(0).replace(x.input_value(0))
+        # Told to compute in bfloat16, OpenVINO leaves products with a constant factor in float32, which takes twice as
+        # long, unless something that isn't a constant stands between.
+        elif kind == "MatMul" and precision == "bf16" and is_constant(x.input_value(0).get_node()):
+            between = operations.convert(x.input_value(0), "bf16")
+            back = operations.convert(between, "f32")
+            for node in (between, back):
+                node.get_rt_info()["DisableConstantFolding_0"] = ""
+            x.input(0).replace_source_output(back.output(0))
     network.validate_nodes_and_infer_types()
+
+
+def is_constant(node) -> bool:
+    """Whether an operation's result depends on weights and sizes alone."""
+    todo, seen = [node], set()
+    while todo:
+        x = todo.pop()
+        if x.get_type_name() == "Parameter":
+            return False
+        if x.get_type_name() != "ShapeOf" and x.get_friendly_name() not in seen:
+            seen.add(x.get_friendly_name())
+            todo += [y.get_node() for y in x.input_values()]
+    return True
 
 
 class OpenVINONetwork:
@@ -83,7 +90,7 @@ class OpenVINONetwork:
     def __init__(self, path: Path, precision: str):
         self.core = import_module("openvino").Core()
         self.options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-        self.path, self.lock = str(path), threading.Lock()
+        self.path, self.precision, self.lock = str(path), precision, threading.Lock()
         self.seen, self.of_size, self.of_any_size = set(), OrderedDict(), None
         self.core.read_model(self.path)  # a damaged file is found out now
 
@@ -111,11 +118,7 @@ class OpenVINONetwork:
     def _compile(self, shape: tuple[int, ...] | None) -> _Compiled:
         network = self.core.read_model(self.path)
         if shape is not None:
-            network.reshape(list(shape))
-            # at most sizes a program's second resize changes nothing, but OpenVINO would carry it out
-            for resize in (x for x in network.get_ops() if x.get_type_name() == "Interpolate"):
-                if resize.input(0).get_shape() == resize.output(0).get_shape():
-                    resize.output(0).replace(resize.input_value(0))
+            for_size(network, shape, self.precision)
         return _Compiled(self.core.compile_model(network, "CPU", self.options))
 
 

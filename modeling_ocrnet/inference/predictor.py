@@ -67,12 +67,13 @@ class Predictor:
         chunks = (map(as_image, images[i : i + step]) for i in range(0, len(images), step))
         return [x for chunk in chunks for x in segment(self.model, self.processor, list(chunk), self.options)]
 
-    def warmup(self, size: tuple[int, int], compile: bool = False) -> Predictor:
+    def warmup(self, size: tuple[int, int], compile: bool = True) -> Predictor:
         """Do beforehand what the first image would have to wait for.
 
         Args:
             size: height and width of an image to come.
-            compile: compile the network first: minutes, but only once for a model on a machine (see [`compiled`]).
+            compile: compile the network first: half a minute with OpenVINO, minutes without, but only once for a model
+                on a machine (see [`compiled`]).
 
         Returns:
             Itself: `predictor = Predictor(folder).warmup((512, 1024))`.

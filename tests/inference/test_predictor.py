@@ -13,7 +13,7 @@ from torch import nn
 from torch.export import Dim
 
 from modeling_ocrnet import OCRNetImageProcessor
-from modeling_ocrnet.inference import Predictor, compiled, engines, precision
+from modeling_ocrnet.inference import Predictor, compiled, engines, openvino_runtime, precision
 from modeling_ocrnet.inference.segmentation import Inference, segment
 
 
@@ -103,12 +103,13 @@ def counted(monkeypatch):
     monkeypatch.setattr(compiled, "compile_package", compile_package)
     monkeypatch.setattr(compiled, "package", engines._program)
     monkeypatch.setattr(compiled, "compiler_problem", lambda: None)
+    monkeypatch.setattr(compiled, "compiler_name", lambda: "aotinductor")
     return paths
 
 
 def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkeypatch):
     plain = Predictor(checkpoint, precision="fp32")(picture())
-    warm = Predictor(checkpoint, precision="fp32").warmup((65, 101), compile=True)
+    warm = Predictor(checkpoint, precision="fp32").warmup((65, 101))
     assert isinstance(warm.model, engines.Engine)
     assert same(warm(picture()), plain)
     # another process, without a compiler
@@ -118,16 +119,46 @@ def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkey
     assert len(counted) == 1
     # another network isn't mistaken for it
     other = Predictor(checkpoint, precision="fp32").model
-    assert compiled._key(other) == counted[0].parent.name
+    assert compiled._key(other, "aotinductor") == counted[0].parent.name
+    assert compiled._key(other, "another compiler") != counted[0].parent.name
     other.ocr_head.classifier.bias += 1
-    assert compiled._key(other) != counted[0].parent.name
+    assert compiled._key(other, "aotinductor") != counted[0].parent.name
+
+
+def test_openvino_is_warm_for_any_size(checkpoint, monkeypatch):
+    """Converted once; the first size and one that comes again have networks of their own, others share one."""
+    pytest.importorskip("openvino")
+    plain = Predictor(checkpoint, precision="fp32")
+    warm = Predictor(checkpoint, precision="fp32").warmup((65, 101))
+    network = warm.model.run
+    for seed, (width, height) in enumerate([(101, 65), (96, 64), (101, 65), (47, 33), (96, 64)]):
+        image = picture(seed, width, height)
+        assert same(warm(image), plain(image)), (width, height)
+    assert list(network.of_size) == [(1, 3, 65, 101), (1, 3, 64, 96)]
+    assert network.of_any_size is not None
+    monkeypatch.setattr(compiled, "_convert", lambda *_: pytest.fail("it was converted before"))
+    assert same(Predictor(checkpoint, engine="compile", precision="fp32")(picture()), plain(picture()))
+    # sizes are forgotten one by one
+    monkeypatch.setattr(openvino_runtime, "KEPT_SIZES", 1)
+    network(torch.zeros(1, 3, 33, 47))
+    assert list(network.of_size) == [(1, 3, 33, 47)]
+
+
+def test_openvino_computes_in_bfloat16(checkpoint):
+    pytest.importorskip("openvino")
+    plain = Predictor(checkpoint, precision="fp32")
+    warm = Predictor(checkpoint, precision="bf16").warmup((65, 101))
+    assert warm.model.precision == "bf16"
+    images = [picture(seed) for seed in range(4)]
+    assert np.mean([(a == b).mean() for a, b in zip(warm(images), plain(images), strict=True)]) > 0.97
 
 
 def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(compiled, "cached_assets_path", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(compiled, "compiler_name", lambda: "aotinductor")
     monkeypatch.setattr(compiled, "compiler_problem", lambda: "there is no C++ compiler: install g++")
     with caplog.at_level(logging.WARNING, "modeling_ocrnet"):
-        predictor = Predictor(checkpoint, precision="fp32").warmup((64, 64), compile=True)
+        predictor = Predictor(checkpoint, precision="fp32").warmup((64, 64))
     assert "there is no C++ compiler: install g++; going on without compiling" in caplog.text
     assert predictor(picture()).shape == (65, 101)
 
