@@ -90,7 +90,8 @@ class RegionLinear(PixelConvolution):
     """A 1x1 convolution of a few vectors that stand beside each other, (batch, inputs, n) to (batch, outputs, n)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.weight.flatten(1) @ x + self.bias[:, None]
+        # the bias isn't added at once: NNCF would take both for a layer whose weight is the second factor
+        return ((self.weight.flatten(1) @ x).transpose(1, 2) + self.bias).transpose(1, 2)
 
 
 def neighbours(x: Tensor, taps: int) -> Tensor:

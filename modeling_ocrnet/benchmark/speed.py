@@ -36,7 +36,8 @@ def inference_benchmark(
 
     Args:
         peer: A Python that has mmsegmentation 1.x, to be timed in turn (null: only ourselves).
-        ours: Our sides; engines eager (the model as it is), fused, compile (fused), openvino (fused); fp32 or bf16.
+        ours: Our sides; engines eager (the model as it is), fused, compile, onnxruntime and openvino (all of the fused
+            model), predictor (image to label map); fp32, bf16, or int8 (of the runtimes).
         peers: The peer's; engines eager, channels_last, compile, onnxruntime, openvino; fp32, bf16, or int8 (openvino).
         variant: hr18s, hr18, hr48 or r101-d8.
         size: Height and width of the images.

@@ -7,11 +7,15 @@ It speaks as `scripts/peers/mmseg_speed.py` does, and takes the same JSON.
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..configuration_ocrnet import OCRNetConfig
 from ..evaluation.mean_iou import MeanIoU
+from ..export.formats import write
+from ..fusion_ocrnet import FusedOCRNet
+from ..image_processing_ocrnet import OCRNetImageProcessor
+from ..inference import Predictor
+from ..inference.engines import FORMATS, Export, open_export
 from ..inference.memory import keep_freed_memory
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 
@@ -30,11 +39,7 @@ def build(spec: dict) -> OCRNetForSemanticSegmentation:
 
 def operations(run: Callable[[], object]) -> int:
     """Additions and multiplications of convolutions and matrix products."""
-
-    def baddbmm(total, a, b, **kwargs) -> int:
-        return 2 * a[0] * a[1] * a[2] * b[2]
-
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: baddbmm}) as counter:
+    with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 
@@ -53,9 +58,12 @@ class Logits(nn.Module):
 def inference(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
     """What is timed, and the same in plain torch, to be counted.
 
-    Engines: eager (the model as it is), fused, compile and openvino (both of the fused model).
+    Engines: eager (the model as it is), fused, compile, onnxruntime and openvino (all three of the fused model), and
+    predictor (from an image to its label map, whatever is fastest here).
     """
     model, pixels = build(spec).eval(), torch.randn(spec["batch"], 3, *spec["size"])
+    if spec["engine"] == "predictor":
+        return predictor(model, spec), partial(torch.no_grad()(model.fuse()), pixels)
     if spec["engine"] != "eager":
         model = model.fuse()
         pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -65,8 +73,8 @@ def inference(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
     def plain():
         return net(pixels)
 
-    if spec["engine"] == "openvino":
-        return openvino(net, pixels, spec), plain
+    if spec["engine"] in ("onnxruntime", "openvino"):
+        return exported(model, pixels, spec), plain
     if spec["precision"] == "bf16":
         net, pixels = net.bfloat16(), pixels.bfloat16()
     if spec["engine"] != "compile":
@@ -76,17 +84,23 @@ def inference(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
     return torch.no_grad()(lambda: compiled(pixels)), plain
 
 
-def openvino(net: nn.Module, pixels: Tensor, spec: dict) -> Callable[[], object]:
-    import openvino
+def predictor(model: OCRNetForSemanticSegmentation, spec: dict) -> Callable[[], object]:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    model.save_pretrained(folder)
+    OCRNetImageProcessor().save_pretrained(folder)
+    image = np.random.default_rng(0).integers(0, 256, (*spec["size"], 3), np.uint8)
+    return partial(Predictor(folder, precision=spec["precision"]).warmup(spec["size"]), [image] * spec["batch"])
 
-    with torch.no_grad():
-        exported = torch.export.export(net, (pixels,))
-    converted = openvino.convert_model(exported)
-    hints = {"INFERENCE_PRECISION_HINT": "f32" if spec["precision"] == "fp32" else "bf16"}
-    hints |= {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.Core().compile_model(converted, "CPU", hints).create_infer_request()
-    array = pixels.contiguous().numpy()
-    return lambda: request.infer([array])
+
+def exported(model: FusedOCRNet, pixels: Tensor, spec: dict) -> Callable[[], object]:
+    """By another runtime, opened as exports are; int8 is calibrated on noise, for speed alone."""
+    kind = next(name for name, form in FORMATS.items() if form.engine == spec["engine"])
+    with tempfile.TemporaryDirectory() as folder:
+        write(model, Path(folder), kind, spec["precision"], [torch.randn_like(pixels).numpy() for _ in range(2)])
+        engine = open_export(Path(folder), Export(kind, spec["precision"], "cpu", "noise"), model.config)
+        engine(pixels)
+    return partial(engine, pixels)
 
 
 def training(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:

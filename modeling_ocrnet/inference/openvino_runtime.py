@@ -89,7 +89,9 @@ class OpenVINONetwork:
 
     def __init__(self, path: Path, precision: str):
         self.core = import_module("openvino").Core()
-        self.options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        threads = torch.get_num_threads()
+        self.options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads}
+        self.options["PERFORMANCE_HINT"] = "LATENCY"
         self.path, self.precision, self.lock = str(path), precision, threading.Lock()
         self.seen, self.of_size, self.of_any_size = set(), OrderedDict(), None
         self.core.read_model(self.path)  # a damaged file is found out now
@@ -111,7 +113,7 @@ class OpenVINONetwork:
             else:
                 self.seen.add(shape)
                 self.of_size[shape] = self._compile(shape)
-                if len(self.of_size) > KEPT_SIZES:
+                while len(self.of_size) > KEPT_SIZES:
                     self.of_size.popitem(last=False)
             return self.of_size[shape]
 

@@ -65,7 +65,7 @@ def exported(checkpoint, photos, scenes, tmp_path_factory):
     root, made, programs = tmp_path_factory.mktemp("exported"), {}, {}
     as_program = formats.as_program
 
-    def once(model, products):  # the same network each time
+    def once(model, products=False):  # the same network each time
         if products not in programs:
             programs[products] = as_program(model, products)
         return programs[products]
