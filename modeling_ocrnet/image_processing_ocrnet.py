@@ -104,7 +104,7 @@ class _SegmentationProcessing:
             raise ValueError(f"{len(target_sizes)} target sizes for a batch of {len(logits)}")
         resize = partial(F.interpolate, mode="bilinear", align_corners=self.align_corners)
         return [
-            resize(x[None].float(), size=tuple(map(int, size)))[0].argmax(dim=0)
+            resize(x[None].float(), size=tuple(map(int, size)))[0].max(dim=0).indices  # argmax, but faster on a CPU
             for x, size in zip(logits, target_sizes, strict=True)
         ]
 
