@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
-from transformers.utils.generic import maybe_autocast
 
 from .loss_ocrnet import full_precision
 from .modeling_hrnet import HRNetBackbone
@@ -28,6 +27,7 @@ from .modeling_ocrnet import (
     OCRNetForSemanticSegmentation,
     OCRNetPreTrainedModel,
     SoftObjectRegions,
+    gather_pixels,
 )
 from .resizing_ocrnet import FINE, TILE, mix_and_resize, resize_concat, split_weight
 
@@ -135,18 +135,6 @@ class FusedResizedConvNormAct(nn.Module):
             coarse = mix_and_resize(features[FINE:], list(self.coarse), size, self.align_corners, tile)
             pixels = pixels.add_(coarse.reshape(pixels.shape))
         return self.act(pixels)
-
-
-def gather_pixels(pixels: Tensor, region_logits: Tensor) -> Tensor:
-    """[`gather_regions`] of lists of pixels, (batch, h * w, channels) and (batch, h * w, classes) to (batch, channels,
-    classes)."""
-    with maybe_autocast(pixels.device.type, enabled=False):
-        regions = full_precision(region_logits).softmax(dim=1).transpose(1, 2)
-        if pixels.dtype == torch.bfloat16:  # has float32's range, and products of it are summed in float32
-            representations = regions.bfloat16() @ pixels
-        else:
-            representations = (regions @ full_precision(pixels)).to(pixels.dtype)
-        return representations.transpose(1, 2)
 
 
 class FusedSoftObjectRegions(nn.Module):

@@ -114,12 +114,21 @@ def gather_regions(pixels: Tensor, region_logits: Tensor) -> Tensor:
     Returns:
         (batch, channels, classes, 1): a map with one "pixel" a region.
     """
-    # The softmax runs over SPACE, not over classes: m_k says how much each pixel counts for region k, so that f_k is a
-    # mean of pixels. In half precision its values (about 1 / pixels) would fall out of range: it stays in float32.
+    pixels, region_logits = (x.flatten(2).transpose(1, 2) for x in (pixels, region_logits))
+    return gather_pixels(pixels, region_logits).unsqueeze(3)
+
+
+def gather_pixels(pixels: Tensor, region_logits: Tensor) -> Tensor:
+    """The same of lists of pixels: (batch, h * w, channels) and (batch, h * w, classes) to (batch, channels, classes)."""
     with maybe_autocast(pixels.device.type, enabled=False):
-        regions = full_precision(region_logits).flatten(2).softmax(dim=2)  # (batch, classes, h*w)
-        representations = regions @ full_precision(pixels).flatten(2).transpose(1, 2)  # (batch, classes, channels)
-    return representations.to(pixels.dtype).transpose(1, 2).unsqueeze(3)
+        # The softmax runs over SPACE, not over classes: m_k says how much each pixel counts for region k, so that f_k
+        # is a mean of pixels. Its values (about 1 / pixels) would fall out of float16's range, and of bfloat16's not.
+        regions = full_precision(region_logits).softmax(dim=1).transpose(1, 2)  # (batch, classes, h*w)
+        if pixels.dtype == torch.bfloat16:  # products of it are summed in float32
+            representations = regions.bfloat16() @ pixels
+        else:
+            representations = (regions @ full_precision(pixels)).to(pixels.dtype)
+        return representations.transpose(1, 2)
 
 
 class ObjectAttention(nn.Module):

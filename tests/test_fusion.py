@@ -20,9 +20,8 @@ from modeling_ocrnet.fusion_ocrnet import (
     PixelConvolution,
     PixelLinear,
     fold_batch_norms,
-    gather_pixels,
 )
-from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention, gather_regions
+from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention
 from modeling_ocrnet.resizing_ocrnet import resize_concat
 
 OUTPUTS = ("logits", "auxiliary_logits", "region_representations", "region_attention")
@@ -139,15 +138,6 @@ def test_a_convolution_of_pixels(inputs, taps, as_product):
         layer = PixelLinear(weight, bias)
         layer.as_product = as_product
         torch.testing.assert_close(layer(as_pixels(x)), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 4e-3), (torch.float16, 5e-4)])
-def test_regions_are_means_of_pixels(dtype, error):
-    """Of ten thousand: in float16 a weight of one in that many is hardly a number any more."""
-    pixels, scores = torch.rand(1, 8, 100, 100).to(dtype), torch.randn(1, 3, 100, 100).to(dtype)
-    exact = gather_regions(pixels.double(), scores.double())
-    regions = gather_pixels(as_pixels(pixels), as_pixels(scores))
-    torch.testing.assert_close(regions.double(), exact.squeeze(3), rtol=error, atol=0)
 
 
 @pytest.mark.parametrize("autocast", [False, True])

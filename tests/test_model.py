@@ -153,10 +153,19 @@ def test_softmaxes_and_loss_stay_in_float32_under_autocast(model, batch):
     torch.testing.assert_close(output.loss, exact.loss, rtol=0.05, atol=0.02)
 
 
-def test_a_mean_over_many_pixels_survives_half_precision():
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_mean_over_many_pixels_survives_half_precision(dtype):
     """A softmax over 100,000 pixels has values of 1e-5, which float16 can't hold; the mean of ones is still one."""
-    pixels, logits = torch.ones(1, 2, 250, 400, dtype=torch.float16), torch.zeros(1, 1, 250, 400, dtype=torch.float16)
+    pixels, logits = torch.ones(1, 2, 250, 400, dtype=dtype), torch.zeros(1, 1, 250, 400, dtype=dtype)
     assert gather_regions(pixels, logits).flatten().tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 4e-3), (torch.float16, 5e-4)])
+def test_regions_in_half_precision(dtype, error):
+    """Only rounding differs: the regions' own, by 2^-9 or 2^-12, and in bfloat16 each weight's, which averages out."""
+    pixels, scores = torch.rand(1, 8, 100, 100).to(dtype), torch.randn(1, 3, 100, 100).to(dtype)
+    exact = (scores.double().flatten(2).softmax(2) @ pixels.double().flatten(2).transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(gather_regions(pixels, scores).squeeze(3).double(), exact, rtol=error, atol=0)
 
 
 def test_initialisation_is_mmsegmentations():
