@@ -123,7 +123,7 @@ def gather_pixels(pixels: Tensor, region_logits: Tensor) -> Tensor:
     with maybe_autocast(pixels.device.type, enabled=False):
         # The softmax runs over SPACE, not over classes: m_k says how much each pixel counts for region k, so that f_k
         # is a mean of pixels. Its values (about 1 / pixels) would fall out of float16's range, and of bfloat16's not.
-        regions = full_precision(region_logits).softmax(dim=1).transpose(1, 2)  # (batch, classes, h*w)
+        regions = full_precision(region_logits.transpose(1, 2)).softmax(dim=2)  # (batch, classes, h*w)
         if pixels.dtype == torch.bfloat16:  # products of it are summed in float32
             representations = regions.bfloat16() @ pixels
         else:
