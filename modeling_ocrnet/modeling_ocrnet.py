@@ -119,7 +119,7 @@ def gather_regions(pixels: Tensor, region_logits: Tensor) -> Tensor:
 
 
 def gather_pixels(pixels: Tensor, region_logits: Tensor) -> Tensor:
-    """The same of lists of pixels: (batch, h * w, channels) and (batch, h * w, classes) to (batch, channels, classes)."""
+    """The same of lists: (batch, h * w, channels) and (batch, h * w, classes) to (batch, channels, classes)."""
     with maybe_autocast(pixels.device.type, enabled=False):
         # The softmax runs over SPACE, not over classes: m_k says how much each pixel counts for region k, so that f_k
         # is a mean of pixels. Its values (about 1 / pixels) would fall out of float16's range, and of bfloat16's not.
