@@ -24,7 +24,7 @@ LAYERS = {
     "conversion": {"conversion"},
     "hub": {"hub"},
     "preparation": {"preparation", "inference", "data", "hub"},
-    "benchmark": {"benchmark", "training", "evaluation", "inference", "conversion", "preparation", "data"},
+    "benchmark": {"benchmark", "training", "evaluation", "export", "inference", "conversion", "preparation", "data"},
 }
 
 
