@@ -8,6 +8,7 @@ Everything here is exact but for rounding.
 3. The attention's weights of a pixel sum to 1, so that its out projection (a convolution with its batch norm folded)
    may act on the values of K regions instead of on all pixels: W (sum_k w_k v_k) + b = sum_k w_k (W v_k + b).
 4. A 1x1 convolution of two concatenated maps is the sum of two: nothing has to be concatenated.
+5. Heads keep pixels as rows, (batch, h * w, channels), so that the attention transposes nothing.
 """
 
 import copy
@@ -50,12 +51,12 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
 class PixelConvolution(nn.Module):
     """A convolution whose result is a list of pixels: (batch, inputs, h, w) to (batch, h * w, outputs).
 
+    In channels_last memory that is what a convolution writes. Runtimes that keep memory's order to themselves would
+    copy it: `as_product` makes it a matrix product, before which each pixel's neighbours are written beside it.
+
     Args:
         weight: (outputs, inputs, taps, taps), taps odd.
         bias: (outputs,), if there is one.
-
-    In channels_last memory that is what a convolution writes. Runtimes that keep memory's order to themselves would
-    copy it: `as_product` makes it a matrix product, before which each pixel's neighbours are written beside it.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
@@ -96,7 +97,7 @@ class RegionLinear(PixelConvolution):
 
 def neighbours(x: Tensor, taps: int) -> Tensor:
     """What a convolution's taps read at each pixel: (batch, channels, h, w) to (batch, h * w, taps * taps * channels),
-    the horizontal tap first."""
+    the horizontal tap first. (Gathered, not sliced: 8-bit exports quantize before a gather, but after a slice.)"""
     batch, channels, height, width = x.shape
     x = x.permute(0, 2, 3, 1)
     if taps > 1:
