@@ -49,8 +49,8 @@ def load_engine(
 
     Args:
         name: as for [`load_model`], or a folder that `scripts/export.py` wrote.
-        engine: PyTorch's own operators ("torch"), the network compiled for this machine ("compile", see [`compiled`]), or
-            another runtime. "auto": what the folder was exported for, "torch" where it holds weights.
+        engine: PyTorch's own operators ("torch"), compiled for this machine ("compile", see [`compiled`]), or another
+            runtime. "auto": what the folder was exported for, "torch" where it holds weights.
         precision: float32, or an exported file's own, by default.
 
     Returns:
