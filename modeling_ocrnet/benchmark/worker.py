@@ -115,9 +115,9 @@ def training(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=spec["precision"] == "bf16"):
             loss = model(pixels, labels=labels).loss
-        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad()
 
     return step, step
 
@@ -138,13 +138,13 @@ def peak_memory() -> float:
 
 def main() -> None:
     spec = json.loads(sys.argv[1])
-    if spec["keep_memory"]:
-        keep_freed_memory()
     torch.manual_seed(0)
     if spec["threads"] is not None:
         torch.set_num_threads(spec["threads"])
     run, plain = {"infer": inference, "train": training, "metric": metric}[spec["job"]](spec)
     ready = {"torch": torch.__version__, "operations": operations(plain)}
+    if spec["keep_memory"]:
+        keep_freed_memory()
     run()
     print(json.dumps(ready), flush=True)
     for _ in sys.stdin:

@@ -14,6 +14,9 @@ def keep_freed_memory() -> bool:
     On a CPU, large activations are mapped and unmapped at every step, and the kernel zeroes their pages anew each
     time. The environment variables MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ do the same from outside.
 
+    Best called after the first step: what stays for good (the optimizer's state, prepared kernels) then lies together,
+    not scattered between activations, where it would leave gaps that are too small for the next ones.
+
     Returns:
         Whether the C library is glibc and took both settings.
     """

@@ -50,7 +50,6 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
         SystemExit: after a signal, with a checkpoint saved.
     """
     interruption = Interruption()
-    keep_freed_memory()
     output_dir = Path(recipe.output_dir)
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator)
@@ -110,6 +109,7 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
     for step in range(state["step"], last):
         log_now = (step + 1) % recipe.logging.every == 0 or step + 1 == last
         values = update(experiment, batches, step, with_accuracy=log_now)
+        keep_freed_memory()  # from the first update on
         accuracy = values.pop("pixel_accuracy", None)
         meter.add(values, recipe.global_batch)
         state["step"] = step + 1

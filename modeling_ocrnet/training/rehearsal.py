@@ -100,7 +100,6 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
 
     `verbose`: log what the run is, and each update's loss.
     """
-    keep_freed_memory()
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator)
     choose_checkpoint("auto", Path(recipe.output_dir))
@@ -115,6 +114,7 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
         for step in range(min(updates, recipe.schedule.max_steps)):
             start = time.perf_counter()
             values = update(experiment, batches, step)
+            keep_freed_memory()  # from the first update on
             loss = values["loss"].item()
             if verbose:
                 logger.info("update %d: loss %.4f", step + 1, loss)

@@ -117,9 +117,9 @@ def train(spec: dict):
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=spec["precision"] == "bf16"):
             losses = net.loss(pixels, samples)
-        optimizer.zero_grad()
         sum(value for key, value in losses.items() if "loss" in key).backward()
-        optimizer.step()
+        optimizer.step()  # then the gradients go, as in mmengine's OptimWrapper
+        optimizer.zero_grad()
 
     return step, step
 
@@ -137,9 +137,6 @@ def peak_memory() -> float:
 
 def main() -> None:
     spec = json.loads(sys.argv[1])
-    if spec["keep_memory"]:
-        ctypes.CDLL(None).mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
-        ctypes.CDLL(None).mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
     register_all_modules()
     torch.manual_seed(0)
     if spec["threads"] is not None:
@@ -147,6 +144,9 @@ def main() -> None:
     run, plain = {"infer": infer, "train": train, "metric": metric}[spec["job"]](spec)
     with FlopCounterMode(display=False) as counter:
         plain()
+    if spec["keep_memory"]:
+        ctypes.CDLL(None).mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+        ctypes.CDLL(None).mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
     run()
     print(json.dumps({"version": mmseg.__version__, "operations": counter.get_total_flops()}), flush=True)
     for _ in sys.stdin:
