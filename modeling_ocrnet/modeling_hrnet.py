@@ -17,11 +17,12 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import can_return_tuple
 
+from .batch_norm_hrnet import BatchNorm2d
 from .configuration_hrnet import HRNetConfig
 
 
-def batch_norm(config: HRNetConfig, channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+def batch_norm(config: HRNetConfig, channels: int) -> BatchNorm2d:
+    return BatchNorm2d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
 
 
 def conv_bn(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = False):
