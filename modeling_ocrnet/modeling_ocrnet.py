@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoBackbone, PreTrainedModel
@@ -79,6 +80,16 @@ class ResizedConvNormAct(ConvNormAct):
         if not (half and self.training and type(self.conv) is nn.Conv2d and x.device.type == "cpu"):
             return super().forward(resize_concat(features, self.align_corners))
         return self.act(self.norm(convolve_resized(features, self.conv.weight, self.conv.bias, self.align_corners)))
+
+
+class ConcatConvNormAct(ConvNormAct):
+    """A [`ConvNormAct`] of kernel 1 that reads two maps, (batch, inputs / 2, h, w), as if they were concatenated."""
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        if type(self.conv) is not nn.Conv2d:  # an adapter
+            return super().forward(torch.cat(maps, dim=1))
+        first, second = self.conv.weight.chunk(2, dim=1)
+        return self.act(self.norm(F.conv2d(maps[0], first, self.conv.bias).add_(F.conv2d(maps[1], second))))
 
 
 class OCRNetClassifier(nn.Conv2d):
@@ -149,13 +160,15 @@ class ObjectAttention(nn.Module):
         pixels' shape, and the attention (batch, h*w, classes)."""
         query = self.query(pixels).flatten(2).transpose(1, 2)  # (batch, h*w, keys)
         key = self.key(regions).flatten(2)  # (batch, keys, classes)
-        value = self.value(regions).flatten(2).transpose(1, 2)  # (batch, classes, keys)
+        # `out`'s convolution mixes channels, attention mixes regions: it is as well done here, for a few regions
+        # instead of all pixels. Its bias passes unchanged, as the attention of a pixel sums to 1.
+        value = self.out.conv(self.value(regions)).flatten(2).transpose(1, 2)  # (batch, classes, channels)
 
         similarity = (query @ key) * query.shape[-1] ** -0.5
         attention = full_precision(similarity).softmax(dim=-1)  # over classes
-        context = (attention.to(value.dtype) @ value).transpose(1, 2)  # (batch, keys, h*w)
-        context = context.reshape(*context.shape[:2], *pixels.shape[-2:])
-        return self.out(context), attention
+        context = (attention.to(value.dtype) @ value).transpose(1, 2)  # (batch, channels, h*w)
+        context = context.unflatten(2, pixels.shape[-2:])
+        return self.out.act(self.out.norm(context)), attention
 
 
 class OCRHead(nn.Module):
@@ -166,7 +179,7 @@ class OCRHead(nn.Module):
         channels = config.ocr_channels
         self.projection = ResizedConvNormAct(config, inputs, channels, kernel=3, bias=config.input_conv_bias)
         self.attention = ObjectAttention(config)
-        self.fusion = ConvNormAct(config, 2 * channels, channels, bias=config.attention_conv_bias)
+        self.fusion = ConcatConvNormAct(config, 2 * channels, channels, bias=config.attention_conv_bias)
         self.dropout = nn.Dropout2d(config.dropout)
         self.classifier = OCRNetClassifier(channels, config.num_labels)
 
@@ -174,7 +187,7 @@ class OCRHead(nn.Module):
         pixels = self.projection(features)
         regions = gather_regions(pixels, region_logits)
         context, attention = self.attention(pixels, regions)
-        augmented = self.dropout(self.fusion(torch.cat([context, pixels], dim=1)))
+        augmented = self.dropout(self.fusion([context, pixels]))
         return self.classifier(augmented), regions, attention
 
 

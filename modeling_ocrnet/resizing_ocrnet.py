@@ -65,7 +65,7 @@ def convolve_resized(features: list[Tensor], weight: Tensor, bias: Tensor | None
     total = F.conv2d(maps, fine, bias, padding=weight.shape[-1] // 2)
     if not coarse:
         return total
-    return total + mix_and_resize(features[FINE:], coarse, total.shape[-2:], align_corners).permute(0, 3, 1, 2)
+    return total.add_(mix_and_resize(features[FINE:], coarse, total.shape[-2:], align_corners).permute(0, 3, 1, 2))
 
 
 def mix_and_resize(

@@ -18,7 +18,7 @@ from modeling_ocrnet import (
     OCRNetForSemanticSegmentation,
     OCRNetImageProcessor,
 )
-from modeling_ocrnet.modeling_ocrnet import OCRNetClassifier, gather_regions
+from modeling_ocrnet.modeling_ocrnet import ConcatConvNormAct, ObjectAttention, OCRNetClassifier, gather_regions
 
 PUBLISHED = {  # parameters at 19 classes, of the model and of its backbone: mmsegmentation's configs
     "hr18s": (6_378_496, 3_860_720),
@@ -99,6 +99,35 @@ def test_a_region_is_a_weighted_mean_of_pixels():
     regions = gather_regions(pixels, logits)
     torch.testing.assert_close(regions[0, :, :, 0], torch.stack([pixels[0, :, 1, 2], pixels[0, :, 3, 4]], dim=1))
     torch.testing.assert_close(gather_regions(pixels, torch.zeros(1, 1, 4, 5)).flatten(), pixels.mean((2, 3)).flatten())
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_attention_is_the_papers(bias):
+    """The out projection acts on the regions' values; the equations have it act on each pixel's mean of them."""
+    attend = ObjectAttention(tiny(attention_conv_bias=bias)).double()
+    channels = attend.out.conv.out_channels
+    pixels, regions = torch.randn(2, channels, 5, 6).double(), torch.randn(2, channels, 7, 1).double()
+    context, weights = attend(pixels, regions)
+    value = attend.value(regions).squeeze(3)
+    of_pixels = torch.einsum("bpk,bck->bcp", weights, value).unflatten(2, (5, 6))
+    torch.testing.assert_close(context, attend.out(of_pixels), rtol=1e-9, atol=1e-9)
+
+
+class Adapted(torch.nn.Conv2d):
+    """As adapters do it: something learned is added to a frozen layer's result."""
+
+    def forward(self, x):
+        return super().forward(x) + x.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Conv2d, Adapted])
+def test_the_fusion_reads_two_maps_as_if_they_were_concatenated(kind):
+    """Also where an adapter has taken the convolution's place."""
+    layer = ConcatConvNormAct(tiny(), 12, 8, bias=True)
+    layer.conv = kind(12, 8, 1)
+    layer = layer.double()
+    maps = [torch.randn(2, 6, 5, 7).double() for _ in range(2)]
+    torch.testing.assert_close(layer(maps), torch.nn.Sequential.forward(layer, torch.cat(maps, 1)))
 
 
 def test_tuples_and_hidden_states(model, batch):
@@ -238,6 +267,7 @@ def folder(model, tmp_path):
 def test_saving_writes_these_files(folder):
     """Files at the package's root travel with a checkpoint; folders stay at home."""
     assert sorted(x.name for x in folder.iterdir()) == [
+        "batch_norm_hrnet.py",
         "config.json",
         "configuration_hrnet.py",
         "configuration_ocrnet.py",
