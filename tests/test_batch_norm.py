@@ -10,8 +10,6 @@ from torch import nn
 from modeling_ocrnet.batch_norm_hrnet import NARROW, BatchNorm2d
 from modeling_ocrnet.modeling_hrnet import recompute_without_statistics
 
-DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-
 
 def maps(channels=18, size=(64, 64), dtype=torch.float32):
     """(2, channels, height, width), channels_last, with a mean and a deviation of each channel's own."""
@@ -47,7 +45,7 @@ def everything(norm, x, target):
 
 
 @pytest.mark.parametrize("channels", [3, 18, 36])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_is_as_near_to_the_exact_result_as_torch(dtype, channels):
     x, norm = maps(channels, (128, 192), dtype), layer(channels=channels)
     target = maps(channels, (128, 192), dtype)
@@ -77,14 +75,16 @@ def test_relu_in_place_and_a_gradient_in_another_memory_format_change_nothing():
         (maps(NARROW), {}),
         (maps().contiguous(), {}),
         (maps(dtype=torch.float64), {}),
+        (maps(dtype=torch.float16), {}),
         (maps(), {"momentum": None}),
         (maps(), {"affine": False}),
         (maps(), {"track_running_stats": False}),
     ],
 )
 def test_elsewhere_it_is_torchs_own(x, options):
-    norm = layer(channels=x.shape[1], **options).to(x.dtype if x.dtype == torch.float64 else torch.float32)
-    theirs = as_torch(norm, x.dtype)
+    dtype = torch.promote_types(x.dtype, torch.float32)  # of the parameters
+    norm = layer(channels=x.shape[1], **options).to(dtype)
+    theirs = as_torch(norm, dtype)
     y = norm(x.requires_grad_())
     assert not packed(y)
     assert torch.equal(y, theirs(x))
