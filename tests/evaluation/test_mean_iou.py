@@ -5,7 +5,7 @@ import pytest
 import reference
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from modeling_ocrnet.evaluation.mean_iou import MeanIoU
+from modeling_ocrnet.evaluation.mean_iou import CHUNK, MeanIoU
 
 
 def test_agrees_with_mmsegmentation():
@@ -35,6 +35,15 @@ def test_counts_agree_with_scikit_learn(maps):
     metric = MeanIoU()
     metric.add_batch(predictions=list(predictions), references=list(references))
     expected = confusion_matrix(references.ravel(), predictions.ravel(), labels=range(256))
+    np.testing.assert_array_equal(metric.confusion, expected)
+
+
+def test_a_large_map_of_all_ids():
+    """Counted in several chunks, the last of them a part of one."""
+    prediction, reference = np.random.default_rng(0).integers(0, 256, (2, 2 * CHUNK // 512 + 3, 512), dtype=np.uint8)
+    metric = MeanIoU()
+    metric.add(prediction=prediction, reference=reference)
+    expected = confusion_matrix(reference.ravel(), prediction.ravel(), labels=range(256))
     np.testing.assert_array_equal(metric.confusion, expected)
 
 
