@@ -3,13 +3,12 @@
 Parameters carry the names that the authors' code, timm and mmsegmentation share, so their weights load as they are.
 """
 
-from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, noop_context_fn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
@@ -31,25 +30,29 @@ def conv_bn(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride:
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
 
+class FrozenStatistics:
+    """A context in which the batch norms of a model leave their running statistics alone."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    def __enter__(self):
+        norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self.kept = [(x, x.momentum, x.num_batches_tracked) for x in norms if x.track_running_stats]
+        for norm, *_ in self.kept:
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+
+    def __exit__(self, *exception):
+        for norm, momentum, batches in self.kept:
+            norm.momentum, norm.num_batches_tracked = momentum, batches
+
+
 def recompute_without_statistics(model: nn.Module, checkpoint_function=checkpoint):
     """A checkpoint function whose second forward pass leaves the batch norms' running statistics alone.
 
     Gradient checkpointing runs each block twice, and would move the statistics twice as far as training without it.
     """
-
-    @contextmanager
-    def frozen_statistics():
-        norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-        kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-        for norm in norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-        try:
-            yield
-        finally:
-            for norm, momentum, batches in kept:
-                norm.momentum, norm.num_batches_tracked = momentum, batches
-
-    return partial(checkpoint_function, context_fn=lambda: (nullcontext(), frozen_statistics()))
+    return partial(checkpoint_function, context_fn=lambda: (noop_context_fn()[0], FrozenStatistics(model)))
 
 
 class HRNetBasicBlock(GradientCheckpointingLayer):

@@ -17,8 +17,8 @@ def maps(channels=18, size=(64, 64), dtype=torch.float32):
     return x.to(dtype).permute(0, 3, 1, 2)
 
 
-def layer(kind=BatchNorm2d, channels=18, **kwargs):
-    norm = kind(channels, **kwargs)
+def layer(channels=18, **kwargs):
+    norm = BatchNorm2d(channels, **kwargs)
     if norm.affine:
         nn.init.uniform_(norm.weight, 0.2, 2)
         nn.init.normal_(norm.bias)

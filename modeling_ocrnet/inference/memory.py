@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
+@cache  # it holds for good
 def keep_freed_memory() -> bool:
     """Let freed activations stay with the process instead of going back to the kernel.
 

@@ -109,7 +109,6 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
     for step in range(state["step"], last):
         log_now = (step + 1) % recipe.logging.every == 0 or step + 1 == last
         values = update(experiment, batches, step, with_accuracy=log_now)
-        keep_freed_memory()  # from the first update on
         accuracy = values.pop("pixel_accuracy", None)
         meter.add(values, recipe.global_batch)
         state["step"] = step + 1
@@ -189,6 +188,7 @@ def update(
                 accelerator.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
+    keep_freed_memory()  # from the first update on
     if experiment.average is not None:
         experiment.average.update_parameters(experiment.bare_model)
     values = dict(zip(("loss", "ocr_loss", "auxiliary_loss"), torch.stack(losses).mean(0), strict=True))

@@ -18,7 +18,6 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 from ..evaluation.loop import evaluate_model
-from ..inference.memory import keep_freed_memory
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, open_run, save_checkpoint
 from .cpu import use_all_cores
@@ -114,7 +113,6 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
         for step in range(min(updates, recipe.schedule.max_steps)):
             start = time.perf_counter()
             values = update(experiment, batches, step)
-            keep_freed_memory()  # from the first update on
             loss = values["loss"].item()
             if verbose:
                 logger.info("update %d: loss %.4f", step + 1, loss)
