@@ -4,8 +4,11 @@ from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, TimmBackboneConfig
+from transformers.utils import logging
 
 from .configuration_hrnet import HRNetConfig
+
+logger = logging.get_logger(__name__)
 
 # Widths and depths of the published variants; HR18s is "HRNetV2-W18-Small-v2".
 _SMALL = {"stage_modules": [1, 1, 3, 2], "stage_blocks": [2, 2, 2, 2]}
@@ -28,6 +31,13 @@ _R101_HEADS = {
     "auxiliary_dropout": 0.1,
 }
 MOST_LABELS = 2**16  # of label maps in files of 16 bits
+# Fields that speak of single classes, and what stands there if nothing is known of them
+_OF_CLASSES = {"palette": None, "label_ids": None, "class_weights": None, "flip_pairs": []}
+
+
+def ignore_index(classes: int) -> int:
+    """The label that means "not labelled" among so many classes: 255; 65535 if 255 is a class; else -100, torch's."""
+    return next((index for index in (2**8 - 1, 2**16 - 1) if index >= classes), -100)
 
 
 @strict
@@ -58,7 +68,8 @@ class OCRNetConfig(PreTrainedConfig):
         zero_init_context (`bool`, defaults to `False`): Let the object context start at 0 (its batch norm's weight);
             trained from scratch, the regions mean nothing yet, and the first updates learn more.
         auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
-        loss_ignore_index (`int`, defaults to 255): The label that neither trains nor counts.
+        loss_ignore_index (`int`, *optional*): The label that neither trains nor counts; 255 by default, 65535 for more
+            than 255 classes.
         cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
         lovasz_weight (`float`, defaults to 0.0): Share of the Lovász-softmax loss (classes present in the batch).
         loss_average (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels, ignored
@@ -71,6 +82,9 @@ class OCRNetConfig(PreTrainedConfig):
         palette (`list[list[int]]`, *optional*): An RGB colour a class, for pictures.
         label_ids (`list[int]`, *optional*): The id of each class in its dataset's own label files.
         flip_pairs (`list[list[int]]`, defaults to `[]`): Pairs of classes that a mirror swaps (left arm, right arm).
+
+    If the classes change in number or name (`num_labels`, `id2label`), `palette`, `label_ids`, `flip_pairs` and
+    `class_weights` are emptied with a warning, since they belonged to the old classes.
 
     Raises:
         ValueError: for values that don't fit together, naming the field.
@@ -106,7 +120,7 @@ class OCRNetConfig(PreTrainedConfig):
     classifier_initializer_range: float | int = 0.01
     zero_init_context: bool = False
     auxiliary_loss_weight: float | int = 0.4
-    loss_ignore_index: int = 255
+    loss_ignore_index: int | None = None
     cross_entropy_weight: float | int = 1.0
     lovasz_weight: float | int = 0.0
     loss_average: Literal["all", "valid"] = "all"
@@ -126,6 +140,50 @@ class OCRNetConfig(PreTrainedConfig):
         self.auxiliary_in_indices = list(self.auxiliary_in_indices)
         self.flip_pairs = [list(pair) for pair in self.flip_pairs]
         super().__post_init__(**kwargs)
+        if self.loss_ignore_index is None:
+            self.loss_ignore_index = ignore_index(self.num_labels)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "OCRNetConfig":
+        """As the base class; but new classes come before what is said of them, and `id2label` alone is enough.
+
+        Raises:
+            ValueError: if `num_labels` isn't the number of names in `id2label`.
+        """
+        names, count = kwargs.pop("id2label", None), kwargs.pop("num_labels", None)
+        if names is None and kwargs.get("label2id") is not None:
+            names = {index: name for name, index in kwargs["label2id"].items()}
+        if names is None and count not in (None, len(config_dict.get("id2label") or range(2))):
+            names = {index: f"LABEL_{index}" for index in range(count)}
+        if names is not None and count not in (None, len(names)):
+            raise ValueError(f"num_labels is {count}, but id2label names {len(names)} classes")
+        return super().from_dict(config_dict, **({} if names is None else {"id2label": names}), **kwargs)
+
+    def __setattr__(self, name: str, value: Any):
+        old = self.__dict__.get("id2label")
+        super().__setattr__(name, value)
+        if name == "id2label" and old and value and _names(old) != _names(value):
+            self.label2id = {of_class: index for index, of_class in _names(value).items()}
+            self._forget(list(_OF_CLASSES), "they belonged to the classes before")
+            if len(old) <= self.loss_ignore_index < len(value):
+                self.loss_ignore_index = ignore_index(len(value))
+
+    def save_pretrained(self, *args, **kwargs):
+        # id2label may have been changed in place: that must not cost a run its last step
+        misfits = [x for x in _OF_CLASSES if getattr(self, x) and x != "flip_pairs"]
+        misfits = [x for x in misfits if len(getattr(self, x)) != self.num_labels]
+        if any(k >= self.num_labels for pair in self.flip_pairs for k in pair):
+            misfits.append("flip_pairs")
+        self._forget(misfits, f"they don't fit {self.num_labels} classes")
+        super().save_pretrained(*args, **kwargs)
+
+    def _forget(self, fields: list[str], reason: str):
+        """Empty fields of single classes, and say so in one line."""
+        held = [x for x in fields if getattr(self, x, None)]
+        for x in held:
+            setattr(self, x, _OF_CLASSES[x])
+        if held:
+            logger.warning("%s of the config are emptied: %s", ", ".join(held), reason)
 
     def validate_loss(self):
         """Check that the loss described can be computed."""
@@ -166,6 +224,10 @@ class OCRNetConfig(PreTrainedConfig):
             raise ValueError(f"variant {variant!r} is unknown; there are {', '.join(VARIANTS)}, r101-d8")
         fields = {"align_corners": kwargs.get("align_corners", False), **VARIANTS[variant], **(backbone_fields or {})}
         return cls(backbone_config=HRNetConfig(**fields), **kwargs)
+
+
+def _names(id2label: dict) -> dict[int, str]:
+    return {int(index): name for index, name in id2label.items()}
 
 
 def _resolve_backbone(config: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
