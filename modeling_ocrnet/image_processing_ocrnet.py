@@ -1,28 +1,151 @@
-"""From images to OCRNet's input and from its logits to label maps."""
+"""From images to OCRNet's input and from its logits to label maps.
+
+All entries make RGB of what they are given by this file's rules: [`to_rgb`] for PIL's images and for files,
+[`scale_values`] for the numbers in arrays.
+"""
 
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, ChannelDimension, PILImageResampling
 from transformers.processing_utils import ImagesKwargs
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+ORIENTATION = 0x0112  # EXIF's tag: 1 upright, 2 to 8 mirrored or turned
+SLACK = 0.01  # by which rounding may have taken floats out of 0..1 or 0..255
+
+
+def to_range(value_range) -> tuple[float, float] | None:
+    """The values that are black and white: from `(low, high)`, or from a number of bits, 12 for 0 to 4095.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value_range is None:
+        return None
+    bits = isinstance(value_range, int) and not isinstance(value_range, bool)
+    low, high = (0, 2**value_range - 1) if bits and 0 < value_range <= 32 else (0, 0) if bits else tuple(value_range)
+    if not low < high < float("inf") or low == -float("inf"):
+        raise ValueError(f"value_range is {value_range}, expected two numbers in order, or 1 to 32 bits")
+    return float(low), float(high)
+
+
+def scale_values(values: np.ndarray, value_range=None) -> np.ndarray:
+    """Pixels of any type to 0..255: uint8 as it is, uint16 from 0..65535, floats from 0..1 or 0..255, whichever fits.
+
+    Args:
+        values: of any shape.
+        value_range: what [`to_range`] takes: the values that are black and white in anything but uint8.
+
+    Returns:
+        uint8; of floats float32, not rounded.
+
+    Raises:
+        ValueError: for values that such a range can't be told of.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == bool:
+        return values.astype(np.uint8) * np.uint8(255)
+    is_float = values.dtype.kind == "f"
+    if values.dtype.kind not in "fui":
+        raise ValueError(f"pixels of {values.dtype}, expected whole numbers or floats")
+    lowest, highest = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not np.isfinite([lowest, highest]).all():
+        raise ValueError("pixels that are NaN or infinite: replace them")
+    low, high = to_range(value_range) or (0.0, _top(values.dtype, lowest, highest))
+    scaled = ((values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))).clip(0, 255)
+    return scaled if is_float else scaled.round().astype(np.uint8)
+
+
+def _top(dtype: np.dtype, lowest: float, highest: float) -> float:
+    """White, where nobody said what it is."""
+    if dtype == np.uint16:
+        return 65535.0
+    tops, slack = ((1.0, 255.0), SLACK) if dtype.kind == "f" else ((255.0,), 0.0)
+    for top in tops:
+        if lowest >= -slack * top and highest <= (1 + slack) * top:
+            return top
+    expected = "0 to 1 or 0 to 255" if dtype.kind == "f" else "0 to 255 (uint16: 0 to 65535)"
+    raise ValueError(
+        f"pixels of {dtype} from {lowest:g} to {highest:g}, expected {expected}: say which values are black and white "
+        f"by value_range, [{lowest:g}, {highest:g}] perhaps"
+    )
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether EXIF says that an image is to be mirrored or turned before a person looks at it."""
+    return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+
+
+def to_rgb(image: Image.Image, value_range=None) -> Image.Image:
+    """8-bit RGB from any PIL image, as a person sees it: upright where EXIF says so, on white where it is transparent.
+
+    `convert("RGB")` alone would clip greys of more than 8 bits, and show what alpha hides.
+
+    Args:
+        value_range: what [`to_range`] takes: black and white in pictures of more than 8 bits; the whole of 16 bits by
+            default, of floats 0..1 or 0..255.
+
+    Raises:
+        ValueError: for values that such a range can't be told of.
+    """
+    if is_turned(image):
+        image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        grey = np.asarray(image)
+        # Pillow reads some 16-bit files, PGM among them, as "I"
+        is_wide = grey.dtype.kind != "f" and grey.size and grey.min() >= 0 and grey.max() <= 65535
+        scaled = scale_values(grey.astype(np.uint16) if is_wide else grey, value_range)
+        image = Image.fromarray(scaled.round().astype(np.uint8))
+    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def from_array(array: np.ndarray, value_range=None) -> Image.Image:
+    """8-bit RGB of an array of colours (height, width, 3), of colours and opacity (..., 4), or of greys (height, width).
+
+    Raises:
+        ValueError: for an array of another shape; for floats, of which nobody said what is black and white; and as
+            [`scale_values`].
+    """
+    image_like = array.ndim == 2 or array.ndim == 3 and array.shape[2] in (3, 4)
+    if not image_like or not array.size or array.dtype.kind == "f" and value_range is None:
+        raise ValueError(
+            f"an array of {array.dtype}, {array.shape}: expected uint8, (height, width, 3), or uint16, or what "
+            "Image.open returns; for floats, a value_range"
+        )
+    return to_rgb(Image.fromarray(scale_values(array, value_range).round().astype(np.uint8)))
 
 
 class OCRNetImageProcessorKwargs(ImagesKwargs, total=False):
     r"""
     do_reduce_labels (`bool`, *optional*, defaults to `self.do_reduce_labels`):
-        Take 1 from every label, and make 0 (a background that isn't a class) 255.
+        Take 1 from every label, and make 0 (a background that isn't a class) `ignore_index`.
     do_flip_channel_order (`bool`, *optional*, defaults to `self.do_flip_channel_order`):
         Give the model BGR; `image_mean` and `image_std` are then in that order. For weights trained on OpenCV's images.
     align_corners (`bool`, *optional*, defaults to `self.align_corners`):
         Of the resize from logits to label maps; as `config.align_corners` of the model.
+    value_range (`list[float]` or `int`, *optional*, defaults to `self.value_range`):
+        The values that are black and white, or a number of bits, in images of more than 8 bits a value.
+    ignore_index (`int`, *optional*, defaults to `self.ignore_index`):
+        The label of pixels that aren't labelled, and of those that padding and cropping add.
     """
 
     do_reduce_labels: bool
     do_flip_channel_order: bool
     align_corners: bool
+    value_range: list[float] | tuple[float, float] | int | None
+    ignore_index: int
 
 
 class _SegmentationProcessing:
@@ -42,19 +165,25 @@ class _SegmentationProcessing:
     do_reduce_labels = False
     do_flip_channel_order = False
     align_corners = False
+    value_range = None
+    ignore_index = 255
     model_input_names = ["pixel_values"]
 
     def preprocess(self, images, segmentation_maps=None, **kwargs) -> BatchFeature:
         """Prepare images, and label maps if there are any.
 
         Args:
-            images: one image or a list: PIL, (height, width, 3) arrays of 0..255, or (3, height, width) tensors.
-            segmentation_maps: the same number of label maps, (height, width); 255 stays 255.
+            images: one image or a list: PIL, (height, width, 3) arrays or (3, height, width) tensors; uint8, uint16
+                (0..65535), or floats (0..255, or 0..1, which `do_rescale=False` leaves alone).
+            segmentation_maps: the same number of label maps, (height, width), 0..65535; `ignore_index` stays.
             kwargs: any field of this class (`do_resize`, `size`, `image_mean` ...), and `return_tensors="pt"`.
 
         Returns:
             A dict of `pixel_values`, (batch, 3, height, width) float32, and `labels`, (batch, height, width) int64.
             With `return_tensors` all images must have one size; without, both are lists.
+
+        Raises:
+            ValueError: for pixels whose black and white can't be told, and for labels other than 0 to 65535.
         """
         return super().preprocess(images, segmentation_maps, **kwargs)
 
@@ -62,10 +191,16 @@ class _SegmentationProcessing:
         self, images, segmentation_maps, do_convert_rgb, input_data_format, return_tensors, device=None, **kwargs
     ) -> BatchFeature:
         reduce_labels, flip_channels = kwargs.pop("do_reduce_labels"), kwargs.pop("do_flip_channel_order")
+        value_range, ignore_index = kwargs.pop("value_range"), kwargs.pop("ignore_index")
         kwargs.pop("align_corners")  # of the way back
         prepare = self._prepare_image_like_inputs
         images = prepare(
-            images=images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device
+            images=images,
+            do_convert_rgb=do_convert_rgb,
+            input_data_format=input_data_format,
+            device=device,
+            value_range=value_range,
+            scale_floats=kwargs["do_rescale"],
         )
         if flip_channels:
             images = [x[[2, 1, 0]] for x in images]  # (3, height, width)
@@ -78,10 +213,26 @@ class _SegmentationProcessing:
                 input_data_format=ChannelDimension.FIRST,
             )
             geometry = {**kwargs, "do_normalize": False, "do_rescale": False, "resample": self._nearest}
-            maps = self._preprocess(maps, return_tensors=None, **geometry)["pixel_values"]
-            labels = [torch.as_tensor(x).squeeze(0).to(torch.int64) for x in maps]
-            data["labels"] = [_reduce(x) for x in labels] if reduce_labels else labels
+            planes = self._preprocess([_to_planes(x) for x in maps], return_tensors=None, **geometry)["pixel_values"]
+            labels = [_from_planes(x, ignore_index) for x in planes]
+            data["labels"] = [_reduce(x, ignore_index) for x in labels] if reduce_labels else labels
         return BatchFeature(data=data, tensor_type=return_tensors)
+
+    def process_image(self, image, do_convert_rgb=None, value_range=None, scale_floats=True, **kwargs):
+        """One image in the backend's form, (channels, height, width). RGB is made here, for all backends alike."""
+        if do_convert_rgb and isinstance(image, Image.Image):
+            if is_turned(image):
+                logger.warning_once(
+                    "Images are turned as their EXIF says: target_sizes must be those of the turned images, as "
+                    "PIL.ImageOps.exif_transpose gives them"
+                )
+            image = to_rgb(image, value_range)
+        elif do_convert_rgb:
+            values = image.cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+            if values.dtype != np.uint8 and (scale_floats or values.dtype.kind != "f"):
+                scaled = scale_values(values, value_range)
+                image = torch.from_numpy(scaled).to(image.device) if isinstance(image, torch.Tensor) else scaled
+        return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
 
     def post_process_semantic_segmentation(self, outputs, target_sizes=None) -> list[torch.Tensor]:
         """Label maps from the model's output.
@@ -109,8 +260,28 @@ class _SegmentationProcessing:
         ]
 
 
-def _reduce(labels: torch.Tensor) -> torch.Tensor:
-    return torch.where((labels == 0) | (labels == 255), 255, labels - 1)
+def _to_planes(label_map):
+    """A label map (1, height, width) as three planes of bytes, (3, height, width): its values, low and high, and ones.
+
+    In bytes both backends move pixels exactly, and the ones tell afterwards which of them were there.
+    """
+    labels = torch.as_tensor(label_map)
+    if labels.is_floating_point() or labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < 2**16:
+        found = f"{labels.min().item()} to {labels.max().item()}"
+        raise ValueError(f"a label map of {labels.dtype} from {found}, expected whole numbers from 0 to 65535")
+    labels = labels.to(torch.int32)
+    planes = torch.cat([labels & 255, labels >> 8, torch.ones_like(labels)]).to(torch.uint8)
+    return planes if isinstance(label_map, torch.Tensor) else planes.numpy()
+
+
+def _from_planes(planes, ignore_index: int) -> torch.Tensor:
+    """The label map (height, width) int64 of [`_to_planes`], with `ignore_index` where pixels were added."""
+    low, high, known = torch.as_tensor(planes).to(torch.int64)
+    return torch.where(known == 1, low + (high << 8), ignore_index)
+
+
+def _reduce(labels: torch.Tensor, ignore_index: int) -> torch.Tensor:
+    return torch.where((labels == 0) | (labels == ignore_index), ignore_index, labels - 1)
 
 
 class OCRNetImageProcessor(_SegmentationProcessing, TorchvisionBackend):

@@ -48,7 +48,8 @@ def test_no_device_by_name(path):
 
 @pytest.mark.parametrize("path", TRAVELLERS, ids=lambda p: p.name)
 def test_files_that_travel_import_nothing_else(path):
-    """Flat siblings, torch, transformers and huggingface_hub: torchvision only where it is sure to be there."""
+    """Flat siblings, torch, transformers and huggingface_hub; pictures are numpy's and PIL's, and torchvision's only
+    where it is sure to be there."""
     for level, module in imports(path):
         top = module.split(".")[0]
         if level:
@@ -56,8 +57,8 @@ def test_files_that_travel_import_nothing_else(path):
             assert (PACKAGE / f"{module}.py").is_file(), module
         else:
             standard = top in sys.stdlib_module_names
-            lazy = top == "torchvision" and path.name.startswith("image_processing")
-            assert standard or lazy or top in ("torch", "transformers", "huggingface_hub"), module
+            of_pictures = top in ("numpy", "PIL", "torchvision") and path.name.startswith("image_processing")
+            assert standard or of_pictures or top in ("torch", "transformers", "huggingface_hub"), module
 
 
 @pytest.mark.parametrize("folder", LAYERS)

@@ -11,13 +11,30 @@ from types import ModuleType
 
 from datasets import Dataset, Features, Image, IterableDataset, Value
 
-from .checks import check
+from ..image_processing_ocrnet import to_range
+from .checks import Findings, check
+from .coverage import check_classes, require_labelled, say
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
 from .source import DATASETS, OWN, DataSource, check_name
 from .store import find_stored, read_manifest
 
-__all__ = ["DATASETS", "IGNORE", "OWN", "DataError", "DataSource", "LabelSet", "check", "label_set", "load", "reader"]
+__all__ = [
+    "DATASETS",
+    "IGNORE",
+    "OWN",
+    "DataError",
+    "DataSource",
+    "Findings",
+    "LabelSet",
+    "check",
+    "check_classes",
+    "label_set",
+    "load",
+    "reader",
+    "require_labelled",
+    "say",
+]
 
 
 def reader(name: str) -> ModuleType:
@@ -74,9 +91,9 @@ def load(
         streaming: of the dataset `"hub"`: read it as it is downloaded.
 
     Returns:
-        A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 where
-        ignored; `None` where a split has no labels) and `name`. When streaming, a `datasets.IterableDataset` of such
-        rows.
+        A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 where ignored;
+        among more than 255 classes "I;16", 65535; `None` where a split has no labels) and `name`. When streaming, a
+        `datasets.IterableDataset` of such rows.
 
     Raises:
         ValueError: for an unknown dataset or split.
@@ -88,13 +105,20 @@ def load(
         raise ValueError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
     labels = label_set(source)
     if streaming:
-        return module.stream(source, split).map(Decode(labels), batched=True, batch_size=1)
+        return module.stream(source, split).map(
+            Decode(labels, value_range=source.value_range), batched=True, batch_size=1
+        )
     if source.name == "hub":
-        return module.open_split(source, split).with_transform(Decode(labels))
+        return module.open_split(source, split).with_transform(Decode(labels, value_range=source.value_range))
     root = Path(source.root if source.root is not None else module.DEFAULT_ROOT).expanduser()
     features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
     if (manifest := read_manifest(root)) is not None:
         columns = find_stored(root, manifest, source.name, split)
+        if source.value_range is not None and to_range(source.value_range) != to_range(manifest.get("value_range")):
+            raise DataError(
+                f"{root}: was exported with value_range {manifest.get('value_range')}, now it is {source.value_range}: "
+                "leave it out, or export again"
+            )
         return _rows(columns, features).with_transform(Decode(labels, train_ids=True))
     pairs = module.find(source if source.name == "folder" else root, split)
     columns = {
@@ -105,7 +129,7 @@ def load(
     if instances and pairs.instances is not None and any(pairs.instances):
         columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
         features["instances"] = Image(decode=False)
-    return _rows(columns, features).with_transform(Decode(labels, pairs.train_ids))
+    return _rows(columns, features).with_transform(Decode(labels, pairs.train_ids, source.value_range))
 
 
 def _rows(columns: dict[str, list], features: Features) -> Dataset:

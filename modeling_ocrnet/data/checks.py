@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset, config
-from PIL import ExifTags, Image
 
-from .decoding import DataError, Decode, check_file, check_mask, located, open_image, read_image
-from .errors import size_problem
+from .decoding import DataError, Decode
+from .examination import PairFacts, examine, read_headers
 from .fingerprint import fingerprint
-from .matlab import is_matlab
 from .raw import raw_array
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # of what is checked
+VERSION = 3  # of what is checked
 SHOWN = 10  # problems that the message lists
 
 
-def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: bool = False) -> None:
+@dataclass
+class Findings:
+    """What a check found that isn't wrong in itself.
+
+    Args:
+        rows: of the dataset.
+        masks: that were decoded.
+        pixels: of these, by class; the last are those that aren't labelled.
+        assumed: one that holds the id that is ignored though nobody said so.
+        turned: images that EXIF turns.
+        turned_example: one of them.
+        unusual: images decoded whose values are odd, a line each.
+    """
+
+    rows: int
+    masks: int
+    pixels: list[int]
+    assumed: str | None
+    turned: int
+    turned_example: str | None
+    unusual: list[str]
+
+
+def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: bool = False) -> Findings:
     """Check that every image and mask is there, that their headers agree, and that a sample of masks holds known ids.
 
     What passed is remembered in the cache of `datasets`, and not opened again while each file's size and time stay.
+    What the labels make of it is said and judged by `modeling_ocrnet.data.coverage`.
 
     Args:
         dataset: from [`load`].
@@ -47,29 +72,46 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
         raise DataError(f"{len(bare)} of {rows} images have no mask, {bare[0]} for one: training needs all of them")
     inside = files[0]["image"]["bytes"] is not None
     passed = None if inside else _note(files, transform, masks)
-    if passed is not None and passed.is_file():
-        return
+    if passed is not None and (remembered := _recall(passed)) is not None:
+        return remembered
     sample = list(range(0, rows, max(1, rows // max(1, masks))))[:masks]
     if inside:
         files = files.select(sample)  # their headers can't be read without all the rest
-    of_pair = partial(header_problem, by_color=bool(transform.labels.color_codes))
+    of_pair = partial(read_headers, by_color=bool(transform.labels.color_codes))
+    undecoded = dataset.with_format(None)
     with ThreadPoolExecutor(16) as pool:
-        problems = [x for x in pool.map(of_pair, files["image"][:], files["label"][:], files["name"][:]) if x]
-        if not problems:
-            problems = [x for x in pool.map(lambda i: _row_problem(dataset, i), sample) if x]
+        headers = list(pool.map(of_pair, files["image"][:], files["label"][:], files["name"][:]))
+        problems, facts = [problem for problem, _ in headers if problem], []
+        if not problems or tolerate:
+            facts = list(pool.map(lambda i: examine(undecoded[i], transform), sample))
+        problems = problems or [x.problems[0] for x in facts if x.problems]
+    findings = _summary(rows, facts, [turned for _, turned in headers if turned], len(transform.labels.trained))
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         message = f"{len(problems)} of {rows} pairs have a problem:\n  " + "\n  ".join(problems[:SHOWN]) + more
         if not tolerate or len(problems) == rows:
             raise DataError(message)
         logger.warning("%s\nThey will be skipped", message)
-        return
-    if passed is not None:
-        _remember(passed)
+    elif passed is not None:
+        _remember(passed, findings)
+    return findings
+
+
+def _summary(rows: int, facts: list[PairFacts], turned: list[str], classes: int) -> Findings:
+    masks = [x for x in facts if x.pixels is not None]
+    return Findings(
+        rows,
+        len(masks),
+        sum((x.pixels for x in masks), np.zeros(classes + 1, np.int64)).tolist(),
+        next((x.assumed for x in masks if x.assumed), None),
+        len(turned),
+        next(iter(turned), None),
+        [x.unusual for x in facts if x.unusual],
+    )
 
 
 def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
-    """The (empty) file that says that these very files passed; `None` where one isn't there, or isn't a plain file."""
+    """The file that says what was found in these very files; `None` where one isn't there, or isn't a plain file."""
     pairs = list(zip(files["image"][:], files["label"][:], strict=True))
     paths = [x["path"] for pair in pairs for x in pair if x is not None]
     if any("://" in x for x in paths) or any(raw_array(image) is not None for image, _ in pairs[:1]):
@@ -79,64 +121,22 @@ def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
     except DataError:
         return None  # the check says which one, with all the others
     unlabelled = [i for i, (_, label) in enumerate(pairs) if label is None]
-    meaning = (transform.train_ids, transform.labels.labels, transform.labels.color_codes)
+    labels = transform.labels
+    meaning = (transform.train_ids, transform.value_range, labels.labels, labels.color_codes, labels.assumed_ignored)
     digest = hashlib.sha256(repr((VERSION, state, unlabelled, meaning, masks)).encode()).hexdigest()
     return Path(config.HF_DATASETS_CACHE) / "modeling_ocrnet" / "checked" / digest
 
 
-def _remember(passed: Path) -> None:
+def _recall(passed: Path) -> Findings | None:
+    try:
+        return Findings(**json.loads(passed.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not there, or cut off by a crash
+        return None
+
+
+def _remember(passed: Path, findings: Findings) -> None:
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
-        passed.touch()
+        passed.write_text(json.dumps(asdict(findings)), encoding="utf-8")
     except OSError as error:
         logger.info("the next check will take as long: %s", error)
-
-
-def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -> str | None:
-    """What the headers of an image and its mask tell is wrong, in a line.
-
-    Args:
-        image: an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
-        label: the same for the mask; `None` where there is none.
-        name: of the row, for entries without a path.
-        by_color: masks may be RGB, in their classes' colours.
-    """
-    if image is None:
-        return f"{name}: has no image"
-    image, label = located(image, name), None if label is None else located(label, name)
-    try:
-        if raw_array(image) is not None:  # written and checked together
-            return None
-        with open_image(image) as opened:
-            size, turned = opened.size, _is_turned(opened)
-        if label is None:
-            return None
-        if is_matlab(label):  # no header to speak of: whether it is there; the sample is read in full
-            check_file(label["path"])
-            return None
-        with open_image(label) as mask:
-            check_mask(mask, label["path"], by_color)
-            if turned or mask.size == size[::-1] != size:
-                size = read_image(image).size  # only decoding tells of EXIF for every format
-            return size_problem(label["path"], mask.size, size)
-    except DataError as error:
-        return str(error)
-    return None
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Whether the header says that EXIF lays the image on its side."""
-    if "exif" not in image.info:  # PNG may have it at its end: to look there would decode the image
-        return False
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    except Exception:  # of tags that say nonsense; decoding says what is wrong
-        return True
-
-
-def _row_problem(dataset: Dataset, index: int) -> str | None:
-    try:
-        dataset[index]
-    except DataError as error:
-        return str(error)
-    return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..configuration_ocrnet import ignore_index
 from .decoding import DataError, check_mask, decoded, open_image, pack_colors, unpack_color
 from .labels import IGNORE, Label, LabelSet, distinct_color
 
 TOP_ID = 65535  # 16-bit masks
-MOST = 255  # classes: their indices must fit into 8 bits, beside IGNORE
+LEAST, MOST = 2, 65535  # classes: one alone is never mistaken; their indices must fit into 16 bits, beside `ignore`
+PROPOSED = 256  # ids or colours, at most, that look like classes
 _FIELDS = {"classes", "ignore_ids", "reduce_zero_label", "flip_pairs"}
 _CLASS_FIELDS = {"name", "id", "color"}
 
@@ -48,38 +52,59 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not content["classes"]:
         raise DataError(f'{file}: expected {{"classes": [{{"name": ...}}, ...]}} or a list of names')
     reduce_zero_label = reduce_zero_label or content.get("reduce_zero_label", False)
-    classes = [{"name": x} if isinstance(x, str) else x for x in content["classes"]]
+    classes = [_in_one_form({"name": x} if isinstance(x, str) else x) for x in content["classes"]]
     problems = [f"unknown field {key!r}; there are {', '.join(sorted(_FIELDS))}" for key in content.keys() - _FIELDS]
     problems += _problems(classes, content, reduce_zero_label)
     if problems:
         raise DataError(f"{file}: " + "\n  ".join(problems))
 
     first = 1 if reduce_zero_label else 0
+    counted_from_one = reduce_zero_label and not any("id" in x for x in classes)
     classes = [{"id": first + i, "color": None, **x} for i, x in enumerate(classes)]
     ids = {x["id"] for x in classes}
-    ignored = {*content.get("ignore_ids", ()), *ignore_ids, *({0} if reduce_zero_label else ()), *({IGNORE} - ids)}
-    trained = [x for x in classes if x["id"] not in ignored]
-    if not 1 <= len(trained) <= MOST:
-        raise DataError(f"{file}: {len(trained)} classes are trained, expected 1 to {MOST}")
+    named = {*content.get("ignore_ids", ()), *ignore_ids, *({0} if reduce_zero_label else ())}
+    trained = [x for x in classes if x["id"] not in named]
+    if not LEAST <= len(trained) <= MOST:
+        raise DataError(
+            f"{file}: {len(trained)} classes are trained, expected {LEAST} to {MOST}; where there is one thing to "
+            "find, the background is the other class"
+        )
+    ignore = ignore_index(len(trained))
+    ignored = named | ({IGNORE, ignore} - ids)
     index = {x["name"]: i for i, x in enumerate(trained)}
     labels = [
-        Label(x["name"], x["id"], index.get(x["name"], IGNORE), tuple(x["color"] or distinct_color(first + i)))
+        Label(x["name"], x["id"], index.get(x["name"], ignore), tuple(x["color"] or distinct_color(first + i)))
         for i, x in enumerate(classes)
     ]
     codes = {x.color: x.train_id for x in labels}
     by_color = all(x["color"] for x in classes) and all(codes[x.color] == x.train_id for x in labels)
+    pairs = ((_nfc(a), _nfc(b)) for a, b in content.get("flip_pairs", ()))
     return LabelSet(
-        (*labels, *(Label(f"ignored {i}", i, IGNORE, (0, 0, 0)) for i in sorted(ignored - ids))),
-        flip_pairs=tuple((index[a], index[b]) for a, b in content.get("flip_pairs", ()) if {a, b} <= index.keys()),
+        (*labels, *(Label(f"ignored {i}", i, ignore, (0, 0, 0)) for i in sorted(ignored - ids))),
+        flip_pairs=tuple((index[a], index[b]) for a, b in pairs if {a, b} <= index.keys()),
         color_codes=tuple(codes.items()) if by_color else (),
         origin=str(file),
+        ignore=ignore,
+        assumed_ignored=IGNORE if IGNORE in ignored - named else None,
+        counted_from_one=counted_from_one,
     )
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _in_one_form(entry: Any) -> Any:
+    """A class whose name is composed as other files may compose it otherwise."""
+    named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
+    return {**entry, "name": _nfc(entry["name"])} if named else entry
 
 
 def classes_of(labels: LabelSet) -> dict[str, Any]:
     """The classes.json of masks that hold a label set's train ids."""
     classes = [{"name": x.name, "color": list(x.color)} for x in labels.trained]
-    return {"classes": classes, "flip_pairs": [[labels.names[i] for i in pair] for pair in labels.flip_pairs]}
+    pairs = [[labels.names[i] for i in pair] for pair in labels.flip_pairs]
+    return {"classes": classes, "flip_pairs": pairs, "ignore_ids": [labels.ignore]}
 
 
 def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iterator[str]:
@@ -103,7 +128,7 @@ def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iter
             yield f"class {name!r}: color {color!r}, expected three numbers from 0 to 255"
     for field in ("name", "id"):
         values = [json.dumps(x[field]) for x in classes if isinstance(x, dict) and field in x]
-        yield from (f"{field} {x} occurs twice" for x in sorted({x for x in values if values.count(x) > 1}))
+        yield from (f"{field} {x} occurs twice" for x, count in sorted(Counter(values).items()) if count > 1)
     given = sum(isinstance(x, dict) and "id" in x for x in classes)
     if 0 < given < len(classes):
         yield f"{given} of {len(classes)} classes have an id: give all of them one, or none"
@@ -114,7 +139,7 @@ def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iter
         yield f"ignore_ids is {ignored!r}, expected a list of ids from 0 to {TOP_ID}"
     pairs = content.get("flip_pairs", [])
     for pair in pairs if isinstance(pairs, list) else [pairs]:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(x in names for x in pair):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(_nfc(str(x)) in names for x in pair):
             yield f"flip_pairs has {pair!r}, expected the names of two classes"
 
 
@@ -146,7 +171,7 @@ def proposal(masks: Iterable[dict]) -> str:
         raise DataError("the masks are of two kinds, ids and colours: make them one" if kinds else "there are no masks")
     (kind,) = kinds
     found = sorted(value for _, value in pixels)
-    if len(found) > MOST + 1:
+    if len(found) > PROPOSED:
         raise DataError(
             f"{count} masks hold {len(found)} {kind}s, more than classes can be: instance ids, photographs, or masks "
             "that were smoothed?"

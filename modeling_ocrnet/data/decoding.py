@@ -9,13 +9,15 @@ from functools import lru_cache
 import cv2
 import fsspec
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from ..image_processing_ocrnet import to_rgb
 from .errors import DataError, size_problem
 from .labels import IGNORE, LabelSet, count_ids
 from .matlab import is_matlab, read_matlab
 from .raw import raw_array
 
+ValueRange = tuple[float, float] | list[float] | int | None
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
 MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
 # What files are read as, whatever they are called. Pillow knows more: its EPS starts Ghostscript.
@@ -85,26 +87,23 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_image(source: dict) -> Image.Image:
-    """The RGB image as a person sees it: upright where EXIF says so, on white where it is transparent."""
-    image = decoded(open_image(source), source["path"])
+def read_image(source: dict, value_range: ValueRange = None) -> Image.Image:
+    """The RGB image as a person sees it; see [`to_rgb`].
+
+    Raises:
+        DataError: where the file isn't there, is damaged, or has values that no range is known of.
+    """
+    return as_rgb(decoded(open_image(source), source["path"]), source["path"], value_range)
+
+
+def as_rgb(image: Image.Image, path: str | None, value_range: ValueRange = None) -> Image.Image:
+    """What [`to_rgb`] makes of an image, with errors that name its file."""
     try:
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(image, value_range)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
     except Exception as error:  # of tags that say nonsense
-        raise DataError(f"{source['path']}: a damaged image ({_reason(error)}): replace or remove it") from error
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB from any mode of PIL's. `convert("RGB")` alone would clip 16-bit greys and show what alpha hides."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        grey = np.asarray(image, np.float64)
-        # 16-bit files come as 0..65535, in "I" too; floats as 0..1 or 0..255
-        top = 65535 if image.mode != "F" else 1 if grey.max(initial=0) <= 1 else 255
-        image = Image.fromarray((grey.clip(0, top) * (255 / top)).round().astype(np.uint8))
-    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+        raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
 
 
 def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> None:
@@ -121,52 +120,68 @@ def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> N
 
 
 def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.Image:
-    """The mask as train ids, mode "L", 255 where ignored. Palette files are read as indices.
+    """The mask as train ids, `labels.ignore` where ignored. Palette files are read as indices.
 
     Args:
         source: an entry of an `Image(decode=False)` column.
         labels: the dataset's labels.
         train_ids: the file holds train ids already.
 
+    Returns:
+        (height, width) PIL image of mode "L"; "I;16" for more than 255 classes.
+
     Raises:
         DataError: where the file holds ids or colours that the dataset doesn't know.
+    """
+    return Image.fromarray(train_ids_of(read_ids(source, labels), labels, source["path"], train_ids))
+
+
+def read_ids(source: dict, labels: LabelSet) -> np.ndarray:
+    """What a mask's file holds: ids (height, width), or colours (height, width, 3 or 4).
+
+    Args:
+        source: an entry of an `Image(decode=False)` column.
+        labels: the dataset's labels: whether they have colours.
+
+    Raises:
+        DataError: where the file isn't there, isn't a mask, or is damaged.
     """
     path = source["path"]
     if is_matlab(source):
         check_file(path)
-        ids = read_matlab(path)
-    else:
-        mask = open_image(source)
-        check_mask(mask, path, bool(labels.color_codes))
-        ids = np.asarray(decoded(mask, path))
-    if ids.ndim == 3:
-        return Image.fromarray(_by_color(ids, labels.color_codes, path))
-    to_train_ids = labels.train_id_files if train_ids else labels.to_train_ids
-    top = len(to_train_ids) - 1
-    if ids.dtype != np.uint8:
-        if ids.size and (ids.min() < 0 or ids.max() > top):
-            raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}, expected 0 to {top}: instance ids, perhaps?")
-        ids = ids.astype(np.uint16 if top > 255 else np.uint8)
-    return Image.fromarray(train_ids_of(ids, to_train_ids, path, labels.origin))
+        return read_matlab(path)
+    mask = open_image(source)
+    check_mask(mask, path, bool(labels.color_codes))
+    return np.asarray(decoded(mask, path))
 
 
-def train_ids_of(ids: np.ndarray, to_train_ids: np.ndarray, path: str | None, origin: str | None = None) -> np.ndarray:
-    """File ids (height, width) uint8 or uint16 to train ids (height, width) uint8.
+def train_ids_of(values: np.ndarray, labels: LabelSet, path: str | None, train_ids: bool = False) -> np.ndarray:
+    """What a mask's file holds, as train ids (height, width) of `labels.dtype`.
 
     Args:
-        to_train_ids: (256 or more,), -1 for ids that the dataset doesn't know.
-        path: for messages, the file that holds the ids.
-        origin: for messages, the file that says what they mean.
+        values: ids (height, width), or colours (height, width, 3 or 4), as of [`read_ids`].
+        labels: the dataset's labels.
+        path: the mask's file, for messages.
+        train_ids: the file holds train ids already.
 
     Raises:
-        DataError: for unknown ids.
+        DataError: for unknown ids or colours.
     """
+    if values.ndim == 3:
+        return _by_color(values, labels, path)
+    to_train_ids = labels.train_id_files if train_ids else labels.to_train_ids
+    top = len(to_train_ids) - 1
+    if values.dtype != np.uint8:
+        if values.size and (values.min() < 0 or values.max() > top):
+            found = f"{values.min()} to {values.max()}"
+            raise DataError(f"{path}: ids from {found}, expected 0 to {top}: instance ids, perhaps?")
+        values = values.astype(np.uint16 if top > 255 else np.uint8)
     known = to_train_ids >= 0
     # most datasets' ids are 0..n without a gap: then the largest id tells, without counting all of them
-    if not known[: int(ids.max(initial=0)) + 1].all() and not known[_present(ids)].all():
-        raise DataError(f"{path}: {_unknown_ids(ids, to_train_ids, origin)}")
-    table = to_train_ids.astype(np.uint8)
-    return cv2.LUT(ids, table[:256]) if ids.dtype == np.uint8 else table[ids]
+    if not known[: int(values.max(initial=0)) + 1].all() and not known[_present(values)].all():
+        raise DataError(f"{path}: {_unknown_ids(values, to_train_ids, labels)}")
+    table = to_train_ids.astype(labels.dtype)
+    return cv2.LUT(values, table[:256]) if values.dtype == np.uint8 else table[values]
 
 
 def _present(ids: np.ndarray) -> np.ndarray:
@@ -187,17 +202,17 @@ def unpack_color(packed: int) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=4)
 def _color_table(color_codes: tuple) -> np.ndarray:
-    """Packed colour to train id + 1, (2 ** 24,) int16. Memory that nothing but zeros are read from is never taken."""
-    table = np.zeros(1 << 24, np.int16)
+    """Packed colour to train id + 1, (2 ** 24,) int32. Memory that nothing but zeros are read from is never taken."""
+    table = np.zeros(1 << 24, np.int32)
     for color, train_id in color_codes:
         table[pack_colors(np.array(color))] = train_id + 1
     return table
 
 
-def _by_color(pixels: np.ndarray, color_codes: tuple, path: str | None) -> np.ndarray:
-    """Train ids (height, width) uint8 of a picture (height, width, 3 or 4) in the classes' exact colours."""
+def _by_color(pixels: np.ndarray, labels: LabelSet, path: str | None) -> np.ndarray:
+    """Train ids (height, width) of a picture (height, width, 3 or 4) in the classes' exact colours."""
     packed = pack_colors(pixels)
-    found = _color_table(color_codes)[packed]
+    found = _color_table(labels.color_codes)[packed]
     if found.min(initial=1) == 0:
         colors, counts = np.unique(packed[found == 0], return_counts=True)
         order = np.argsort(-counts)[:5]
@@ -206,7 +221,7 @@ def _by_color(pixels: np.ndarray, color_codes: tuple, path: str | None) -> np.nd
             f"{path}: holds {len(colors)} colours that no class has: {listed}{', ...' if len(colors) > 5 else ''}; "
             "give them a class in classes.json; colours mixed along edges come from smoothing: export without it"
         )
-    return (found - 1).astype(np.uint8)
+    return (found - 1).astype(labels.dtype)
 
 
 def read_instances(source: dict) -> np.ndarray:
@@ -216,16 +231,16 @@ def read_instances(source: dict) -> np.ndarray:
     return np.asarray(decoded(image, source["path"])).astype(np.int32)
 
 
-def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, origin: str | None) -> str:
+def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, labels: LabelSet) -> str:
     present = _present(ids)
     unknown = [int(i) for i in present if to_train_ids[i] < 0]
     known = np.flatnonzero(to_train_ids >= 0)
-    classes = len(np.unique(to_train_ids[known])) - (IGNORE in to_train_ids)
+    classes = len(labels.trained)
     message = (
         f"holds the ids {unknown[:10]}, which this dataset doesn't have (it has {len(known)} ids, up to {known[-1]})"
     )
-    if origin is not None:
-        return message + f": add them to {origin}, as classes or to its ignore_ids"
+    if labels.origin is not None:
+        return message + f": add them to {labels.origin}, as classes or to its ignore_ids"
     if unknown == [IGNORE] and present[present != IGNORE].max(initial=0) < classes:
         return message + ": these look like train ids in a file of label ids; name such files ..._labelTrainIds.png"
     if to_train_ids[IGNORE] == IGNORE:
@@ -244,10 +259,11 @@ class Decode:
     Args:
         labels: the dataset's labels.
         train_ids: the masks hold train ids already.
+        value_range: black and white in images of more than 8 bits; see [`to_rgb`].
     """
 
-    def __init__(self, labels: LabelSet, train_ids: bool = False):
-        self.labels, self.train_ids = labels, train_ids
+    def __init__(self, labels: LabelSet, train_ids: bool = False, value_range: ValueRange = None):
+        self.labels, self.train_ids, self.value_range = labels, train_ids, value_range
 
     def __call__(self, rows: dict) -> dict:
         rows = dict(rows)
@@ -256,7 +272,11 @@ class Decode:
         if missing := [name for x, name in zip(rows.get("image", ()), names, strict=False) if x is None]:
             raise DataError(f"row {missing[0]}: has no image")
         labels = rows.get("label", ())
-        for column, read in (("image", read_image), ("label", self._read_label), ("instances", read_instances)):
+        for column, read in (
+            ("image", self._read_image),
+            ("label", self._read_label),
+            ("instances", read_instances),
+        ):
             if column in rows:
                 rows[column] = [
                     None if x is None else read(located(x, name)) for x, name in zip(rows[column], names, strict=True)
@@ -265,6 +285,9 @@ class Decode:
             if label is not None and (problem := size_problem(located(x, name)["path"], label.size, image.size)):
                 raise DataError(problem)
         return rows
+
+    def _read_image(self, source: dict) -> Image.Image:
+        return read_image(source, self.value_range)
 
     def _read_label(self, source: dict) -> Image.Image:
         return read_mask(source, self.labels, self.train_ids)

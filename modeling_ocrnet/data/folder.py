@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from .classes import proposal, read_classes
@@ -43,7 +44,7 @@ def label_set(source: DataSource) -> LabelSet:
     """
     root = _root(source)
     if read_manifest(root) is not None:  # of train ids: what the source says of the masks was heeded by the export
-        return read_classes(root / "classes.json")
+        return replace(read_classes(root / "classes.json"), assumed_ignored=None)
     file = Path(source.classes).expanduser() if source.classes else root / "classes.json"
     if source.classes or file.is_file():
         return read_classes(file, source.reduce_zero_label, source.ignore_ids)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from .decoding import DataError, Decode, check_file, located, read_image, read_mask, train_ids_of
+from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask, train_ids_of
 from .errors import size_problem
 from .matlab import is_matlab
 from .png import decode_png
@@ -15,8 +15,8 @@ from .raw import raw_array
 
 
 class Frames:
-    """`frames[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) uint8 of train ids and the
-    name of a dataset's row i.
+    """`frames[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) of train ids (uint8; uint16
+    for more than 255 classes) and the name of a dataset's row i.
 
     Args:
         dataset: from [`modeling_ocrnet.data.load`].
@@ -36,7 +36,7 @@ def decode_frame(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str
     Raises:
         DataError: for what can't be read, and where the mask isn't as large as its image.
     """
-    image, label = _image(row["image"], row["name"]), _label(row["label"], row["name"], decode)
+    image, label = _image(row["image"], row["name"], decode.value_range), _label(row["label"], row["name"], decode)
     # of a stream nobody has compared them before, and a header doesn't tell all that EXIF does
     path = located(row["label"], row["name"])["path"]
     if problem := size_problem(path, label.shape[::-1], image.shape[1::-1]):
@@ -44,12 +44,12 @@ def decode_frame(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str
     return image, label, row["name"]
 
 
-def _image(source: dict, name: str) -> np.ndarray:
+def _image(source: dict, name: str, value_range: ValueRange) -> np.ndarray:
     if (stored := raw_array(source)) is not None:
         return stored
     source = _with_bytes(source, name)
     pixels = decode_png(source["bytes"])
-    return pixels if pixels is not None and pixels.ndim == 3 else np.asarray(read_image(source))
+    return pixels if pixels is not None and pixels.ndim == 3 else np.asarray(read_image(source, value_range))
 
 
 def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
@@ -64,8 +64,7 @@ def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
     ids = decode_png(source["bytes"])
     if ids is None or ids.ndim == 3:
         return np.asarray(read_mask(source, labels, decode.train_ids))
-    to_train_ids = labels.train_id_files if decode.train_ids else labels.to_train_ids
-    return train_ids_of(ids, to_train_ids, source["path"], labels.origin)
+    return train_ids_of(ids, labels, source["path"], decode.train_ids)
 
 
 def _with_bytes(source: dict, name: str) -> dict:

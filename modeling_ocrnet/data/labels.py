@@ -8,11 +8,25 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-IGNORE = 255  # the train id of pixels that neither the loss nor the metric counts
+from ..configuration_ocrnet import ignore_index
+
+IGNORE = 255  # the train id of pixels that neither the loss nor the metric counts, among up to 255 classes
+
+
+def ignored_in(label_map: np.ndarray) -> int:
+    """The train id of pixels that don't count in a label map: its type's highest value, 255 or 65535."""
+    return int(np.iinfo(label_map.dtype).max)
+
+
+def label_dtype(classes: int) -> type[np.unsignedinteger]:
+    """The type of label maps of so many classes: uint8 up to 255, uint16 beyond; the highest value is no class."""
+    return np.uint8 if classes <= IGNORE else np.uint16
 
 
 def count_ids(ids: np.ndarray) -> np.ndarray:
-    """How often each of 0..255 occurs in a uint8 array, (256,) float32; exact below 16.7 million pixels."""
+    """How often each id occurs in a uint8 array, (256,), exact below 16.7 million pixels; in uint16, (65536,)."""
+    if ids.dtype != np.uint8:
+        return np.bincount(ids.ravel(), minlength=2**16)
     return cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()  # OpenCV 4 gives a column
 
 
@@ -20,7 +34,7 @@ def count_ids(ids: np.ndarray) -> np.ndarray:
 class Label:
     """One row of a dataset's label table.
 
-    `id` is the value in the mask files, `train_id` the class index (`IGNORE`: not trained), `color` is RGB.
+    `id` is the value in the mask files, `train_id` the class index (`LabelSet.ignore`: not trained), `color` is RGB.
     """
 
     name: str
@@ -52,22 +66,30 @@ class LabelSet:
         flip_pairs: pairs of train ids that a horizontal flip swaps (left arm, right arm).
         color_codes: for masks that are RGB pictures: the colours known, each with its train id.
         origin: the file that the labels were read from, for messages about own data.
+        ignore: the train id of what isn't trained: `IGNORE`, or 65535 among more than 255 classes.
+        assumed_ignored: an id of the masks that is ignored though nobody said so.
+        counted_from_one: the ids were counted from 1, because `reduce_zero_label` ignores 0.
     """
 
     labels: tuple[Label, ...]
     flip_pairs: tuple[tuple[int, int], ...] = ()
     color_codes: tuple[tuple[tuple[int, int, int], int], ...] = ()
     origin: str | None = None
+    ignore: int = IGNORE
+    assumed_ignored: int | None = None
+    counted_from_one: bool = False
 
     def __post_init__(self):
-        train_ids = sorted(label.train_id for label in self.labels if label.train_id != IGNORE)
+        train_ids = sorted(label.train_id for label in self.labels if label.train_id != self.ignore)
         if train_ids != list(range(len(train_ids))):
             raise ValueError(f"train ids must be 0..K-1, each once; got {train_ids}")
+        if self.ignore != ignore_index(len(train_ids)):
+            raise ValueError(f"ignore is {self.ignore}, expected {ignore_index(len(train_ids))} for these classes")
 
     @cached_property
     def trained(self) -> tuple[Label, ...]:
         """The trained labels, by train id."""
-        return tuple(sorted((x for x in self.labels if x.train_id != IGNORE), key=lambda x: x.train_id))
+        return tuple(sorted((x for x in self.labels if x.train_id != self.ignore), key=lambda x: x.train_id))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,18 +101,23 @@ class LabelSet:
         """The dataset's own ids of the classes, by train id."""
         return tuple(label.id for label in self.trained)
 
+    @property
+    def dtype(self) -> type[np.unsignedinteger]:
+        """The type of label maps of train ids."""
+        return label_dtype(len(self.trained))
+
     @cached_property
     def palette(self) -> np.ndarray:
-        """RGB colours by train id, (256, 3) uint8; black where there is no class."""
-        palette = np.zeros((256, 3), np.uint8)
+        """RGB colours by train id, (`ignore` + 1, 3) uint8; black where there is no class."""
+        palette = np.zeros((self.ignore + 1, 3), np.uint8)
         for label in self.trained:
             palette[label.train_id] = label.color
         return palette
 
     @cached_property
     def to_train_ids(self) -> np.ndarray:
-        """File id to train id, (256 or more,) int16; -1 marks ids that the dataset doesn't know."""
-        table = np.full(max(256, 1 + max(label.id for label in self.labels)), -1, np.int16)
+        """File id to train id, (256 or more,) int32; -1 marks ids that the dataset doesn't know."""
+        table = np.full(max(256, 1 + max(label.id for label in self.labels)), -1, np.int32)
         for label in self.labels:
             if label.id >= 0:
                 table[label.id] = label.train_id
@@ -98,8 +125,8 @@ class LabelSet:
 
     @cached_property
     def train_id_files(self) -> np.ndarray:
-        """The same for files that hold train ids already: 0..K-1 and `IGNORE` are known."""
-        table = np.full(256, -1, np.int16)
+        """The same for files that hold train ids already: 0..K-1 and `ignore` are known."""
+        table = np.full(self.ignore + 1, -1, np.int32)
         table[: len(self.trained)] = np.arange(len(self.trained))
-        table[IGNORE] = IGNORE
+        table[self.ignore] = self.ignore
         return table

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
+from ..image_processing_ocrnet import to_range
+
 # published datasets, one module of this package each
 DATASETS = (
     "ade20k",
@@ -27,7 +29,7 @@ _TAKEN_BY = {
     "path": ("hub",),
     "config_name": ("hub",),
     "val_share": ("folder",),
-    **dict.fromkeys(("image_column", "mask_column", "classes", "reduce_zero_label", "ignore_ids"), OWN),
+    **dict.fromkeys(("image_column", "mask_column", "classes", "reduce_zero_label", "ignore_ids", "value_range"), OWN),
 }
 
 
@@ -64,6 +66,9 @@ class DataSource:
     """Of folder and hub: 0 in the masks is ignored, and the first class is 1 there."""
     ignore_ids: list[int] = field(default_factory=list)
     """Of folder and hub: ids in the masks that aren't trained (255 never is, unless a class has it)."""
+    value_range: tuple[float, float] | int | None = None
+    """Of folder and hub: the values that are black and white in images of more than 8 bits a value, [low, high] or a
+    number of bits; e.g. 12 for 0 to 4095 (null: all of 16 bits; of floats 0 to 1 or 0 to 255, whichever fits)."""
     val_share: float | None = None
     """Of a folder without a split val: this share of its images, by a hash of their names, is val, the rest train."""
 
@@ -78,6 +83,7 @@ class DataSource:
             raise ValueError("dataset 'hub' needs a path: owner/name on the Hub, or a local folder")
         if self.image_column == self.mask_column:
             raise ValueError(f"image_column and mask_column are both {self.image_column!r}")
+        to_range(self.value_range)
         if self.val_share is not None and not 0 < self.val_share < 1:
             raise ValueError(f"val_share must lie between 0 and 1, got {self.val_share}")
 

@@ -63,16 +63,18 @@ def find_stored(root: Path, manifest: dict, name: str, split: str) -> dict[str, 
     if problems:
         raise DataError("\n  ".join([f"{root} is damaged, run its export again:", *problems]))
     columns: dict[str, list] = {"image": [], "label": [], "name": []}
+    label_bytes = 2 if manifest.get("label_bits") == 16 else 1
     for file in sorted(x for x in sizes if x.startswith(f"data/{split}-") and x.endswith(".json")):
         data = str((root / file).with_suffix(".raw"))
-        for name, offset, height, width, labelled in _index(root / file, sizes.get(file[:-5] + ".raw", 0)):
+        for name, offset, height, width, labelled in _index(root / file, sizes.get(file[:-5] + ".raw", 0), label_bytes):
             columns["name"].append(name)
             columns["image"].append(raw_path(data, offset, (height, width, 3)))
-            columns["label"].append(raw_path(data, offset + height * width * 3, (height, width)) if labelled else None)
+            label = raw_path(data, offset + height * width * 3, (height, width), wide=label_bytes == 2)
+            columns["label"].append(label if labelled else None)
     return columns
 
 
-def _index(file: Path, size: int) -> list[list]:
+def _index(file: Path, size: int, label_bytes: int) -> list[list]:
     """The rows `[name, offset, height, width, labelled]` of a shard.
 
     Raises:
@@ -82,7 +84,7 @@ def _index(file: Path, size: int) -> list[list]:
         rows = json.loads(file.read_text(encoding="utf-8"))
         for name, offset, height, width, labelled in rows:
             numbers = all(type(x) is int for x in (offset, height, width)) and type(labelled) is bool
-            end = offset + height * width * (4 if labelled else 3)
+            end = offset + height * width * (3 + label_bytes * labelled)
             if not (isinstance(name, str) and numbers and offset >= 0 and min(height, width) > 0 and end <= size):
                 raise ValueError(f"{name!r} isn't within the {size} bytes of its shard")
     except (ValueError, TypeError, RecursionError) as error:

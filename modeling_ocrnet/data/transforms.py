@@ -1,7 +1,7 @@
 """Training transforms, as mmsegmentation defines them (they are not torchvision's).
 
-Arrays in, arrays out: images are (height, width, 3) uint8 RGB, labels (height, width) uint8 train ids. Whatever is
-random draws from the generator it is given.
+Arrays in, arrays out: images are (height, width, 3) uint8 RGB, labels (height, width) train ids, uint8 or uint16, whose
+highest value means "not labelled". Whatever is random draws from the generator it is given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .labels import IGNORE, count_ids
+from .labels import IGNORE, count_ids, ignored_in
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # ImageNet, RGB, 0..255
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -50,7 +50,7 @@ class TrainingTransform:
             image, label = flip(image, label, self.flip_pairs)
         if self.photometric:
             image = distort(image, rng)
-        return pad(normalize(image), label.astype(np.int64), self.crop_size)
+        return pad(normalize(image), label.astype(np.int64), self.crop_size, ignored_in(label))
 
 
 def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -> tuple[int, int]:
@@ -113,7 +113,7 @@ def choose_crop(
     if cat_max_ratio >= 1:
         return corner, window
     for _ in range(10):
-        counts = count_ids(window)[:IGNORE]
+        counts = count_ids(window)[: ignored_in(window)]
         if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < cat_max_ratio:
             break
         corner = draw()
@@ -125,10 +125,10 @@ def flip(image: np.ndarray, label: np.ndarray, pairs: Sequence[tuple[int, int]] 
     """Mirror left and right; `pairs` of labels (left arm, right arm) change places."""
     label = cv2.flip(label, 1)
     if pairs:
-        swap = np.arange(256, dtype=np.uint8)
+        swap = np.arange(ignored_in(label) + 1, dtype=label.dtype)
         for a, b in pairs:
             swap[a], swap[b] = b, a
-        label = cv2.LUT(label, swap)
+        label = cv2.LUT(label, swap) if label.dtype == np.uint8 else swap[label]
     return cv2.flip(image, 1), label
 
 
@@ -198,11 +198,13 @@ def normalize(image: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def pad(pixels: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Fill up to `size` at the bottom and the right: pixels with 0 (ImageNet's mean), labels with 255."""
+def pad(
+    pixels: np.ndarray, label: np.ndarray, size: tuple[int, int], ignore: int = IGNORE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fill up to `size` at the bottom and the right: pixels with 0 (ImageNet's mean), labels with `ignore`."""
     bottom, right = size[0] - label.shape[0], size[1] - label.shape[1]
     if bottom > 0 or right > 0:
         border = ((0, max(bottom, 0)), (0, max(right, 0)))
         pixels = np.pad(pixels, ((0, 0), *border))
-        label = np.pad(label, border, constant_values=IGNORE)
+        label = np.pad(label, border, constant_values=ignore)
     return pixels, label

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-IGNORE = 255
+from ..data.labels import IGNORE
 
 
 class BoundaryScores:
@@ -20,17 +20,18 @@ class BoundaryScores:
         num_labels: the number of classes.
         width: of the boundary, as a share of the image's diagonal (2 % in the paper).
         tolerance: as a share of the diagonal (0.75 % in the paper).
+        ignore_index: the label of reference pixels that don't count.
     """
 
-    def __init__(self, num_labels: int, width: float = 0.02, tolerance: float = 0.0075):
-        self.num_labels, self.width, self.tolerance = num_labels, width, tolerance
+    def __init__(self, num_labels: int, width: float = 0.02, tolerance: float = 0.0075, ignore_index: int = IGNORE):
+        self.num_labels, self.width, self.tolerance, self.ignore_index = num_labels, width, tolerance, ignore_index
         # by class: pixels in both boundaries, pixels in either, the sum of F1 over images, images
         self.counts = np.zeros((4, num_labels))
 
     def add(self, prediction: np.ndarray, reference: np.ndarray) -> None:
-        """Count one image; both (height, width) class indices, 255 where the reference is ignored."""
+        """Count one image; both (height, width) class indices, `ignore_index` where the reference is ignored."""
         diagonal = float(np.hypot(*reference.shape))
-        known = reference != IGNORE
+        known = reference != self.ignore_index
         for label in np.union1d(prediction[known], reference[known]):
             if label >= self.num_labels:
                 continue

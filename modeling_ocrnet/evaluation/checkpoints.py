@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from PIL import Image
 
 from .. import data
-from ..inference.checkpoint import load_engine
+from ..inference.checkpoint import class_names, load_engine
 from ..inference.engines import EngineName
 from ..inference.precision import Precision, precision_of
 from ..inference.segmentation import Inference
+from .class_names import match_classes
 from .launch import check_launch
 from .loop import evaluate_model
 from .report import as_record, as_table, write_json
@@ -66,7 +67,7 @@ def evaluate_checkpoint(
         engine, precision: see [`load_engine`].
 
     Returns:
-        The record that is written as JSON; `None` for a split without labels.
+        The record that is written as JSON; `None` for a split without labels, and where no pixel is labelled.
 
     Raises:
         ValueError, DataError: for what doesn't fit together.
@@ -76,18 +77,21 @@ def evaluate_checkpoint(
     if task.submission and not task.save_predictions and accelerator.num_processes > 1:
         raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
     labels = data.label_set(task)
+    keeps = task.save_predictions or task.submission
+    model, processor = load_engine(model_name, engine, precision)
+    order = match_classes(class_names(model.config), labels.names, model_name, task.name)
+    if task.value_range is None:
+        task = replace(task, value_range=processor.value_range)
     with accelerator.main_process_first():  # a dataset may have to be made
         dataset = data.load(task, split=task.split, instances=True)
-    data.check(dataset)
+    findings = data.check(dataset)
+    if accelerator.is_main_process:
+        data.say(findings, labels, task.split)
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
-    if not labelled and not (task.save_predictions or task.submission):
+    if not labelled and not keeps:
         raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
-    model, processor = load_engine(model_name, engine, precision)
-    if model.config.num_labels != len(labels.names):
-        raise ValueError(
-            f"{model_name} knows {model.config.num_labels} classes, {task.name} has {len(labels.names)}: choose --name"
-        )
-    keeps = task.save_predictions or task.submission
+    if labelled and not keeps:
+        data.require_labelled(dataset, findings, task.split)
     with _folder(task) if keeps else nullcontext() as folder:
         result = evaluate_model(
             model,
@@ -96,6 +100,7 @@ def evaluate_checkpoint(
             accelerator,
             labels,
             options,
+            order=order,
             boundaries=task.boundaries,
             workers=task.workers,
             on_prediction=_writer(Path(folder), labels) if keeps else None,
@@ -107,6 +112,8 @@ def evaluate_checkpoint(
             write_submission(task.submission, folder, dataset, labels)
             logger.info("submission: %s", task.submission)
     if not result:
+        if labelled:
+            logger.warning("%s: no pixel is labelled: nothing is scored", task.split)
         return None
     record = {"model": model_name, "dataset": task.title, "split": task.split, "images": len(dataset)}
     record |= {"inference": vars(options), "precision": precision_of(model), **as_record(result, labels.names)}

@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from ..data.labels import IGNORE, LabelSet
+from ..data.labels import LabelSet
 from ..inference.segmentation import Inference, segment
 from .boundary import BoundaryScores
 from .cityscapes import InstanceIoU, category_iou
@@ -27,6 +27,7 @@ def evaluate_model(
     labels: LabelSet,
     options: Inference | None = None,
     *,
+    order: np.ndarray | None = None,
     boundaries: bool = False,
     workers: int = 0,
     on_prediction: Callable[[dict, np.ndarray], None] | None = None,
@@ -42,6 +43,7 @@ def evaluate_model(
         accelerator: gives the process's share of the images, and precision.
         labels: the dataset's classes.
         options: how images are segmented; whole by default.
+        order: the dataset's index of each class of the model, where they stand in another order.
         boundaries: boundary IoU and boundary F1 too (slow: by class and image).
         workers: processes that read images.
         on_prediction: called with each row of this process and its label map (height, width) of class indices.
@@ -52,7 +54,9 @@ def evaluate_model(
         for. Empty where no row has labels.
     """
     options = options or Inference()
-    metric, instances, edges = MeanIoU(), InstanceIoU(labels), BoundaryScores(len(labels.names))
+    metric, instances = MeanIoU(), InstanceIoU(labels)
+    metric.reserve(len(labels.names))
+    edges = BoundaryScores(len(labels.names), ignore_index=labels.ignore)
     share = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     rows = DataLoader(
         Subset(dataset, share),
@@ -69,6 +73,8 @@ def evaluate_model(
         for batch in rows:
             with accelerator.autocast():
                 label_maps = segment(model, processor, [row["image"] for row in batch], options)
+            if order is not None:
+                label_maps = [order.astype(x.dtype)[x] for x in label_maps]
             for row, label_map in zip(batch, label_maps, strict=True):
                 if on_prediction is not None:
                     on_prediction(row, label_map)
@@ -88,10 +94,10 @@ def evaluate_model(
         sum(gather_object([x])) for x in (metric.confusion, edges.counts, instances.counts)
     )
     counted = metric.confusion.copy()
-    counted[IGNORE] = 0
+    counted[metric.place(labels.ignore)] = 0
     if not counted.any():
         return {}
-    result = metric.compute(num_labels=len(labels.names))
+    result = metric.compute(num_labels=len(labels.names), ignore_index=labels.ignore)
     if any(label.category for label in labels.trained):
         result["category_iou"] = category_iou(counted, labels)
     if with_instances:

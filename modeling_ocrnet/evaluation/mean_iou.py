@@ -6,20 +6,41 @@ import datasets
 import evaluate
 import numpy as np
 
-IDS = 256  # ids are one byte
+IDS = 256  # of maps of one byte
+MOST_IDS = 8192  # of maps of two: their matrix takes 512 MB
+NO_CLASS = 2**16 - 1  # the id of pixels that don't count in maps of two bytes; it has the last place of their matrix
 CHUNK = 2**17  # pixels that are counted at once: NumPy's 64-bit copy of them stays in a processor's caches
 
 
 class MeanIoU(evaluate.Metric):
     """Intersection over union, averaged over classes.
 
-    Unlike evaluate's own `mean_iou`, which stores every map, this keeps one 256 x 256 matrix of counts
-    (`confusion`, int64: rows are references, columns predictions): memory doesn't grow, and processes add theirs up.
+    Unlike evaluate's own `mean_iou`, which stores every map, this keeps one matrix of counts (`confusion`, int64: rows
+    are references, columns predictions): memory doesn't grow with the maps, and processes add theirs up. It is 256 x
+    256, and grows where ids beyond 255 occur; then its last row and column stand for the id 65535.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.confusion = np.zeros((IDS, IDS), np.int64)
+
+    def reserve(self, num_labels: int) -> None:
+        """Make room for so many classes, as it would be made when they occur: processes' matrices are then alike.
+
+        Raises:
+            ValueError: for more classes than a matrix can be kept of.
+        """
+        if num_labels > MOST_IDS:
+            raise ValueError(f"ids up to {num_labels - 1}: scores are counted for at most {MOST_IDS} classes")
+        if num_labels >= IDS and num_labels >= len(self.confusion):
+            old, self.confusion = self.confusion, np.zeros((2 ** num_labels.bit_length(),) * 2, np.int64)
+            kept = len(old) - (len(old) > IDS)  # without the place of NO_CLASS, which moves
+            places = [*range(kept), *([len(self.confusion) - 1] if len(old) > IDS else [])]
+            self.confusion[np.ix_(places, places)] = old
+
+    def place(self, ids):
+        """Where ids stand in the matrix: at their own number, 65535 at the end."""
+        return np.where(np.asarray(ids) == NO_CLASS, len(self.confusion) - 1, ids)
 
     def _info(self):
         maps = datasets.Sequence(datasets.Sequence(datasets.Value("uint16")))
@@ -35,10 +56,15 @@ class MeanIoU(evaluate.Metric):
         prediction, reference = np.asarray(prediction), np.asarray(reference)
         if prediction.shape != reference.shape:
             raise ValueError(f"a prediction of shape {prediction.shape} for a reference of shape {reference.shape}")
-        for name, ids in (("prediction", prediction), ("reference", reference)):
-            if ids.size and not (ids.min() >= 0 and ids.max() < IDS):
-                raise ValueError(f"a {name} holds ids from {ids.min()} to {ids.max()}, expected 0 to {IDS - 1}")
         prediction, reference = prediction.ravel(), reference.ravel()
+        for name, ids in (("prediction", prediction), ("reference", reference)):
+            if ids.size and not (ids.min() >= 0 and ids.max() <= NO_CLASS):
+                raise ValueError(f"a {name} holds ids from {ids.min()} to {ids.max()}, expected 0 to {NO_CLASS}")
+            if ids.size and ids.max() >= IDS:
+                self.reserve(int(ids[ids != NO_CLASS].max(initial=IDS)) + 1)
+        if len(self.confusion) > IDS:
+            self._add_wide(prediction, reference)
+            return
         counts = np.zeros(IDS * IDS, np.int64)
         for start in range(0, prediction.size, CHUNK):
             # predictions count for more than references: they hold no 255, so that few counts are needed
@@ -48,11 +74,16 @@ class MeanIoU(evaluate.Metric):
             counts[: len(found)] += found
         self.confusion += counts.reshape(IDS, IDS).T
 
+    def _add_wide(self, prediction: np.ndarray, reference: np.ndarray) -> None:
+        pairs = self.place(reference.astype(np.int64)) * len(self.confusion) + self.place(prediction.astype(np.int64))
+        found, counts = np.unique(pairs, return_counts=True)
+        self.confusion.reshape(-1)[found] += counts
+
     def add_batch(self, *, predictions=None, references=None, **kwargs):
         """Count label maps.
 
         Args:
-            predictions: a list of (height, width) arrays of ids 0..255.
+            predictions: a list of (height, width) arrays of ids, 0..255 or 0..65535.
             references: the same number of arrays, each of its prediction's shape.
         """
         for prediction, reference in zip(predictions, references, strict=True):
@@ -84,20 +115,27 @@ class MeanIoU(evaluate.Metric):
         Returns:
             `mean_iou`, `mean_accuracy`, `overall_accuracy`, `frequency_weighted_iou`, and by class `per_category_iou`,
             `per_category_accuracy`, `per_category_dice`.
+
+        Raises:
+            ValueError: if no pixel counts: there is nothing to take a mean of.
         """
         if predictions is not None:
             self.add_batch(predictions=predictions, references=references)
-        confusion, self.confusion = self.confusion, np.zeros((IDS, IDS), np.int64)
-        target = np.arange(IDS)
+        self.reserve(num_labels)
+        target = np.arange(len(self.confusion))
         for old, new in (label_map or {}).items():
-            target[int(old)] = new
+            target[self.place(int(old))] = self.place(new)
         if reduce_labels:
-            target = np.where((target == 0) | (target == 255), 255, target - 1)
-        moved = np.zeros_like(confusion)
-        np.add.at(moved, target, confusion)
-        if ignore_index is not None and 0 <= ignore_index < IDS:
-            moved[ignore_index] = 0
-        return scores(moved, num_labels, nan_to_num)
+            ignored = self.place(255 if len(target) == IDS else NO_CLASS)
+            target = np.where((target == 0) | (target == ignored), ignored, target - 1)
+        confusion = np.zeros_like(self.confusion)
+        np.add.at(confusion, target, self.confusion)
+        if ignore_index is not None and 0 <= self.place(ignore_index) < len(confusion):
+            confusion[self.place(ignore_index)] = 0
+        self.confusion = np.zeros((IDS, IDS), np.int64)
+        if not confusion[:num_labels].any():
+            raise ValueError("no pixel of the references counts: there is nothing to score")
+        return scores(confusion, num_labels, nan_to_num)
 
 
 def scores(confusion: np.ndarray, num_labels: int, nan_to_num: float | None = None) -> dict:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..configuration_ocrnet import ignore_index
 from ..evaluation.mean_iou import MeanIoU
 from ..inference.segmentation import segment
 
@@ -52,7 +53,7 @@ class Agreement:
             raise ValueError(f"{self}: at most {most_points} points may be lost")
 
 
-def compare(model, exported, processor, rows: Iterable[dict], classes: int) -> Agreement:
+def compare(model, exported, processor, rows: Iterable[dict], order: np.ndarray | None = None) -> Agreement:
     """Segment images with both.
 
     Args:
@@ -60,16 +61,20 @@ def compare(model, exported, processor, rows: Iterable[dict], classes: int) -> A
         exported: the same from a file.
         processor: the image processor.
         rows: with `image`, and `label` where there is a reference.
-        classes: how many there are.
+        order: the references' index of each class of the model, where they stand in another order.
     """
+    classes, ignored = model.config.num_labels, ignore_index(model.config.num_labels)
     same = pixels = images = 0
     before, after, scored = MeanIoU(), MeanIoU(), False
     for row in rows:
         (one,), (other,) = (segment(x, processor, [row["image"]]) for x in (model, exported))
         images, pixels, same = images + 1, pixels + one.size, same + int((one == other).sum())
-        if row["label"] is not None:
+        if row["label"] is not None and (np.asarray(row["label"]) != ignored).any():
             scored, reference = True, np.asarray(row["label"])
-            before.add(prediction=one, reference=reference)
-            after.add(prediction=other, reference=reference)
-    scores = [x.compute(num_labels=classes)["mean_iou"] if scored else None for x in (before, after)]
+            for metric, label_map in ((before, one), (after, other)):
+                label_map = label_map if order is None else order[label_map]
+                metric.add(prediction=label_map, reference=reference)
+    scores = [
+        x.compute(num_labels=classes, ignore_index=ignored)["mean_iou"] if scored else None for x in (before, after)
+    ]
     return Agreement(images, same / pixels, *scores)

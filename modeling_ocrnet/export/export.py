@@ -6,15 +6,16 @@ import copy
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from .. import data
-from ..data.decoding import read_image
-from ..inference.checkpoint import load_model
+from ..data.decoding import ValueRange, read_image
+from ..evaluation.class_names import match_classes
+from ..inference.checkpoint import class_names, load_model
 from ..inference.engines import FORMATS, Export, open_export
 from ..inference.files import find_jobs
 from ..inference.precision import DTYPES
@@ -71,10 +72,16 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
     if folder.is_dir() and any(folder.iterdir()) and Export.read(folder) is None:
         raise ValueError(f"{output}: holds something other than an export: give a new folder")
     model, processor = load_model(name)
-    rows = _rows(task, task.split, task.check_images, model.config.num_labels)
+    order = None
+    if not task.images:
+        labels = data.label_set(task)
+        order = match_classes(class_names(model.config), labels.names, name, task.name)
+    if task.value_range is None:
+        task = replace(task, value_range=processor.value_range)
+    rows = _rows(task, task.split, task.check_images)
     samples = []
     if task.precision == "int8":
-        found = _rows(task, task.calibration_split, task.calibration_images, model.config.num_labels)
+        found = _rows(task, task.calibration_split, task.calibration_images)
         samples = _Calibration(found, processor)
     on_cpu = FORMATS[task.format].engine in ("onnxruntime", "openvino")
     model = model.to("cpu") if on_cpu else model
@@ -88,7 +95,7 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
         model.config.save_pretrained(scratch)
         processor.save_pretrained(scratch)
         exported = open_export(scratch, export, model.config)
-        agreement = compare(model, exported, processor, rows, model.config.num_labels)
+        agreement = compare(model, exported, processor, rows, order)
         least = BOUNDS[task.precision] if task.agreement is None else task.agreement
         agreement.check(least, task.points)
         folder.mkdir(exist_ok=True)
@@ -99,17 +106,12 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
     return agreement
 
 
-def _rows(task: Task, split: str, count: int, classes: int) -> Sequence[dict]:
+def _rows(task: Task, split: str, count: int) -> Sequence[dict]:
     """Up to `count` rows of a split, evenly spread, or of the images given."""
     if task.images:
         paths = [job.image for job in find_jobs(task.images, "predictions")]
-        rows = _Files(paths)
+        rows = _Files(paths, task.value_range)
     else:
-        labels = data.label_set(task)
-        if len(labels.names) != classes:
-            raise ValueError(
-                f"{task.name} has {len(labels.names)} classes, the checkpoint {classes}: choose --name or --images"
-            )
         rows = data.load(task, split=split)
     chosen = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
     return _Chosen(rows, chosen.tolist())
@@ -118,14 +120,14 @@ def _rows(task: Task, split: str, count: int, classes: int) -> Sequence[dict]:
 class _Files(Sequence):
     """Rows of image files, without labels."""
 
-    def __init__(self, paths: list[Path]):
-        self.paths = paths
+    def __init__(self, paths: list[Path], value_range: ValueRange):
+        self.paths, self.value_range = paths, value_range
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict:
-        return {"image": read_image({"path": str(self.paths[index]), "bytes": None}), "label": None}
+        return {"image": read_image({"path": str(self.paths[index]), "bytes": None}, self.value_range), "label": None}
 
 
 class _Chosen(Sequence):

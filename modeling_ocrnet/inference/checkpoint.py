@@ -42,6 +42,11 @@ def load_model(name: str, precision: Precision = "fp32") -> tuple[OCRNetForSeman
     return model.eval(), processor
 
 
+def class_names(config: OCRNetConfig) -> list[str]:
+    """A model's class names, by index."""
+    return [config.id2label[index] for index in range(config.num_labels)]
+
+
 def load_engine(
     name: str, engine: EngineName = "auto", precision: Precision | None = None
 ) -> tuple[OCRNetForSemanticSegmentation | Engine, OCRNetImageProcessor]:

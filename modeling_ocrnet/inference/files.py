@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..data.decoding import SUFFIXES, DataError, read_image
+from .checkpoint import class_names
 from .pictures import class_palette, colorize, overlay, with_legend
 from .segmentation import Inference, segment
 
@@ -93,7 +94,7 @@ def predict_files(model, processor, jobs: list[Job], options: Inference) -> list
         A line for each image that couldn't be read; the others are done.
     """
     config = model.config
-    names = [config.id2label[i] for i in range(config.num_labels)]
+    names = class_names(config)
     palette = class_palette(config.palette, config.num_labels)
     ids = np.array(config.label_ids if config.label_ids is not None else range(config.num_labels))
     ids = ids.astype(np.uint8 if ids.max() < 256 else np.uint16)
@@ -103,7 +104,7 @@ def predict_files(model, processor, jobs: list[Job], options: Inference) -> list
             read = []
             for job in jobs[first : first + options.batch_size]:
                 try:
-                    read.append((job, read_image({"path": str(job.image), "bytes": None})))
+                    read.append((job, read_image({"path": str(job.image), "bytes": None}, processor.value_range)))
                 except DataError as error:
                     logger.error("%s", error)
                     failures.append(str(error))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..data.labels import distinct_color
+from ..data.labels import distinct_color, ignored_in, label_dtype
 
 
 def class_palette(colors: list[list[int]] | None, classes: int) -> np.ndarray:
-    """RGB colours by class, (256, 3) uint8: those given, or PASCAL VOC's colour map, which tells any number apart."""
-    palette = np.zeros((256, 3), np.uint8)
+    """RGB colours by class: those given, or PASCAL VOC's colour map, which tells any number apart.
+
+    Returns:
+        (256, 3) uint8, or (65536, 3) for more than 255 classes: a colour for each value of a label map.
+    """
+    palette = np.zeros((np.iinfo(label_dtype(classes)).max + 1, 3), np.uint8)
     if colors is not None:
         palette[: len(colors)] = colors
         return palette
@@ -19,14 +23,14 @@ def class_palette(colors: list[list[int]] | None, classes: int) -> np.ndarray:
 
 
 def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """(height, width) ids to (height, width, 3) uint8 RGB; `palette` is (256, 3) uint8."""
+    """(height, width) ids to (height, width, 3) uint8 RGB; `palette` has a row for each id."""
     return palette[label_map]
 
 
 def overlay(image: np.ndarray, label_map: np.ndarray, palette: np.ndarray, opacity: float = 0.6) -> np.ndarray:
-    """The classes' colours laid over an RGB image of the same size; ignored pixels (255) show the image."""
+    """The classes' colours laid over an RGB image of the same size; ignored pixels (255, 65535) show the image."""
     mixed = (1 - opacity) * image + opacity * colorize(label_map, palette)
-    return np.where((label_map == 255)[..., None], image, mixed.round()).astype(np.uint8)
+    return np.where((label_map == ignored_in(label_map))[..., None], image, mixed.round()).astype(np.uint8)
 
 
 def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
@@ -40,7 +44,7 @@ def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
 
 def shares(label_map: np.ndarray, classes: int) -> list[tuple[int, float]]:
     """The classes found and their shares of the picture, the largest first."""
-    counts = np.bincount(label_map.ravel(), minlength=256)[:classes]
+    counts = np.bincount(label_map.ravel(), minlength=classes)[:classes]
     order = np.argsort(-counts, kind="stable")
     return [(int(i), counts[i] / label_map.size) for i in order if counts[i]]
 

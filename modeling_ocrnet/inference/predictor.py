@@ -9,8 +9,9 @@ import numpy as np
 from accelerate import PartialState
 from PIL import Image
 
-from ..data.decoding import read_image, to_rgb
+from ..data.decoding import ValueRange, read_image
 from ..fusion_ocrnet import FusedOCRNet
+from ..image_processing_ocrnet import from_array, to_rgb
 from .checkpoint import load_engine
 from .compiled import compiled
 from .engines import EngineName, Export
@@ -51,11 +52,11 @@ class Predictor:
         """Segment an image, or each of a list.
 
         Args:
-            images: PIL images; paths; arrays (height, width, 3) of RGB, uint8, (height, width) of greys, or with a
-                fourth channel of opacity.
+            images: PIL images, which are turned as their EXIF says; paths; arrays (height, width, 3) of RGB, (height,
+                width) of greys, or with a fourth channel of opacity: uint8 or uint16, see [`scale_values`].
 
         Returns:
-            (height, width) uint8 class indices; a list of them for a list.
+            (height, width) class indices, uint8 (uint16 for more than 255 classes); a list of them for a list.
 
         Raises:
             DataError: for a file that can't be read.
@@ -64,8 +65,10 @@ class Predictor:
         if not isinstance(images, list):
             return self([images])[0]
         step = self.options.batch_size
-        chunks = (map(as_image, images[i : i + step]) for i in range(0, len(images), step))
-        return [x for chunk in chunks for x in segment(self.model, self.processor, list(chunk), self.options)]
+        chunks = (
+            [as_image(x, self.processor.value_range) for x in images[i : i + step]] for i in range(0, len(images), step)
+        )
+        return [x for chunk in chunks for x in segment(self.model, self.processor, chunk, self.options)]
 
     def warmup(self, size: tuple[int, int], compile: bool = True) -> Predictor:
         """Do beforehand what the first image would have to wait for.
@@ -84,14 +87,10 @@ class Predictor:
         return self
 
 
-def as_image(image: ImageLike) -> Image.Image:
-    """Any kind of image as PIL's, RGB: files upright and on white, as `scripts/predict.py` reads them."""
+def as_image(image: ImageLike, value_range: ValueRange = None) -> Image.Image:
+    """Any kind of image as PIL's, RGB: upright and on white, as `scripts/predict.py` reads files."""
     if isinstance(image, Image.Image):
-        return to_rgb(image)
-    if not isinstance(image, np.ndarray):
-        return read_image({"path": str(image), "bytes": None})
-    if image.dtype != np.uint8 or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] in (3, 4)):
-        raise ValueError(
-            f"an array of {image.dtype}, {image.shape}: expected uint8, (height, width, 3), or Image.open's result"
-        )
-    return to_rgb(Image.fromarray(image))
+        return to_rgb(image, value_range)
+    if isinstance(image, np.ndarray):
+        return from_array(image, value_range)
+    return read_image({"path": str(image), "bytes": None}, value_range)

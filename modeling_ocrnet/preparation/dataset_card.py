@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ..data.labels import IGNORE, LabelSet
+from ..data.labels import LabelSet
 from ..hub.data_notes import note_on
 
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
@@ -82,7 +82,7 @@ def make_dataset_card(name: str, labels: LabelSet, manifest: dict[str, Any]) -> 
         title=head["pretty_name"],
         text=note.text if note else f"The dataset `{name}`.",
         last=len(labels.trained) - 1,
-        ignore=IGNORE,
+        ignore=labels.ignore,
         rows=", ".join(f"{split}: {count}" for split, count in splits.items()),
         split=next(iter(splits)),
         classes=classes,

@@ -70,8 +70,10 @@ def export(
     chosen = [x.strip() for x in splits.split(",")] if splits else ["train", "val"]
     labels = data.label_set(source)
     loaded = {split: data.load(source, split=split) for split in chosen}
-    for dataset in loaded.values():
-        data.check(dataset)
+    findings = {split: data.check(dataset) for split, dataset in loaded.items()}
+    for split, found in findings.items():
+        data.say(found, labels, split)
+    data.check_classes(labels, [(loaded[split], findings[split]) for split in chosen])
     files = {split: dataset.with_format(None) for split, dataset in loaded.items()}
     paths = {split: _paths(x) for split, x in files.items()}
     shard_mb = shard_mb or {"parquet": 256, "raw": 1024}[store]
@@ -83,6 +85,10 @@ def export(
         "splits": {split: len(x) for split, x in files.items()},
         "source": fingerprint((y for split in chosen for x in paths[split] for y in x), whole_paths=False),
     }
+    if labels.dtype().itemsize > 1:
+        description["label_bits"] = 16
+    if store == "raw" and source.value_range is not None:
+        description["value_range"] = source.value_range
     if name in data.OWN:
         description["classes"] = [[x.name, x.id, x.train_id, x.color] for x in labels.labels]
     folder = Path(output_dir).expanduser()

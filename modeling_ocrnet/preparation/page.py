@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from string import Template
 
-from ..data.labels import IGNORE
 from .contact_sheet import Picture
 from .summary import summary
 from .survey import Split, Survey
@@ -64,6 +63,7 @@ $problems
 <h2>Classes</h2>
 <p class="quiet">Shares of the labelled pixels, and masks in which a class occurs, over the pairs without a problem.</p>
 <div class="scroll">$classes</div>
+$notes
 $weights
 <h2>Pairs</h2>
 <p class="quiet">Spread evenly over the splits: an image, and its classes laid over it, the largest named below it.</p>
@@ -89,6 +89,7 @@ def render(found: Survey, pictures: list[Picture], weights: str | None = None) -
         cards="".join(_cards(found)),
         problems=_listing("Errors", found.errors) + _listing("Warnings", found.warnings),
         classes=_classes(found),
+        notes="".join(f'<p class="quiet">{escape(x)}</p>' for x in found.notes),
         weights="" if weights is None else f"{heading}<pre>{escape(weights)}</pre>",
         sheet="".join(_sheet(split, pictures) for split in found.splits),
     )
@@ -124,12 +125,12 @@ def _classes(found: Survey) -> str:
             f'<td>{ids[k]}</td><td>{k}</td><td class="bar"><i style="width:{width:.2f}%"></i></td>'
             f"{_cells(splits, k)}</tr>"
         )
-    rows.append(f"<tr><td>(not labelled, of all pixels)</td><td></td><td></td><td></td>{_cells(splits, IGNORE)}</tr>")
+    rows.append(f"<tr><td>(not labelled, of all pixels)</td><td></td><td></td><td></td>{_cells(splits, len(ids))}</tr>")
     return f"<table>{''.join(rows)}</table>"
 
 
-def _cells(splits: list[Split], train_id: int) -> str:
-    return "".join(f"<td>{100 * x.share(train_id):.3f} %</td><td>{x.images[train_id]:,}</td>" for x in splits)
+def _cells(splits: list[Split], index: int) -> str:
+    return "".join(f"<td>{100 * x.share(index):.3f} %</td><td>{x.images[index]:,}</td>" for x in splits)
 
 
 def _sheet(split: Split, pictures: list[Picture]) -> str:

@@ -13,6 +13,7 @@ from datasets import Dataset, Features, Image, Value
 
 from ..data.decoding import DataError, Decode, open_image, read_image, read_mask
 from ..data.errors import size_problem
+from ..data.raw import WIDE
 
 BATCH_BYTES = 32 * 2**20  # of a Parquet row group: what a reader holds at once
 
@@ -92,7 +93,7 @@ def write_raw(part: Path, index: Path, files: Dataset, shard: Shard, decode: Dec
     rows, offset = [], 0
     with part.open("wb") as file:
         for row in _rows(files, shard):
-            image = np.asarray(read_image(row["image"]))
+            image = np.asarray(read_image(row["image"], decode.value_range))
             labelled = row["label"] is not None
             rows.append([row["name"], offset, *image.shape[:2], labelled])
             offset += file.write(image.tobytes())
@@ -100,7 +101,7 @@ def write_raw(part: Path, index: Path, files: Dataset, shard: Shard, decode: Dec
                 label = np.asarray(read_mask(row["label"], decode.labels, decode.train_ids))
                 if problem := size_problem(row["label"]["path"], label.shape[::-1], image.shape[1::-1]):
                     raise DataError(problem)
-                offset += file.write(label.tobytes())
+                offset += file.write((label if label.itemsize == 1 else label.astype(WIDE)).tobytes())
             advance()
     index.write_text(json.dumps(rows) + "\n", encoding="utf-8")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data.labels import IGNORE
 from .survey import Split, Survey
 
 
@@ -19,9 +18,11 @@ def table(found: Survey) -> str:
         return "\n".join(lines)
     lines += ["", " " * width + "".join(f"{split.name:>20}" for split in shown)]
     lines.append(" " * width + f"{'pixels':>11}{'images':>9}" * len(shown))
-    for k, label in (*enumerate(found.labels.names), (IGNORE, "(not labelled)")):
+    for k, label in enumerate((*found.labels.names, "(not labelled)")):
         cells = (f"{100 * split.share(k):10.3f}%{split.images[k]:9}" for split in shown)
         lines.append(f"{label:<{width}}" + "".join(cells))
+    if found.notes:
+        lines += ["", *found.notes]
     return "\n".join(lines)
 
 

@@ -15,27 +15,12 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
-from ..data.checks import header_problem
-from ..data.errors import size_problem
-from ..data.labels import IGNORE, LabelSet
+from ..data.coverage import absent, class_problem, listed, odd_lines
+from ..data.examination import PairFacts, examine
+from ..data.labels import LabelSet
 from ..data.pairs import check_split
 
 CHUNK = 256  # pairs in flight: what they tell is added up before more are read, or memory would grow with the dataset
-
-
-@dataclass
-class Pair:
-    """What one pair tells: its problems, (width, height), pixels by train id (256,), and a hash of the image's file."""
-
-    name: str
-    problems: list[str]
-    size: tuple[int, int] | None = None
-    counts: np.ndarray | None = None
-    digest: bytes | None = None
-
-
-def _array() -> np.ndarray:
-    return np.zeros(256, np.int64)
 
 
 @dataclass
@@ -44,57 +29,72 @@ class Split:
 
     Args:
         name: of the split.
+        classes: how many there are. What isn't labelled is counted as one more, the last.
         rows: the dataset; `None` where it couldn't be found.
         examined: pairs read.
         problems: what is wrong, a line each.
         sound: the rows without a problem.
         sizes: how often each (width, height) of an image occurs.
-        pixels: (256,) pixels by train id; 255 are those that aren't labelled.
-        images: (256,) masks by the train ids in them.
-        context: (256,) labelled pixels of those masks.
+        pixels: (classes + 1,) pixels by class.
+        images: (classes + 1,) masks by the classes in them.
+        context: (classes + 1,) labelled pixels of those masks.
         masks: masks read.
         empty: names of masks without any labelled pixel.
         uniform: names of masks of a single class, and that class.
+        assumed: a mask that holds the id that is ignored though nobody said so.
+        turned: images that EXIF turns.
+        unusual: images whose values are odd, a line each.
     """
 
     name: str
+    classes: int
     rows: Dataset | None = None
     examined: int = 0
     problems: list[str] = field(default_factory=list)
     sound: list[int] = field(default_factory=list)
     sizes: Counter = field(default_factory=Counter)
-    pixels: np.ndarray = field(default_factory=_array)
-    images: np.ndarray = field(default_factory=_array)
-    context: np.ndarray = field(default_factory=_array)
+    pixels: np.ndarray = field(init=False)
+    images: np.ndarray = field(init=False)
+    context: np.ndarray = field(init=False)
     masks: int = 0
     empty: list[str] = field(default_factory=list)
     uniform: list[tuple[str, int]] = field(default_factory=list)
+    assumed: str | None = None
+    turned: list[str] = field(default_factory=list)
+    unusual: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.pixels, self.images, self.context = np.zeros((3, self.classes + 1), np.int64)
 
     @property
     def labelled(self) -> int:
         """Labelled pixels."""
-        return int(self.pixels[:IGNORE].sum())
+        return int(self.pixels[:-1].sum())
 
-    def share(self, train_id: int) -> float:
-        """A class's share of the labelled pixels; of all pixels for those that aren't labelled (255)."""
-        total = self.pixels.sum() if train_id == IGNORE else self.labelled
-        return float(self.pixels[train_id] / max(total, 1))
+    def share(self, index: int) -> float:
+        """A class's share of the labelled pixels; of all pixels for those that aren't labelled."""
+        total = self.pixels.sum() if index == self.classes else self.labelled
+        return float(self.pixels[index] / max(total, 1))
 
-    def add(self, row: int, pair: Pair) -> None:
+    def add(self, row: int, pair: PairFacts) -> None:
         self.examined += 1
         self.problems += pair.problems
+        if pair.turned:
+            self.turned.append(pair.name)
+        if pair.unusual:
+            self.unusual.append(pair.unusual)
         if pair.problems:
             return
         self.sound.append(row)
         self.sizes[pair.size] += 1
-        if pair.counts is None:
+        if pair.pixels is None:
             return
         self.masks += 1
-        self.pixels += pair.counts
-        present = np.flatnonzero(pair.counts)
-        classes = present[present != IGNORE]
-        self.images[present] += 1
-        self.context[classes] += pair.counts[classes].sum()
+        self.assumed = self.assumed or pair.assumed
+        self.pixels += pair.pixels
+        classes = np.flatnonzero(pair.pixels[:-1])
+        self.images += pair.pixels > 0
+        self.context[classes] += pair.pixels[classes].sum()
         if len(classes) == 0:
             self.empty.append(pair.name)
         elif len(classes) == 1:
@@ -112,6 +112,7 @@ class Survey:
         splits: what each holds.
         errors: what must be put right before training, a line each.
         warnings: what may be right.
+        notes: classes that no mask of a split holds.
     """
 
     dataset: str
@@ -120,6 +121,7 @@ class Survey:
     splits: list[Split]
     errors: list[str]
     warnings: list[str]
+    notes: list[str]
 
 
 def survey(source: data.DataSource, splits: list[str], limit: int | None = None, workers: int = 8) -> Survey:
@@ -144,7 +146,7 @@ def survey(source: data.DataSource, splits: list[str], limit: int | None = None,
             try:
                 rows = data.load(source, split=split)
             except data.DataError as error:
-                found.append(Split(split, problems=[str(error)]))
+                found.append(Split(split, len(labels.names), problems=[str(error)]))
             else:
                 found.append(_read(rows, split, files, limit, pool))
                 found[-1].problems += [f"{x}: a mask without an image" for x in _strays(source, split)]
@@ -152,9 +154,22 @@ def survey(source: data.DataSource, splits: list[str], limit: int | None = None,
     warnings = [f"{split.name}: {x}: no pixel is labelled" for split in found for x in split.empty]
     names = labels.names
     warnings += [f"{split.name}: {x}: only {names[k]} is labelled" for split in found for x, k in split.uniform]
+    warnings += [
+        f"{split.name}: {line}"
+        for split in found
+        for line in odd_lines(len(split.turned), next(iter(split.turned), None), split.examined, split.unusual)
+    ]
+    notes = [
+        f"{split.name}: no mask holds {listed(missing)}"
+        for split in found
+        if split.masks and (missing := absent(split.pixels, labels))
+    ]
+    pixels = sum(split.pixels for split in found)
+    if problem := class_problem(labels, pixels, next((x.assumed for x in found if x.assumed), None)):
+        errors.append(problem)
     more_errors, more_warnings = _duplicates(files)
     root = source.root or source.path or data.reader(source.name).DEFAULT_ROOT
-    return Survey(source.name, root, labels, found, errors + more_errors, warnings + more_warnings)
+    return Survey(source.name, root, labels, found, errors + more_errors, warnings + more_warnings, notes)
 
 
 def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
@@ -166,56 +181,24 @@ def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
 
 
 def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> Split:
-    split, examine = Split(name, rows), Examine(rows)
+    decode, undecoded = rows.format["format_kwargs"]["transform"], rows.with_format(None)
+    split = Split(name, len(decode.labels.names), rows)
+
+    def look(row: int) -> tuple[PairFacts, bytes | None]:
+        facts = examine(undecoded[row], decode)
+        return facts, None if facts.size is None else _digest(undecoded[row]["image"])
+
     count = len(rows) if limit is None else min(limit, len(rows))
     order = [i * len(rows) // count for i in range(count)]
     with tqdm(total=count, desc=f"reading {name}", unit="pair", disable=None) as bar:
         for start in range(0, count, CHUNK):
             chunk = order[start : start + CHUNK]
-            for row, pair in zip(chunk, pool.map(examine, chunk), strict=True):
+            for row, (pair, digest) in zip(chunk, pool.map(look, chunk), strict=True):
                 split.add(row, pair)
-                if pair.digest is not None:
-                    files[pair.digest].append((name, pair.name))
+                if digest is not None:
+                    files[digest].append((name, pair.name))
                 bar.update()
     return split
-
-
-class Examine:
-    """Row number to [`Pair`]: image and mask decoded each by itself, so that one's problem doesn't hide the other's."""
-
-    def __init__(self, rows: Dataset):
-        self.images, self.labels = rows.select_columns(["image", "name"]), rows.select_columns(["label", "name"])
-        self.files = rows.with_format(None)
-        self.by_color = bool(rows.format["format_kwargs"]["transform"].labels.color_codes)
-
-    def __call__(self, row: int) -> Pair:
-        files = self.files[row]
-        pair = Pair(files["name"], [])
-        image = self._decode(self.images, "image", row, pair)
-        label = self._decode(self.labels, "label", row, pair)
-        path = None if files["label"] is None else files["label"]["path"]
-        if image is not None:
-            pair.size = image.size
-            pair.digest = _digest(files["image"])
-        if label is not None:
-            pair.counts = np.bincount(np.asarray(label).ravel(), minlength=256)
-        problem = None
-        if image is not None and label is not None:
-            problem = size_problem(path, label.size, image.size)
-        elif pair.problems:
-            # a mask of unknown ids still has a size
-            problem = header_problem(files["image"], files["label"], files["name"], self.by_color)
-        if problem is not None and problem not in pair.problems:
-            pair.problems.append(problem)
-        return pair
-
-    @staticmethod
-    def _decode(column: Dataset, name: str, row: int, pair: Pair):
-        try:
-            return column[row][name]
-        except data.DataError as error:
-            pair.problems.append(str(error))
-            return None
 
 
 def _digest(source: dict) -> bytes:

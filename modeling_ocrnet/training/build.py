@@ -90,7 +90,7 @@ def build_data(
     """The training and the validation split, checked; of a stream, the first samples are.
 
     Raises:
-        DataError: naming the files that are wrong.
+        DataError: naming the files that are wrong, or what the list of classes can't mean.
     """
     skip = recipe.data.on_error == "skip"
     with accelerator.main_process_first():  # a dataset may have to be made
@@ -99,16 +99,21 @@ def build_data(
             train = data.reader("hub").stream(recipe.data, recipe.data.split)
         else:
             train = data.load(recipe.data, split=recipe.data.split)
-    if accelerator.is_main_process:
-        data.check(val)
-        if recipe.data.streaming:
-            for row in train.take(STREAM_CHECKED):
-                _try(row, Decode(labels), skip)
-        else:
-            data.check(train, labelled=True, tolerate=skip)
-    accelerator.wait_for_everyone()
     if recipe.evaluation.limit is not None:
         val = val.select(range(min(recipe.evaluation.limit, len(val))))
+    if accelerator.is_main_process:
+        found = [(recipe.evaluation.split, val, data.check(val))]
+        if recipe.data.streaming:
+            for row in train.take(STREAM_CHECKED):
+                _try(row, Decode(labels, value_range=recipe.data.value_range), skip)
+        else:
+            found.insert(0, (recipe.data.split, train, data.check(train, labelled=True, tolerate=skip)))
+        for split, _, findings in found:
+            data.say(findings, labels, split)
+        for split, dataset, findings in found:
+            data.require_labelled(dataset, findings, split)
+        data.check_classes(labels, [(dataset, findings) for _, dataset, findings in found])
+    accelerator.wait_for_everyone()
     return train, val
 
 
@@ -144,6 +149,11 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
         )
     except StrictDataclassError as error:
         raise ValueError(f"model.config or model.backbone_config: {' '.join(str(error).split())}") from error
+    if config.loss_ignore_index != labels.ignore:
+        raise ValueError(
+            f"model.config.loss_ignore_index is {config.loss_ignore_index}, but {labels.ignore} marks the pixels that "
+            "aren't labelled: leave it out"
+        )
     try:
         model = OCRNetForSemanticSegmentation(config)
     except ImportError as error:
@@ -165,13 +175,17 @@ def _check_fields(where: str, given: dict[str, Any], config: type) -> None:
         raise ValueError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")
 
 
-def build_processor(recipe: Recipe) -> OCRNetImageProcessor:
+def build_processor(recipe: Recipe, ignore_index: int = data.IGNORE) -> OCRNetImageProcessor:
     """Whole images at their own size, or as large as fits into the recipe's scale."""
-    align_corners = recipe.model.config.get("align_corners", False)
-    if not recipe.evaluation.resize:
-        return OCRNetImageProcessor(align_corners=align_corners)
-    size = {"shortest_edge": min(recipe.data.scale), "longest_edge": max(recipe.data.scale)}
-    return OCRNetImageProcessor(do_resize=True, size=size, align_corners=align_corners)
+    fields = {
+        "align_corners": recipe.model.config.get("align_corners", False),
+        "value_range": recipe.data.value_range,
+        "ignore_index": ignore_index,
+    }
+    if recipe.evaluation.resize:
+        fields["do_resize"] = True
+        fields["size"] = {"shortest_edge": min(recipe.data.scale), "longest_edge": max(recipe.data.scale)}
+    return OCRNetImageProcessor(**fields)
 
 
 def _adamw(groups: list[dict], **options) -> torch.optim.AdamW:
@@ -211,7 +225,8 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
         elif accelerator.is_main_process:
             logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
     optimizer = build_optimizer(model, recipe)
-    experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, build_processor(recipe))
+    processor = build_processor(recipe, labels.ignore)
+    experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     if recipe.model.ema_decay is not None:
@@ -260,7 +275,7 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
     if recipe.data.streaming:
         return streamed_batches(
             experiment.train_data,
-            Decode(experiment.labels),
+            Decode(experiment.labels, value_range=options.value_range),
             transform,
             seed=recipe.seed,
             buffer_size=options.shuffle_buffer,

@@ -301,8 +301,9 @@ def test_unknown_colours_are_named_and_counted(root):
         ({"classes": NAMES, "reduce_zero_label": "no"}, "reduce_zero_label is 'no', expected true or false"),
         ({"classes": NAMES, "ignore_ids": 255}, "ignore_ids is 255, expected a list"),
         ({"classes": NAMES, "flip_pairs": [["road", "bus"]]}, r"flip_pairs has \['road', 'bus'\]"),
-        ({"classes": NAMES, "ignore_ids": [0, 1, 2]}, "0 classes are trained, expected 1 to 255"),
-        ([f"class {i}" for i in range(256)], "256 classes are trained, expected 1 to 255"),
+        ({"classes": NAMES, "ignore_ids": [0, 1, 2]}, "0 classes are trained, expected 2 to 65535"),
+        (["crack"], "1 classes are trained, expected 2 to 65535; where there is one thing to find, the background"),
+        ([f"class {i}" for i in range(2**16)], "65536 classes are trained, expected 2 to 65535"),
     ],
 )
 def test_a_wrong_classes_json_is_explained(content, message, root):

@@ -76,8 +76,8 @@ def test_absent_classes_can_be_given_a_number():
     assert result["per_category_iou"].tolist() == [1.0, 0.0]
 
 
-@pytest.mark.parametrize("bad", [np.full((2, 2), 256), np.full((2, 2), -1)])
-def test_ids_beyond_a_byte_are_refused(bad):
+@pytest.mark.parametrize("bad", [np.full((2, 2), 65536), np.full((2, 2), -1)])
+def test_ids_beyond_two_bytes_are_refused(bad):
     with pytest.raises(ValueError, match="holds ids from"):
         MeanIoU().add(prediction=bad, reference=np.zeros((2, 2), int))
 

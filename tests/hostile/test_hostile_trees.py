@@ -119,7 +119,9 @@ CLASSES = [
     Defect("cut", "half a file", lambda _: b'["a", '),
     Defect("binary", "bytes that aren't text", lambda _: b"\xff\x00"),
     Defect("number", "not a list at all", lambda _: b"7"),
-    Defect("many", "more classes than 8 bits tell apart", lambda _: json.dumps([f"c{i}" for i in range(300)]).encode()),
+    Defect(
+        "many", "more classes than 16 bits tell apart", lambda _: json.dumps([f"c{i}" for i in range(70000)]).encode()
+    ),
     Defect("huge_id", "an id of which a table would take gigabytes", lambda _: b'[{"name": "a", "id": 9999999999}]'),
     Defect("infinite", "a number that JSON doesn't have", lambda _: b'[{"name": "a", "id": Infinity}]'),
     Defect("nested", "a dict for a name", lambda _: b'[{"name": {"a": 1}}]'),

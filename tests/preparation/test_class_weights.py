@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 import yaml
 
+from modeling_ocrnet.data.examination import PairFacts
 from modeling_ocrnet.preparation.class_weights import as_yaml, weights_of
-from modeling_ocrnet.preparation.survey import Pair, Split
+from modeling_ocrnet.preparation.survey import Split
 
 
 def split(*masks) -> Split:
     """A split of masks with these pixels of classes 0, 1, 2; each with ten pixels that aren't labelled."""
-    found = Split("train")
+    found = Split("train", len(masks[0]))
     for row, pixels in enumerate(masks):
-        counts = np.zeros(256, np.int64)
-        counts[: len(pixels)], counts[255] = pixels, 10
-        found.add(row, Pair(str(row), [], (1, 1), counts))
+        found.add(row, PairFacts(str(row), size=(1, 1), pixels=np.array([*pixels, 10])))
     return found
 
 

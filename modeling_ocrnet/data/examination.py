@@ -1,0 +1,166 @@
+"""Reading one pair in full: what it holds, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from .decoding import (
+    DataError,
+    Decode,
+    as_rgb,
+    check_file,
+    check_mask,
+    decoded,
+    located,
+    open_image,
+    read_ids,
+    read_image,
+    read_instances,
+    train_ids_of,
+)
+from .errors import size_problem
+from .labels import LabelSet
+from .matlab import is_matlab
+from .raw import raw_array
+from .value_ranges import is_wide_color, unusual_range
+
+
+@dataclass
+class PairFacts:
+    """What one pair tells.
+
+    Args:
+        name: of the row.
+        problems: what must be put right, a line each.
+        size: (width, height) of the image.
+        mask_size: of the mask.
+        pixels: (classes + 1,) pixels by class, of which the last aren't labelled.
+        assumed: the mask, if it holds the id that is ignored though nobody said so.
+        turned: EXIF turns the image.
+        unusual: what is odd about the image's values.
+    """
+
+    name: str
+    problems: list[str] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    mask_size: tuple[int, int] | None = None
+    pixels: np.ndarray | None = None
+    assumed: str | None = None
+    turned: bool = False
+    unusual: str | None = None
+
+
+def examine(row: dict, decode: Decode) -> PairFacts:
+    """Decode an undecoded row, image and mask each by itself, so that one's problem doesn't hide the other's."""
+    facts = PairFacts(row["name"])
+    steps = {"image": _examine_image, "label": examine_mask, "instances": _examine_instances}
+    if row["image"] is None:
+        facts.problems.append(f"row {facts.name}: has no image")
+    for column, step in steps.items():
+        if row.get(column) is not None:
+            try:
+                step(located(row[column], facts.name), decode, facts)
+            except DataError as error:
+                facts.problems.append(str(error))
+    problem = None
+    if facts.size is not None and facts.mask_size is not None:
+        problem = size_problem(located(row["label"], facts.name)["path"], facts.mask_size, facts.size)
+    elif facts.problems:
+        # a mask of unknown ids still has a size
+        problem = header_problem(row["image"], row["label"], facts.name, bool(decode.labels.color_codes))
+    if problem is not None and problem not in facts.problems:
+        facts.problems.append(problem)
+    return facts
+
+
+def _examine_image(source: dict, decode: Decode, facts: PairFacts) -> None:
+    opened = open_image(source)
+    wide = is_wide_color(opened)
+    image = decoded(opened, source["path"])
+    rgb = as_rgb(image, source["path"], decode.value_range)
+    facts.size, facts.turned = rgb.size, orientation(image) != 1
+    if odd := unusual_range(image, wide, decode.value_range):
+        facts.unusual = f"{source['path']}: {odd}"
+
+
+def examine_mask(source: dict, decode: Decode, facts: PairFacts) -> None:
+    """What the mask holds, into `facts`.
+
+    Raises:
+        DataError: where it can't be read.
+    """
+    labels = decode.labels
+    values = read_ids(source, labels)
+    label_map = train_ids_of(values, labels, source["path"], decode.train_ids)
+    facts.mask_size, facts.pixels = label_map.shape[::-1], count_labels(label_map, labels)
+    if labels.assumed_ignored is not None and values.ndim == 2 and (values == labels.assumed_ignored).any():
+        facts.assumed = source["path"]
+
+
+def _examine_instances(source: dict, _decode: Decode, _facts: PairFacts) -> None:
+    read_instances(source)
+
+
+def count_labels(label_map: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """(classes + 1,) pixels by class, of which the last aren't labelled."""
+    counts = np.bincount(label_map.ravel(), minlength=labels.ignore + 1)
+    return np.append(counts[: len(labels.trained)], counts[labels.ignore])
+
+
+def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -> str | None:
+    """What the headers of an image and its mask tell is wrong, in a line; see [`read_headers`]."""
+    return read_headers(image, label, name, by_color)[0]
+
+
+def read_headers(image: dict, label: dict | None, name: str, by_color: bool) -> tuple[str | None, str | None]:
+    """What the headers of an image and its mask tell.
+
+    Args:
+        image: an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
+        label: the same for the mask; `None` where there is none.
+        name: of the row, for entries without a path.
+        by_color: masks may be RGB, in their classes' colours.
+
+    Returns:
+        What is wrong, in a line; and the image, if EXIF turns it.
+    """
+    turned = None
+    if image is None:
+        return f"{name}: has no image", None
+    image, label = located(image, name), None if label is None else located(label, name)
+    try:
+        if raw_array(image) is not None:  # written and checked together
+            return None, None
+        with open_image(image) as opened:
+            size, direction = opened.size, _orientation_in_header(opened)
+            turned = None if direction == 1 else image["path"]
+        if label is None:
+            return None, turned
+        if is_matlab(label):  # no header to speak of: whether it is there; the sample is read in full
+            check_file(label["path"])
+            return None, turned
+        with open_image(label) as mask:
+            check_mask(mask, label["path"], by_color)
+            if direction > 4 or mask.size == size[::-1] != size:
+                size = read_image(image).size  # only decoding tells of EXIF for every format
+            return size_problem(label["path"], mask.size, size), turned
+    except DataError as error:
+        return str(error), turned
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 on its side."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in range(1, 9) else 1
+
+
+def _orientation_in_header(image: Image.Image) -> int:
+    if "exif" not in image.info:  # PNG may have it at its end: to look there would decode the image
+        return 1
+    try:
+        return orientation(image)
+    except Exception:  # of tags that say nonsense; decoding says what is wrong
+        return 8

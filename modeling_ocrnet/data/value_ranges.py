@@ -1,0 +1,46 @@
+"""Pictures whose values use little of their range, or more than it: a 12-bit camera's in files of 16 bits, for one."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ..image_processing_ocrnet import to_range
+
+LITTLE = 1 / 4  # of the range: two bits that nothing uses
+OUTSIDE = 0.01  # of the pixels
+
+
+def is_wide_color(image: Image.Image) -> bool:
+    """Whether an image that is opened, but not decoded, holds 16-bit colours: Pillow reads their upper 8 bits."""
+    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
+    rawmode = arguments if isinstance(arguments, str) else arguments[0] if arguments else ""
+    return len(image.getbands()) > 1 and ";16" in str(rawmode)
+
+
+def unusual_range(image: Image.Image, wide_color: bool, value_range) -> str | None:
+    """What is odd about the values of a decoded image of more than 8 bits, in words; `None` for others."""
+    if wide_color:
+        top = max(high for _, high in np.reshape(image.getextrema(), (-1, 2)).tolist())
+        return None if top >= 256 * LITTLE else f"16-bit colours that use {256 * top + 255} of 65535: nearly black"
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
+        return None
+    values = np.asarray(image)
+    lowest, highest = float(values.min()), float(values.max())
+    if value_range is not None:
+        low, high = to_range(value_range)
+        outside = float(((values < low) | (values > high)).mean())
+        if outside > OUTSIDE:
+            return (
+                f"{outside:.0%} of the values, {lowest:g} to {highest:g}, lie outside value_range {low:g} to {high:g}"
+            )
+        return f"values up to {highest:g} of {high:g}: nearly black" if highest < low + LITTLE * (high - low) else None
+    if image.mode == "F":
+        return f"floats up to {highest:g}, taken as 0 to 255: nearly black" if 1.01 < highest < 255 * LITTLE else None
+    if highest < 65535 * LITTLE:
+        bits = max(1, int(highest).bit_length())
+        return (
+            f"16-bit values up to {highest:g}, taken as 0 to 65535: nearly black; if white is {2**bits - 1} in all of "
+            f"them, say so: value_range {bits}"
+        )
+    return None
