@@ -66,13 +66,12 @@ def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str
 
 def _by_name(folder: Path, suffix: str) -> dict[str, str]:
     """A folder's files by name without suffix."""
-    found = {}
     # a hundred thousand files: strings, not Paths, and no question to the disk for each
-    for file in os.listdir(folder):
-        if file.endswith(suffix) and not is_hidden(file):
-            other = found.setdefault(nfc(file.removesuffix(suffix)), file)
-            if other != file:
-                raise two_spellings(folder, other, file)
+    files = [x for x in os.listdir(folder) if x.endswith(suffix) and not is_hidden(x)]
+    found = {nfc(x.removesuffix(suffix)): x for x in files}
+    if len(found) < len(files):
+        other = next(x for x in files if found[nfc(x.removesuffix(suffix))] != x)
+        raise two_spellings(folder, other, found[nfc(other.removesuffix(suffix))])
     return found
 
 

@@ -15,7 +15,7 @@ from .errors import DataError
 
 def nfc(text: str) -> str:
     """A name as it is compared with others."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def stored(path: Path, listed: dict[Path, dict[str, str | None]]) -> Path:
