@@ -52,10 +52,10 @@ def find_jobs(inputs: list[str], output_dir: str | Path) -> list[Job]:
     jobs = [Job(path, output_dir / target) for path, target in _targets(found).items()]
     if outside := [x.image for x in jobs if ".." in x.target.relative_to(output_dir).parts]:
         raise DataError(f"{outside[0]}: its results would leave {output_dir}: give a pattern without '..' after a '*'")
-    inputs_there = {_alike(path.resolve()) for path in found}
+    inputs_there = {_alike(_real(path)) for path in found}
     for job in jobs:
         for kind in KINDS:
-            if _alike(job.result(kind).resolve()) in inputs_there:
+            if _alike(_real(job.result(kind))) in inputs_there:
                 raise DataError(f"{job.result(kind)}: would be overwritten, but is an input: choose another output_dir")
     return jobs
 
@@ -72,7 +72,7 @@ def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
     """
     found, seen = {}, set()
     for text in inputs:
-        base, images = _images(text, Path(output_dir).resolve())
+        base, images = _images(text, _real(output_dir))
         if not images:
             raise DataError(f"{text}: no image, folder of images or pattern that matches any ({', '.join(SUFFIXES)})")
         for path in images:
@@ -95,8 +95,8 @@ def _images(text: str, output_dir: Path) -> tuple[Path, list[Path]]:
         pattern = str(Path(base, *path.parts[len(fixed) :]))
         for match in map(Path, sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else ()):
             images += image_files(match) if match.is_dir() else [match] if is_image(match.name) else []
-    if base.resolve() in output_dir.parents:
-        images = [x for x in images if output_dir not in x.resolve().parents]
+    if _real(base) in output_dir.parents:
+        images = [x for x in images if output_dir not in _real(x).parents]
     return base, images
 
 
@@ -129,6 +129,11 @@ def _short(names: dict[Path, Path]) -> dict[Path, Path]:
     stems = {path: name.with_suffix("") for path, name in names.items()}
     count = Counter(map(_alike, (*stems.values(), *names.values())))
     return {path: stems[path] if count[_alike(stems[path])] == 1 else names[path] for path in names}
+
+
+def _real(path: str | Path) -> Path:
+    """Where links lead; `Path.resolve` raises at one that leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _alike(path: Path) -> str:
