@@ -112,7 +112,7 @@ def to_rgb(image: Image.Image, value_range=None) -> Image.Image:
 
 
 def from_array(array: np.ndarray, value_range=None) -> Image.Image:
-    """8-bit RGB of an array of colours (height, width, 3), of colours and opacity (..., 4), or of greys (height, width).
+    """8-bit RGB of an array (height, width, 3) of colours, (height, width, 4) with opacity, or (height, width) of greys.
 
     Raises:
         ValueError: for an array of another shape; for floats, of which nobody said what is black and white; and as

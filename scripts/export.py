@@ -17,6 +17,7 @@ from dataclasses import fields
 import _path  # noqa: F401
 from jsonargparse import ArgumentParser
 
+from modeling_ocrnet.data.image_files import RULE
 from modeling_ocrnet.export.export import Task, export_checkpoint
 from modeling_ocrnet.inference.command_line import HelpFormatter
 
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
         "--images",
         nargs="+",
         default=[],
-        help="Images, folders or glob patterns to check it on instead of a dataset: there is no mIoU then.",
+        help=f"Images, folders or glob patterns to check it on instead of a dataset: there is no mIoU then. {RULE}",
     )
     parser.add_class_arguments(Task, skip={"images"})
     options = parser.instantiate(parser.parse_args(argv))

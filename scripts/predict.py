@@ -12,6 +12,7 @@ import sys
 
 import _path  # noqa: F401
 
+from modeling_ocrnet.data.image_files import RULE
 from modeling_ocrnet.inference.checkpoint import load_engine
 from modeling_ocrnet.inference.command_line import inference_parser, parse
 from modeling_ocrnet.inference.files import find_jobs, predict_files
@@ -19,7 +20,8 @@ from modeling_ocrnet.inference.files import find_jobs, predict_files
 
 def main(argv: list[str] | None = None) -> None:
     parser = inference_parser("MODEL INPUT [INPUT ...] [options]", __doc__)
-    parser.add_argument("inputs", type=str, nargs="+", help="Images, folders (with their subfolders) or glob patterns.")
+    about = f"Images, folders (with their subfolders) or glob patterns. {RULE}"
+    parser.add_argument("inputs", type=str, nargs="+", help=about)
     parser.add_argument("--output_dir", type=str, default="predictions", help="Where the results go.")
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

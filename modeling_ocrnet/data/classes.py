@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from ..configuration_ocrnet import ignore_index
 from .decoding import DataError, check_mask, decoded, open_image, pack_colors, unpack_color
 from .labels import IGNORE, Label, LabelSet, distinct_color
+from .spelling import nfc
 
 TOP_ID = 65535  # 16-bit masks
 LEAST, MOST = 2, 65535  # classes: one alone is never mistaken; their indices must fit into 16 bits, beside `ignore`
@@ -78,7 +78,7 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
     ]
     codes = {x.color: x.train_id for x in labels}
     by_color = all(x["color"] for x in classes) and all(codes[x.color] == x.train_id for x in labels)
-    pairs = ((_nfc(a), _nfc(b)) for a, b in content.get("flip_pairs", ()))
+    pairs = ((nfc(a), nfc(b)) for a, b in content.get("flip_pairs", ()))
     return LabelSet(
         (*labels, *(Label(f"ignored {i}", i, ignore, (0, 0, 0)) for i in sorted(ignored - ids))),
         flip_pairs=tuple((index[a], index[b]) for a, b in pairs if {a, b} <= index.keys()),
@@ -90,14 +90,10 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
     )
 
 
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
 def _in_one_form(entry: Any) -> Any:
     """A class whose name is composed as other files may compose it otherwise."""
     named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
-    return {**entry, "name": _nfc(entry["name"])} if named else entry
+    return {**entry, "name": nfc(entry["name"])} if named else entry
 
 
 def classes_of(labels: LabelSet) -> dict[str, Any]:
@@ -139,7 +135,7 @@ def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iter
         yield f"ignore_ids is {ignored!r}, expected a list of ids from 0 to {TOP_ID}"
     pairs = content.get("flip_pairs", [])
     for pair in pairs if isinstance(pairs, list) else [pairs]:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(_nfc(str(x)) in names for x in pair):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(nfc(str(x)) in names for x in pair):
             yield f"flip_pairs has {pair!r}, expected the names of two classes"
 
 

@@ -15,10 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from .classes import proposal, read_classes
-from .decoding import SUFFIXES, DataError
+from .decoding import DataError
+from .image_files import folder_names, image_names
 from .labels import LabelSet
 from .pairs import Pairs
 from .source import DataSource
+from .spelling import nfc, stored, told_apart
 from .store import read_manifest
 
 __all__ = ["DEFAULT_ROOT", "find", "label_set"]
@@ -99,7 +101,7 @@ def _where(root: Path, split: str) -> tuple[Path, ...] | None:
         for pattern in ("{split}/{kind}", "{kind}/{split}") if split != "all" else ("{kind}",):
             folders = [[root / pattern.format(split=name, kind=kind) for kind in x] for x in (_IMAGES, _MASKS)]
             images, masks = (next((x for x in candidates if x.is_dir()), None) for candidates in folders)
-            if images is not None and (split != "all" or any(x.suffix.lower() in SUFFIXES for x in images.iterdir())):
+            if images is not None and (split != "all" or any(image_names(images))):
                 return images, masks if masks is not None else folders[1][0]
     return None
 
@@ -134,33 +136,33 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
     problems = [f"{partners[x][0]}: a mask without an image" for x in alone]
     for group in (*found.values(), *partners.values()):
         if len(group) > 1:
-            problems.append(f"{group[0]}: there is {', '.join(x.name for x in group[1:])} too")
-    if not found and any(x.is_dir() for x in images.iterdir()):
+            first, *others = told_apart([x.name for x in group])
+            problems.append(f"{group[0].parent}/{first}: there is {', '.join(others)} too")
+    if not found and folder_names(images):
         problems.append(f"{images}: its images lie in folders of their own: list the pairs in a CSV")
     names = sorted(found)
     return Pairs(names, [found[x][0] for x in names], [partners.get(x, [None])[0] for x in names]), problems
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """The images of a folder by name without suffix; what is hidden isn't one."""
+    """The images of a folder by name without suffix."""
     found = {}
-    for name in sorted(os.listdir(folder)):  # not paths, which sort slowly: there may be 100000
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in SUFFIXES and not name.startswith("."):
-            found.setdefault(stem, []).append(folder / name)
+    for name in sorted(image_names(folder)):
+        found.setdefault(nfc(os.path.splitext(name)[0]), []).append(folder / name)
     return found
 
 
 def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
     """The pairs that a CSV or JSONL lists, paths relative to its folder."""
-    columns = (source.image_column, source.mask_column)
-    rows, problems = [], []
+    columns = (nfc(source.image_column), nfc(source.mask_column))
+    rows, problems, listed = [], [], {}
     with table.open(encoding="utf-8-sig", newline="") as file:
         try:
             read = list(csv.DictReader(file)) if table.suffix == ".csv" else [json.loads(x) for x in file if x.strip()]
         except (ValueError, RecursionError, csv.Error) as error:
             raise DataError(f"{table}: not readable as {table.suffix[1:].upper()} ({error})") from error
     for i, row in enumerate(read, start=1):
+        row = {nfc(key): x for key, x in row.items() if key is not None} if isinstance(row, dict) else row
         if not isinstance(row, dict) or not all(column in row for column in columns):
             has = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)
             problems.append(
@@ -168,19 +170,26 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
                 "mask_column)"
             )
             break  # so have the others
-        if not row[source.image_column]:
+        if not row[columns[0]]:
             problems.append(f"{table}: row {i} names no image")
         elif not all(isinstance(row[column], str | None) for column in columns):
             problems.append(f"{table}: row {i} holds {row}, expected paths")
         else:
-            rows.append([table.parent / x if x else None for x in (row[column] for column in columns)])
+            paths = (row[column] for column in columns)
+            rows.append([stored(table.parent / x, listed) if x else None for x in paths])
     images = [image for image, _ in rows]
     counts = Counter(images)
     problems += [f"{table}: lists {image} {count} times" for image, count in counts.items() if count > 1]
     # by the path, whatever the other rows are called: a name must not change when rows are added (val_share goes by it)
-    names = ["_".join(_below(x, table.parent).with_suffix("").parts) for x in images]
-    alike = Counter(name for name, image in {(name, image) for name, image in zip(names, images, strict=True)})
-    problems += [f"{table}: {count} images would be called {name}" for name, count in alike.items() if count > 1]
+    names = [nfc("_".join(_below(x, table.parent).with_suffix("").parts)) for x in images]
+    alike = {}
+    for name, image in zip(names, images, strict=True):
+        alike.setdefault(name, {})[str(image)] = None
+    problems += [
+        f"{table}: {len(group)} images would be called {name}: {', '.join(told_apart(list(group)))}"
+        for name, group in alike.items()
+        if len(group) > 1
+    ]
     order = sorted(range(len(rows)), key=names.__getitem__)
     return Pairs([names[i] for i in order], [rows[i][0] for i in order], [rows[i][1] for i in order]), problems
 

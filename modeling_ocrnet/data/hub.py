@@ -17,6 +17,7 @@ from .classes import proposal, read_classes
 from .decoding import DataError, located
 from .labels import LabelSet
 from .source import DataSource
+from .spelling import nfc
 
 __all__ = ["label_set", "open_split", "stream"]
 
@@ -69,7 +70,7 @@ def _row(source: DataSource, row: dict) -> dict:
     image, label = row[source.image_column], row[source.mask_column]
     if image is None or (image["path"] is None and image["bytes"] is None):
         raise DataError(f"{source.path}: a row has no {source.image_column}")
-    name = Path(image["path"]).stem if image["path"] else hashlib.sha256(image["bytes"]).hexdigest()[:12]
+    name = nfc(Path(image["path"]).stem) if image["path"] else hashlib.sha256(image["bytes"]).hexdigest()[:12]
     return {"image": image, "label": label, "name": name}
 
 
@@ -116,9 +117,13 @@ def _alone(source: DataSource, split: str) -> dict[str, Any]:
 
 
 def _columns(rows, source: DataSource):
-    """The two columns alone, undecoded."""
+    """The two columns alone, undecoded, called as the source writes them."""
+    wanted = (source.image_column, source.mask_column)
+    spelled = {nfc(name): name for name in rows.features or {}}
+    other = {spelled[nfc(x)]: x for x in wanted if spelled.get(nfc(x), x) != x and x not in spelled.values()}
+    rows = rows.rename_columns(other) if other else rows
     found = rows.features or {}
-    columns = {"image_column": source.image_column, "mask_column": source.mask_column}
+    columns = dict(zip(("image_column", "mask_column"), wanted, strict=True))
     images = [name for name, feature in found.items() if isinstance(feature, Image)]
     for option, column in columns.items():
         if column not in images:

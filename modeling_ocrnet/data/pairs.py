@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .decoding import DataError
+from .image_files import folder_names, is_hidden
+from .spelling import nfc, stored_in, two_spellings
 
 
 @dataclass(frozen=True)
 class Pairs:
     """The frames of a split, index by index; a mask is `None` where a split has no labels.
 
-    `train_ids` says that the masks hold train ids already, not the dataset's own ids. `instances`: files that tell
-    instances apart, where the dataset has such. `strays`: masks without an image, where each split has its own folder.
+    Names are in NFC, on whatever system; paths are as the disk spells them. `train_ids` says that the masks hold train
+    ids already, not the dataset's own ids. `instances`: files that tell instances apart, where the dataset has such.
+    `strays`: masks without an image, where each split has its own folder.
     """
 
     names: list[str]
@@ -41,7 +44,7 @@ def find_folder(root: Path, *candidates: str) -> Path:
         if (root / candidate).is_dir():
             return root / candidate
     expected = " or ".join(candidates)
-    for other in (root.parent, *sorted(x for x in root.glob("*") if x.is_dir())):
+    for other in (root.parent, *(root / x for x in sorted(folder_names(root) if root.is_dir() else ()))):
         if any((other / candidate).is_dir() for candidate in candidates):
             raise DataError(f"{root}: holds no {expected}, but {other} does: give that as the root")
     raise DataError(f"{root}: holds no folder {expected}; scripts/prepare_data.py layout shows the trees expected")
@@ -49,33 +52,41 @@ def find_folder(root: Path, *candidates: str) -> Path:
 
 def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
     """All images of a folder, sorted, with the masks of the same names in another."""
-    # a hundred thousand files: strings, not Paths, and no question to the disk for each
-    names = sorted(x.removesuffix(suffix) for x in os.listdir(images) if x.endswith(suffix) and not x.startswith("."))
+    found, partners = _by_name(images, suffix), _by_name(masks, mask_suffix) if masks.is_dir() else {}
+    names = sorted(found)
     if not names:
         raise DataError(f"{images}: holds no *{suffix}: unpack the images there")
-    found = (
-        {x.removesuffix(mask_suffix) for x in os.listdir(masks) if x.endswith(mask_suffix)} if masks.is_dir() else ()
-    )
     return Pairs(
         names,
-        [f"{images}/{x}{suffix}" for x in names],
-        [f"{masks}/{x}{mask_suffix}" for x in names],
-        strays=[f"{masks}/{x}{mask_suffix}" for x in sorted(set(found).difference(names)) if not x.startswith(".")],
+        [f"{images}/{found[x]}" for x in names],
+        [f"{masks}/{partners.get(x, x + mask_suffix)}" for x in names],
+        strays=[f"{masks}/{partners[x]}" for x in sorted(partners.keys() - found.keys())],
     )
+
+
+def _by_name(folder: Path, suffix: str) -> dict[str, str]:
+    """A folder's files by name without suffix."""
+    # a hundred thousand files: strings, not Paths, and no question to the disk for each
+    files = [x for x in os.listdir(folder) if x.endswith(suffix) and not is_hidden(x)]
+    found = {nfc(x.removesuffix(suffix)): x for x in files}
+    if len(found) < len(files):
+        other = next(x for x in files if found[nfc(x.removesuffix(suffix))] != x)
+        raise two_spellings(folder, other, found[nfc(other.removesuffix(suffix))])
+    return found
 
 
 def in_list(file: Path, images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
     """The images that a text file names, a name a line."""
     names = read_list(file)
-    return Pairs(names, [f"{images}/{x}{suffix}" for x in names], [f"{masks}/{x}{mask_suffix}" for x in names])
+    return Pairs(names, stored_in(images, names, suffix), stored_in(masks, names, mask_suffix))
 
 
 def read_list(file: Path) -> list[str]:
-    """The first word of every line that isn't empty."""
+    """The first word of every line that isn't empty, in NFC."""
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; it lists the images of the split")
     try:
-        names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [nfc(line.split()[0]) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not a readable list of images ({error})") from error
     if not names:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .label_sets import PASCAL_VOC as LABELS
 from .pairs import Pairs, check_split, find_folder, in_list, read_list
+from .spelling import stored_in
 
 __all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
 
@@ -31,7 +32,7 @@ def find(root: Path, split: str) -> Pairs:
     names = own + sorted(more - held_out - set(own))
     return Pairs(
         names,
-        [images / f"{name}.jpg" for name in names],
+        stored_in(images, names, ".jpg"),
         # VOC's masks, drawn by its own annotators, go before SBD's of the same images
-        [masks / f"{x}.png" if i < len(own) else sbd / "cls" / f"{x}.mat" for i, x in enumerate(names)],
+        stored_in(masks, own, ".png") + stored_in(sbd / "cls", names[len(own) :], ".mat"),
     )

@@ -51,7 +51,8 @@ class DataSource:
     """Dataset: ade20k, camvid, cityscapes, coco_stuff_10k, coco_stuff_164k, lip, pascal_context_59, pascal_context_60,
     pascal_voc or street_scenes; or one's own: folder or hub."""
     root: str | None = None
-    """Folder that holds it (null: data/<name>)."""
+    """Folder that holds it (null: data/<name>). Of a folder all images by their suffix, links followed, nothing
+    hidden."""
     path: str | None = None
     """Of hub: owner/name on the Hub, or a local folder that load_dataset reads."""
     config_name: str | None = None

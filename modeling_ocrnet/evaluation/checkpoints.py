@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,7 +91,9 @@ def evaluate_checkpoint(
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
     if not labelled and not keeps:
         raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
-    if labelled and not keeps:
+    if keeps:
+        _check_names(dataset.with_format(None)["name"][:])
+    elif labelled:
         data.require_labelled(dataset, findings, task.split)
     with _folder(task) if keeps else nullcontext() as folder:
         result = evaluate_model(
@@ -121,6 +124,17 @@ def evaluate_checkpoint(
     if task.output:
         write_json(record, task.output)
     return record
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse images that are called alike: the predictions of one would overwrite the other's."""
+    twice = [(name, count) for name, count in Counter(names).items() if count > 1]
+    if twice:
+        name, count = twice[0]
+        raise data.DataError(
+            f"{name}: {count} images of the split are called so ({len(twice)} such names), but predictions are kept as "
+            "<name>.png: give the files names of their own, or evaluate without keeping predictions"
+        )
 
 
 def _folder(task: Task):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+
+from ..data.spelling import nfc
 
 logger = logging.getLogger("modeling_ocrnet.evaluation")
 SHOWN = 5  # names that a message lists
@@ -57,7 +58,7 @@ def match_classes(ours: Sequence[str], theirs: Sequence[str], model: str, datase
 
 
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold().strip()
+    return nfc(name).casefold().strip()
 
 
 def _listed(names: Sequence[str]) -> str:

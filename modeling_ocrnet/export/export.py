@@ -17,7 +17,7 @@ from ..data.decoding import ValueRange, read_image
 from ..evaluation.class_names import match_classes
 from ..inference.checkpoint import class_names, load_model
 from ..inference.engines import FORMATS, Export, open_export
-from ..inference.files import find_jobs
+from ..inference.files import find_images
 from ..inference.precision import DTYPES
 from .agreement import BOUNDS, Agreement, compare
 from .formats import check_packages, write
@@ -32,7 +32,8 @@ class Task(data.DataSource):
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """onnx: fp32, int8; openvino: all (fp16: its weights only); torch and aotinductor: all but int8."""
     images: list[str] = field(default_factory=list)
-    """Images, folders or patterns instead of a dataset: there is no mIoU then."""
+    """Images, folders or patterns instead of a dataset: there is no mIoU then. Of a folder all images by their suffix,
+    links followed, nothing hidden."""
     split: str = "val"
     """The dataset's split to check on."""
     check_images: int = 16
@@ -109,8 +110,7 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
 def _rows(task: Task, split: str, count: int) -> Sequence[dict]:
     """Up to `count` rows of a split, evenly spread, or of the images given."""
     if task.images:
-        paths = [job.image for job in find_jobs(task.images, "predictions")]
-        rows = _Files(paths, task.value_range)
+        rows = _Files(list(find_images(task.images, "predictions")), task.value_range)
     else:
         rows = data.load(task, split=split)
     chosen = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)

@@ -29,7 +29,7 @@ def sample_pictures(folder: ModelFolder) -> dict[str, bytes]:
     # metrics.jsonl tells a run's folder from somebody's home, whose "pictures" are private
     if folder.dataset not in FREE_TO_SHOW or not (run / "metrics.jsonl").is_file() or not _is_last(folder):
         return {}
-    files = sorted((run / "pictures").glob("*.png"))
+    files = sorted((run / "pictures").glob("[!.]*.png"))  # not what macOS leaves beside them
     chosen = [files[round(i * (len(files) - 1) / max(COUNT - 1, 1))] for i in range(min(COUNT, len(files)))]
     return {f"pictures/{path.name}": _small_png(path) for path in chosen}
 

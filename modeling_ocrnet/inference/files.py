@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..data.decoding import SUFFIXES, DataError, read_image
+from ..data.image_files import image_files, is_image
+from ..data.spelling import nfc, stored
 from .checkpoint import class_names
 from .pictures import class_palette, colorize, overlay, with_legend
 from .segmentation import Inference, segment
@@ -38,51 +42,104 @@ def find_jobs(inputs: list[str], output_dir: str | Path) -> list[Job]:
     """What is to be segmented, and where the results go.
 
     Args:
-        inputs: images, folders (with their subfolders) or glob patterns.
-        output_dir: keeps the folders' structure.
+        inputs: as for [`find_images`].
+        output_dir: keeps the folders' structure, as seen from each input; where two results would have one name, as
+            seen from the folder that all inputs lie in.
 
     Raises:
         DataError: for an input without images, and where a result would overwrite an input.
     """
-    output_dir, found = Path(output_dir), {}
-    for text in inputs:
-        images = _images(text, output_dir)
-        if not images:
-            raise DataError(f"{text}: no image, folder of images or pattern that matches any ({', '.join(SUFFIXES)})")
-        found |= {path: name for path, name in images if path not in found}
-    stems = Counter(name.with_suffix("") for name in found.values())
-    jobs = [
-        # two images that differ in their suffixes alone keep them
-        Job(path, output_dir / (name if stems[name.with_suffix("")] > 1 else name.with_suffix("")))
-        for path, name in found.items()
-    ]
+    output_dir, found = Path(output_dir), find_images(inputs, output_dir)
+    jobs = [Job(path, output_dir / target) for path, target in _targets(found).items()]
     if outside := [x.image for x in jobs if ".." in x.target.relative_to(output_dir).parts]:
         raise DataError(f"{outside[0]}: its results would leave {output_dir}: give a pattern without '..' after a '*'")
-    inputs_there = {path.resolve() for path in found}
+    inputs_there = {_alike(_real(path)) for path in found}
     for job in jobs:
         for kind in KINDS:
-            if job.result(kind).resolve() in inputs_there:
+            if _alike(_real(job.result(kind))) in inputs_there:
                 raise DataError(f"{job.result(kind)}: would be overwritten, but is an input: choose another output_dir")
     return jobs
 
 
-def _images(text: str, output_dir: Path) -> list[tuple[Path, Path]]:
-    """The images that an input means, and their names below it. Earlier results in a folder below it aren't."""
-    path = Path(text)
+def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
+    """The images that inputs mean, each once, and for each the folder that its input begins at.
+
+    Args:
+        inputs: images, folders (with their subfolders, see [`image_files`]) or glob patterns.
+        output_dir: results of an earlier run there aren't inputs, where it lies below a folder that is given.
+
+    Raises:
+        DataError: for an input without images.
+    """
+    found, seen = {}, set()
+    for text in inputs:
+        base, images = _images(text, _real(output_dir))
+        if not images:
+            raise DataError(f"{text}: no image, folder of images or pattern that matches any ({', '.join(SUFFIXES)})")
+        for path in images:
+            if (place := os.path.abspath(path)) not in seen:
+                seen.add(place)
+                found[path] = base
+    return found
+
+
+def _images(text: str, output_dir: Path) -> tuple[Path, list[Path]]:
+    """The folder that an input begins at, and its images. Earlier results in a folder below it aren't."""
+    path = stored(Path(text), {})
     if path.is_file():
-        return [(path, Path(path.name))]
+        return path.parent, [path]
     if path.is_dir():
-        files, base = sorted(path.rglob("*")), path
-        if path.resolve() in output_dir.resolve().parents:
-            files = [x for x in files if output_dir.resolve() not in x.resolve().parents]
+        base, images = path, image_files(path)
     else:
-        fixed = []
-        for part in path.parts:
-            if glob.has_magic(part):
-                break
-            fixed.append(part)
-        files, base = sorted(map(Path, glob.glob(text, recursive=True))), Path(*fixed)
-    return [(x, x.relative_to(base)) for x in files if x.suffix.lower() in SUFFIXES and x.is_file()]
+        fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
+        base, images = stored(Path(*fixed), {}), []
+        pattern = str(Path(base, *path.parts[len(fixed) :]))
+        for match in map(Path, sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else ()):
+            images += image_files(match) if match.is_dir() else [match] if is_image(match.name) else []
+    if _real(base) in output_dir.parents:
+        images = [x for x in images if output_dir not in _real(x).parents]
+    return base, images
+
+
+def _targets(found: dict[Path, Path]) -> dict[Path, Path]:
+    """What the images' results are called: no two alike.
+
+    Raises:
+        DataError: where two would be, and no folder holds all inputs.
+    """
+    targets = _short({path: path.relative_to(base) for path, base in found.items()})
+    first = {}
+    twice = next((x for x in targets if first.setdefault(_alike(targets[x]), x) is not x), None)
+    if twice is None:
+        return targets
+    try:
+        top = os.path.commonpath([os.path.abspath(base) for base in found.values()])
+    except ValueError as error:  # on several drives of Windows
+        other = first[_alike(targets[twice])]
+        raise DataError(
+            f"{other} and {twice}: both results would be called {targets[twice]}: run them apart"
+        ) from error
+    longer = _short({path: Path(os.path.relpath(os.path.abspath(path), top)) for path in found})
+    if longer != targets:  # or they differ in case alone, which their disk can tell apart
+        logger.info("several images are called %s: results go by their paths below %s", targets[twice].name, top)
+    return longer
+
+
+def _short(names: dict[Path, Path]) -> dict[Path, Path]:
+    """Names without their suffixes, but where others would be called so."""
+    stems = {path: name.with_suffix("") for path, name in names.items()}
+    count = Counter(map(_alike, (*stems.values(), *names.values())))
+    return {path: stems[path] if count[_alike(stems[path])] == 1 else names[path] for path in names}
+
+
+def _real(path: str | Path) -> Path:
+    """Where links lead; `Path.resolve` raises at one that leads to itself."""
+    return Path(os.path.realpath(path))
+
+
+def _alike(path: Path) -> str:
+    """The same for paths that macOS or Windows would take for one."""
+    return nfc(nfc(str(path)).casefold())
 
 
 def predict_files(model, processor, jobs: list[Job], options: Inference) -> list[str]:

@@ -53,6 +53,7 @@ def draw_pictures(experiment: Experiment, folder: Path) -> None:
     rows, palette = experiment.val_data, experiment.labels.palette
     count = min(experiment.recipe.logging.pictures, len(rows))
     experiment.bare_model.eval()
+    drawn = set()
     for index in np.linspace(0, len(rows) - 1, count).astype(int):
         row = rows[int(index)]
         image = np.asarray(row["image"])
@@ -60,4 +61,6 @@ def draw_pictures(experiment: Experiment, folder: Path) -> None:
         panels = [image, overlay(image, predicted, palette)]
         if row["label"] is not None:
             panels.append(colorize(np.asarray(row["label"]), palette))
-        side_by_side(*panels).save(folder / f"{row['name']}.png")
+        name = f"{row['name']}_{index}" if row["name"] in drawn else row["name"]  # a list may name an image twice
+        drawn.add(name)
+        side_by_side(*panels).save(folder / f"{name}.png")

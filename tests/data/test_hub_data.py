@@ -1,6 +1,7 @@
 """Datasets with an image and a mask column, as `load_dataset` reads them: from folders, without a network."""
 
 import json
+import unicodedata
 import zipfile
 
 import datasets
@@ -10,7 +11,7 @@ from datasets import Dataset, Features, Image, Value
 from PIL import Image as Picture
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data import DataSource
+from modeling_ocrnet.data import DataSource, hub
 
 IMAGES = [np.full((8, 12, 3), 40 * i, np.uint8) for i in range(5)]
 MASKS = [np.full((8, 12), i % 3, np.uint8) for i in range(5)]
@@ -40,13 +41,27 @@ def rewrite(path, **columns):
     file = path / "data" / "train-00000-of-00001.parquet"
     rows = Dataset.from_parquet(str(file))
     rows = rows.to_dict() | columns
-    features = Features({x: Image() if x in ("image", "mask", "label") else Value("string") for x in rows})
+    text = ("name", "n")
+    features = Features({x: Value("string") if x in text else Image() for x in rows})
     rows["n"] = [str(x) for x in rows["n"]]
     Dataset.from_dict(rows, features=features).to_parquet(file)
 
 
 def same(row, i) -> bool:
     return np.array_equal(row["image"], IMAGES[i]) and np.array_equal(row["label"], MASKS[i])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_columns_and_names_of_rows_in_another_spelling(path, streaming):
+    """As macOS wrote them, asked for as everybody else does."""
+    composed, decomposed = (unicodedata.normalize(form, "über") for form in ("NFC", "NFD"))
+    images = [encoded(IMAGES[i]) | {"path": f"{decomposed}.png"} for i in range(4)]
+    rewrite(path, **{decomposed: images})
+    source = DataSource("hub", path=str(path), image_column=composed)
+    rows = list(data.load(source, split="train", streaming=streaming))
+    assert all(same(row, i) for i, row in enumerate(rows))
+    row = {composed: {"path": f"{decomposed}.png", "bytes": b""}, "mask": None}
+    assert hub._row(source, row)["name"] == composed
 
 
 def test_map_style(path):

@@ -16,9 +16,9 @@ from sklearn.metrics import jaccard_score
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.data.scenes import write_street_scenes
-from modeling_ocrnet.evaluation.checkpoints import Task
+from modeling_ocrnet.evaluation.checkpoints import Task, evaluate_checkpoint
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
-from modeling_ocrnet.inference.segmentation import segment
+from modeling_ocrnet.inference.segmentation import Inference, segment
 
 REPO = Path(__file__).parents[2]
 LABELS = data.label_set("street_scenes")
@@ -91,6 +91,20 @@ def test_a_split_without_labels_becomes_a_submission(checkpoint, root, tmp_path)
     checked = run(*common, "--check_submission", tmp_path / "out.zip")
     assert checked.returncode == 0
     assert "complete and well-formed" in checked.stdout
+
+
+@pytest.mark.parametrize("kept", ["save_predictions", "submission"])
+def test_images_of_one_name_are_refused_before_their_predictions_overwrite_each_other(kept, root, tmp_path):
+    """In Cityscapes' tree a frame is named by its file alone; there is no checkpoint, and none is asked for yet."""
+    for kind in ("leftImg8bit", "gtFine"):
+        city = next((root / kind / "val").iterdir())
+        for copy in ("monday", "tuesday"):
+            shutil.copytree(city, tmp_path / "root" / kind / "val" / copy)
+    task = Task("cityscapes", str(tmp_path / "root"), **{kept: str(tmp_path / "out")})
+    name = min(x.name.removesuffix("_leftImg8bit.png") for x in (root / "leftImg8bit" / "val").rglob("*.png"))
+    with pytest.raises(data.DataError, match=f"{name}: 2 images of the split are called so .*<name>.png: give"):
+        evaluate_checkpoint(str(tmp_path / "none"), task, Inference())
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_cityscapes_has_a_server():

@@ -108,7 +108,9 @@ def test_a_local_file_is_no_base_model(run_folder, folder):
 
 
 def test_pictures_are_few_and_small(run_folder):
-    pictures = sample_pictures(read_folder(run_folder()))
+    folder = run_folder()
+    (folder.parent / "pictures" / "._frame_1.png").write_bytes(b"what macOS leaves beside it")
+    pictures = sample_pictures(read_folder(folder))
     assert list(pictures) == ["pictures/frame_1.png", "pictures/frame_3.png", "pictures/frame_5.png"]
     for data in pictures.values():
         assert Image.open(io.BytesIO(data)).size == (960, 80)

@@ -1,6 +1,9 @@
 """scripts/predict.py on files: what it writes, what it refuses, what it survives."""
 
+import importlib
 import sys
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 
 from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.data.decoding import DataError
+from modeling_ocrnet.data.image_files import RULE
 from modeling_ocrnet.inference import files
 from modeling_ocrnet.inference.pictures import class_palette, shares, with_legend
 from modeling_ocrnet.inference.segmentation import segment
@@ -58,11 +62,93 @@ def test_a_folder_is_segmented_and_an_unreadable_file_named(checkpoint, tmp_path
     np.testing.assert_array_equal(mask, palette[label_map])
 
 
-def test_names_that_differ_in_the_suffix_alone_stay_apart(tmp_path):
-    for name in ("a.png", "a.jpg", "b.png"):
+def test_two_images_of_one_name_have_two_results(checkpoint, tmp_path, monkeypatch, capsys, caplog):
+    for i, folder in enumerate(("day", "night")):
+        (tmp_path / folder).mkdir()
+        picture(i).save(tmp_path / folder / "001.png")
+    with caplog.at_level("INFO"):
+        run(monkeypatch, checkpoint, tmp_path / "day", tmp_path / "night", "--output_dir", tmp_path / "out")
+    assert "2 of 2 images" in capsys.readouterr().out
+    assert sum(f"results go by their paths below {tmp_path}" in x for x in caplog.messages) == 1
+    for i, folder in enumerate(("day", "night")):
+        (label_map,) = segment(reference.mmseg_model(), OCRNetImageProcessor(), [picture(i)])
+        ids = np.asarray(Image.open(tmp_path / "out" / folder / "001_ids.png"))
+        np.testing.assert_array_equal(ids, np.array([7, 8, 11, 0, 33])[label_map])
+
+
+NFC, NFD = (unicodedata.normalize(form, "über") for form in ("NFC", "NFD"))
+# images, inputs, and the results' names
+TARGETS = {
+    "suffixes": (["a.png", "a.jpg", "b.png"], ["*"], ["a.jpg", "a.png", "b"]),
+    "suffix in a name": (["x.jpg", "x.png", "x.jpg.png"], ["."], ["x.jpg", "x.jpg.png", "x.png"]),
+    "one folder": (["d/a.png", "d/e/a.png"], ["d"], ["a", "e/a"]),
+    "two folders": (["d/a.png", "e/a.png", "e/b.png"], ["d", "e"], ["d/a", "e/a", "e/b"]),
+    "two files": (["d/a.png", "e/a.png"], ["d/a.png", "e/a.png"], ["d/a", "e/a"]),
+    "two patterns": (["d/a.png", "e/a.jpg", "e/a.png"], ["d/*", "e/*"], ["d/a", "e/a.jpg", "e/a.png"]),
+    "two depths": (["d/a.png", "e/f/a.png"], ["d", "e/f"], ["d/a", "e/f/a"]),
+    "one in the other": (["d/a.png", "d/e/a.png"], ["d/e", "d"], ["a", "e/a"]),
+    "two cases": (["d/A.png", "e/a.png"], ["d", "e"], ["d/A", "e/a"]),
+    "two cases, two suffixes": (["A.png", "a.jpg"], ["."], ["A.png", "a.jpg"]),
+    "two spellings": ([f"d/{NFC}.png", f"e/{NFD}.png"], ["d", "e"], [f"d/{NFC}", f"e/{NFD}"]),
+    "a folder of a pattern": (["p/d/a.png", "p/e/a.png"], ["p/*"], ["d/a", "e/a"]),
+    "all of a pattern": (["p/d/a.png", "p/e/f/a.png"], ["p/**"], ["d/a", "e/f/a"]),
+    "twice": (["d/a.png"], ["d/a.png", "d/../d/a.png", "./d", "d/*"], ["a"]),
+    "in another spelling": ([f"{NFD}.png"], [f"{NFC}.png"], [NFD]),
+    "in a folder's other spelling": ([f"{NFD}/a.png"], [f"{NFC}/*.png"], ["a"]),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_no_two_inputs_share_a_result(kind, tmp_path, monkeypatch):
+    images, inputs, expected = TARGETS[kind]
+    monkeypatch.chdir(tmp_path)
+    for image in images:
+        Path(image).parent.mkdir(parents=True, exist_ok=True)
+        picture().save(image)
+    jobs = files.find_jobs(inputs, "out")
+    assert sorted(str(x.target.relative_to("out")) for x in jobs) == expected
+    assert {x.image.resolve() for x in jobs} == {Path(x).resolve() for x in images}
+    assert len({unicodedata.normalize("NFD", str(x.target)).lower() for x in jobs}) == len(images)
+
+
+def test_inputs_without_a_folder_in_common_are_refused(tmp_path, monkeypatch):
+    """As two drives of Windows are."""
+
+    def on_two_drives(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    for folder in "de":
+        (tmp_path / folder).mkdir()
+        picture().save(tmp_path / folder / "a.png")
+    monkeypatch.setattr(files.os.path, "commonpath", on_two_drives)
+    with pytest.raises(DataError, match=r"d/a.png and .*e/a.png: both results would be called a.png: run them apart"):
+        files.find_jobs([str(tmp_path / "d"), str(tmp_path / "e")], tmp_path / "out")
+
+
+def test_a_folder_is_read_with_its_links_and_without_what_is_hidden(tmp_path):
+    for name in ("photos/a.png", "photos/.ipynb_checkpoints/a.png", "far/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         picture().save(tmp_path / name)
-    jobs = files.find_jobs([str(tmp_path / "*")], tmp_path / "out")
-    assert sorted(job.result("ids").name for job in jobs) == ["a.jpg_ids.png", "a.png_ids.png", "b_ids.png"]
+    photos = tmp_path / "photos"
+    (photos / "._a.png").write_bytes(b"no picture")
+    (photos / "linked").symlink_to(tmp_path / "far")
+    (photos / "again").symlink_to(photos)
+
+    def found(*inputs):
+        return sorted(str(x.target.relative_to(tmp_path / "out")) for x in files.find_jobs(inputs, tmp_path / "out"))
+
+    assert found(str(photos)) == ["a", "linked/b"]
+    # but what is named is meant
+    assert found(str(photos / ".ipynb_checkpoints")) == ["a"]
+    assert found(str(photos / "._a.png")) == ["._a"]
+
+
+@pytest.mark.parametrize("script", ["predict", "export"])
+def test_help_says_what_a_folder_holds(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", [*sys.path, "scripts"])  # where evaluate.py hides no package
+    with pytest.raises(SystemExit):
+        importlib.import_module(script).main(["--help"])
+    assert RULE in " ".join(capsys.readouterr().out.split())
 
 
 def test_inputs_are_never_overwritten(tmp_path):
@@ -73,7 +159,8 @@ def test_inputs_are_never_overwritten(tmp_path):
     # results of an earlier run below the input folder aren't inputs
     (tmp_path / "out").mkdir()
     picture().save(tmp_path / "out" / "a_mask.png")
-    assert len(files.find_jobs([str(tmp_path)], tmp_path / "out")) == 2
+    for text in (tmp_path, tmp_path / "*", tmp_path / "**"):
+        assert len(files.find_jobs([str(text)], tmp_path / "out")) == 2
 
 
 @pytest.mark.parametrize("missing", ["nothing.png", "empty", "*.tiff"])
