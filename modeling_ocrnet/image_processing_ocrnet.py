@@ -30,10 +30,12 @@ def to_range(value_range) -> tuple[float, float] | None:
     """
     if value_range is None:
         return None
-    bits = isinstance(value_range, int) and not isinstance(value_range, bool)
-    low, high = (0, 2**value_range - 1) if bits and 0 < value_range <= 32 else (0, 0) if bits else tuple(value_range)
+    given = value_range
+    if isinstance(value_range, int):
+        value_range = (0, 2**value_range - 1) if value_range in range(1, 33) and value_range is not True else (0, 0)
+    low, high = value_range
     if not low < high < float("inf") or low == -float("inf"):
-        raise ValueError(f"value_range is {value_range}, expected two numbers in order, or 1 to 32 bits")
+        raise ValueError(f"value_range is {given}, expected two numbers in order, or 1 to 32 bits")
     return float(low), float(high)
 
 
@@ -85,6 +87,12 @@ def is_turned(image: Image.Image) -> bool:
     return image.getexif().get(ORIENTATION, 1) in range(2, 9)
 
 
+def unmap(image: Image.Image) -> None:
+    """Have Pillow read a file's pixels, not map them: it scrambles the rows of mapped TIFFs that EXIF turns."""
+    if image.format == "TIFF":
+        image.filename = ""
+
+
 def to_rgb(image: Image.Image, value_range=None) -> Image.Image:
     """8-bit RGB from any PIL image, as a person sees it: upright where EXIF says so, on white where it is transparent.
 
@@ -98,6 +106,7 @@ def to_rgb(image: Image.Image, value_range=None) -> Image.Image:
         ValueError: for values that such a range can't be told of.
     """
     if is_turned(image):
+        unmap(image)
         image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         grey = np.asarray(image)
@@ -112,7 +121,7 @@ def to_rgb(image: Image.Image, value_range=None) -> Image.Image:
 
 
 def from_array(array: np.ndarray, value_range=None) -> Image.Image:
-    """8-bit RGB of an array (height, width, 3) of colours, (height, width, 4) with opacity, or (height, width) of greys.
+    """8-bit RGB of an array of greys (height, width), or colours (height, width, 3), with opacity (height, width, 4).
 
     Raises:
         ValueError: for an array of another shape; for floats, of which nobody said what is black and white; and as
@@ -265,13 +274,15 @@ def _to_planes(label_map):
 
     In bytes both backends move pixels exactly, and the ones tell afterwards which of them were there.
     """
-    labels = torch.as_tensor(label_map)
-    if labels.is_floating_point() or labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < 2**16:
-        found = f"{labels.min().item()} to {labels.max().item()}"
-        raise ValueError(f"a label map of {labels.dtype} from {found}, expected whole numbers from 0 to 65535")
-    labels = labels.to(torch.int32)
-    planes = torch.cat([labels & 255, labels >> 8, torch.ones_like(labels)]).to(torch.uint8)
-    return planes if isinstance(label_map, torch.Tensor) else planes.numpy()
+    is_tensor = isinstance(label_map, torch.Tensor)
+    labels = label_map.cpu().numpy() if is_tensor else label_map  # torch computes little on uint16
+    lowest, highest = labels.min(initial=0), labels.max(initial=0)
+    if labels.dtype.kind not in "bui" or lowest < 0 or highest >= 2**16:
+        found = f"{labels.dtype} from {lowest} to {highest}"
+        raise ValueError(f"a label map of {found}, expected whole numbers from 0 to 65535")
+    labels = labels.astype(np.int32)
+    planes = np.concatenate([labels & 255, labels >> 8, np.ones_like(labels)]).astype(np.uint8)
+    return torch.from_numpy(planes).to(label_map.device) if is_tensor else planes
 
 
 def _from_planes(planes, ignore_index: int) -> torch.Tensor:

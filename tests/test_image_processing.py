@@ -101,3 +101,59 @@ def test_channels_can_be_flipped(backend, image, label, tmp_path):
     expected = (np.asarray(image)[..., ::-1] / 255 - mean) / std
     np.testing.assert_allclose(inputs["pixel_values"][0], expected.transpose(2, 0, 1), atol=1e-5)
     np.testing.assert_array_equal(inputs["labels"][0], np.asarray(label))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ignore_index", [255, 65535])
+@pytest.mark.parametrize(
+    ("options", "box"),
+    [
+        ({"do_pad": True, "pad_size": {"height": 30, "width": 40}}, (0, 0)),
+        ({"do_center_crop": True, "crop_size": {"height": 30, "width": 40}}, (5, 5)),
+        ({"do_center_crop": True, "crop_size": {"height": 30, "width": 10}}, (5, None)),
+    ],
+)
+def test_pixels_that_are_added_are_not_labelled(backend, ignore_index, options, box):
+    """By padding and by a crop larger than the image: nothing but the ignore index, at every edge."""
+    ids = np.random.default_rng(0).integers(0, 1000, (20, 30)).astype(np.uint16)
+    image = np.zeros((20, 30, 3), np.uint8)
+    processor = backend(ignore_index=ignore_index, **options)
+    (labels,) = processor(image, segmentation_maps=Image.fromarray(ids), return_tensors="pt")["labels"].numpy()
+    top, left = box
+    if left is None:  # cropped across
+        expected = np.full((30, 10), ignore_index)
+        expected[top : top + 20] = ids[:, 10:20]
+    else:
+        expected = np.full((30, 40), ignore_index)
+        expected[top : top + 20, left : left + 30] = ids
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_batch_is_padded_with_what_does_not_count(backend):
+    """Without a size, to the largest image, as transformers suggests where images differ."""
+    images = [np.zeros((20, 30, 3), np.uint8), np.zeros((10, 40, 3), np.uint8)]
+    maps = [np.full((20, 30), 3, np.uint8), np.full((10, 40), 4, np.uint8)]
+    inputs = backend(do_pad=True)(images, segmentation_maps=maps, return_tensors="pt")
+    assert inputs["pixel_values"].shape == (2, 3, 20, 40)
+    expected = np.full((2, 20, 40), 255)
+    expected[0, :, :30], expected[1, :10] = 3, 4
+    np.testing.assert_array_equal(inputs["labels"], expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_label_maps_of_16_bits_are_resized_and_reduced_exactly(backend):
+    ids = np.random.default_rng(0).integers(0, 65536, (20, 30)).astype(np.uint16)
+    ids[0, :4] = 0, 255, 300, 65535
+    image = np.zeros((20, 30, 3), np.uint8)
+    processor = backend(do_resize=True, size={"height": 40, "width": 60}, do_reduce_labels=True, ignore_index=65535)
+    (labels,) = processor(image, segmentation_maps=ids)["labels"]
+    expected = np.where((ids == 0) | (ids == 65535), 65535, ids.astype(int) - 1)
+    np.testing.assert_array_equal(np.asarray(labels), expected.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bad", [np.full((20, 30), -1), np.full((20, 30), 65536), np.full((20, 30), 0.5)])
+def test_labels_that_are_none_are_refused(backend, bad):
+    with pytest.raises(ValueError, match="a label map of .*expected whole numbers from 0 to 65535"):
+        backend()(np.zeros((20, 30, 3), np.uint8), segmentation_maps=bad)

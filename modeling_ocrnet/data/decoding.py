@@ -9,9 +9,10 @@ from functools import lru_cache
 import cv2
 import fsspec
 import numpy as np
+from datasets import Dataset
 from PIL import Image, UnidentifiedImageError
 
-from ..image_processing_ocrnet import to_rgb
+from ..image_processing_ocrnet import to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import IGNORE, LabelSet, count_ids
 from .matlab import is_matlab, read_matlab
@@ -44,7 +45,9 @@ def open_image(source: dict) -> Image.Image:
         if data is None and remote:
             with fsspec.open(path, "rb") as file:
                 data = file.read()
-        return Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
+        image = Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
+        unmap(image)
+        return image
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except Exception as error:  # damaged headers make Pillow raise anything; it refuses sizes that no image has, too
@@ -291,3 +294,9 @@ class Decode:
 
     def _read_label(self, source: dict) -> Image.Image:
         return read_mask(source, self.labels, self.train_ids)
+
+
+def with_value_range(dataset: Dataset, value_range: ValueRange) -> Dataset:
+    """A loaded dataset whose images are read with another range, as the model that is to see them was trained."""
+    decode = dataset.format["format_kwargs"]["transform"]
+    return dataset.with_transform(Decode(decode.labels, decode.train_ids, value_range))

@@ -78,10 +78,10 @@ def examine(row: dict, decode: Decode) -> PairFacts:
 
 def _examine_image(source: dict, decode: Decode, facts: PairFacts) -> None:
     opened = open_image(source)
-    wide = is_wide_color(opened)
+    wide, facts.turned = is_wide_color(opened), _orientation_in_header(opened) != 1  # decoding a TIFF turns it
     image = decoded(opened, source["path"])
     rgb = as_rgb(image, source["path"], decode.value_range)
-    facts.size, facts.turned = rgb.size, orientation(image) != 1
+    facts.size, facts.turned = rgb.size, facts.turned or orientation(image) != 1
     if odd := unusual_range(image, wide, decode.value_range):
         facts.unusual = f"{source['path']}: {odd}"
 

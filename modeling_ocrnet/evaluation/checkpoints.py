@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from PIL import Image
 
 from .. import data
+from ..data.decoding import with_value_range
 from ..inference.checkpoint import class_names, load_engine
 from ..inference.engines import EngineName
 from ..inference.precision import Precision, precision_of
@@ -79,21 +80,21 @@ def evaluate_checkpoint(
         raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
     labels = data.label_set(task)
     keeps = task.save_predictions or task.submission
+    with accelerator.main_process_first():  # a dataset may have to be made
+        dataset = data.load(task, split=task.split, instances=True)
+    if keeps:
+        _check_names(dataset.with_format(None)["name"][:])
     model, processor = load_engine(model_name, engine, precision)
     order = match_classes(class_names(model.config), labels.names, model_name, task.name)
     if task.value_range is None:
-        task = replace(task, value_range=processor.value_range)
-    with accelerator.main_process_first():  # a dataset may have to be made
-        dataset = data.load(task, split=task.split, instances=True)
+        dataset = with_value_range(dataset, processor.value_range)
     findings = data.check(dataset)
     if accelerator.is_main_process:
         data.say(findings, labels, task.split)
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
     if not labelled and not keeps:
         raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
-    if keeps:
-        _check_names(dataset.with_format(None)["name"][:])
-    elif labelled:
+    if labelled and not keeps:
         data.require_labelled(dataset, findings, task.split)
     with _folder(task) if keeps else nullcontext() as folder:
         result = evaluate_model(

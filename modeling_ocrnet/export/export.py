@@ -6,14 +6,14 @@ import copy
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from .. import data
-from ..data.decoding import ValueRange, read_image
+from ..data.decoding import ValueRange, read_image, with_value_range
 from ..evaluation.class_names import match_classes
 from ..inference.checkpoint import class_names, load_model
 from ..inference.engines import FORMATS, Export, open_export
@@ -77,12 +77,11 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
     if not task.images:
         labels = data.label_set(task)
         order = match_classes(class_names(model.config), labels.names, name, task.name)
-    if task.value_range is None:
-        task = replace(task, value_range=processor.value_range)
-    rows = _rows(task, task.split, task.check_images)
+    value_range = processor.value_range if task.value_range is None else task.value_range
+    rows = _rows(task, task.split, task.check_images, value_range)
     samples = []
     if task.precision == "int8":
-        found = _rows(task, task.calibration_split, task.calibration_images)
+        found = _rows(task, task.calibration_split, task.calibration_images, value_range)
         samples = _Calibration(found, processor)
     on_cpu = FORMATS[task.format].engine in ("onnxruntime", "openvino")
     model = model.to("cpu") if on_cpu else model
@@ -107,12 +106,12 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
     return agreement
 
 
-def _rows(task: Task, split: str, count: int) -> Sequence[dict]:
+def _rows(task: Task, split: str, count: int, value_range: ValueRange) -> Sequence[dict]:
     """Up to `count` rows of a split, evenly spread, or of the images given."""
     if task.images:
-        rows = _Files(list(find_images(task.images, "predictions")), task.value_range)
+        rows = _Files(list(find_images(task.images, "predictions")), value_range)
     else:
-        rows = data.load(task, split=split)
+        rows = with_value_range(data.load(task, split=split), value_range)
     chosen = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
     return _Chosen(rows, chosen.tolist())
 
