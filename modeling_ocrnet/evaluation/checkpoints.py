@@ -44,6 +44,8 @@ class Task(data.DataSource):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {self.workers}")
         if self.submission and data.label_set(self) is not data.label_set("cityscapes"):
             raise ValueError(
                 f"--submission is for Cityscapes' test server, not for {self.name}: use --save_predictions"

@@ -49,6 +49,10 @@ class Task(data.DataSource):
         super().__post_init__()
         if min(self.check_images, self.calibration_images) < 1:
             raise ValueError("check_images and calibration_images must be at least 1")
+        if self.agreement is not None and not 0 <= self.agreement <= 1:
+            raise ValueError(f"agreement must be a share from 0 to 1, got {self.agreement}")
+        if not 0 <= self.points <= 100:
+            raise ValueError(f"points must be percents from 0 to 100, got {self.points}")
 
 
 def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
