@@ -18,6 +18,7 @@ from ..inference.checkpoint import load_model
 from ..inference.engines import FORMATS, Export, open_export
 from ..inference.files import find_jobs
 from ..inference.precision import DTYPES
+from ..weights_ocrnet import check_weights
 from .agreement import BOUNDS, Agreement, compare
 from .formats import check_packages, write
 
@@ -83,6 +84,7 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
     on_cpu = FORMATS[task.format].engine in ("onnxruntime", "openvino")
     model = model.to("cpu") if on_cpu else model
     made = model if on_cpu else copy.deepcopy(model).to(DTYPES[task.precision])
+    check_weights(made.state_dict().items(), f"{name} in {task.precision}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
         scratch = Path(scratch)
