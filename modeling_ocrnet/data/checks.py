@@ -19,7 +19,7 @@ from .raw import raw_array
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # of what is checked
+VERSION = 3  # of what is checked
 SHOWN = 10  # problems that the message lists
 
 

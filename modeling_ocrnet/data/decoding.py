@@ -15,9 +15,10 @@ from .errors import DataError, size_problem
 from .labels import IGNORE, LabelSet, count_ids
 from .matlab import is_matlab, read_matlab
 from .raw import raw_array
+from .stored import Stored, check_whole
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
-MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
+MASK_MODES = ("L", "P", "1", "I", "I;16", "I;16B")  # modes whose pixels are ids
 # What files are read as, whatever they are called. Pillow knows more: its EPS starts Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # Where rows may point to. fsspec knows more: some follow instructions in what they read, or keep copies.
@@ -28,7 +29,7 @@ def open_image(source: dict) -> Image.Image:
     """Open, but don't decode, an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
 
     Raises:
-        DataError: where the file isn't there or isn't an image.
+        DataError: where the file isn't there, isn't an image, or holds bands or pages that wouldn't be read.
     """
     path, data = source["path"], source["bytes"]
     if (stored := raw_array(source)) is not None:
@@ -42,7 +43,11 @@ def open_image(source: dict) -> Image.Image:
         if data is None and remote:
             with fsspec.open(path, "rb") as file:
                 data = file.read()
-        return Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
+        image = Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
+        check_whole(image, path)
+        return image
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except Exception as error:  # damaged headers make Pillow raise anything; it refuses sizes that no image has, too
@@ -77,6 +82,17 @@ def decoded(image: Image.Image, path: str | None) -> Image.Image:
     except Exception as error:  # damaged data makes Pillow's decoders raise anything
         raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
     return image
+
+
+def stored_pixels(mask: Image.Image, path: str | None) -> np.ndarray:
+    """An opened mask's pixels: ids as the file holds them, which a viewer stretches or turns over, or colours.
+
+    Raises:
+        DataError: where they are damaged.
+    """
+    stored = Stored(mask)
+    pixels = np.asarray(decoded(mask, path))
+    return pixels if pixels.ndim == 3 else stored(pixels)
 
 
 def _reason(error: Exception) -> str:
@@ -138,7 +154,7 @@ def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.
     else:
         mask = open_image(source)
         check_mask(mask, path, bool(labels.color_codes))
-        ids = np.asarray(decoded(mask, path))
+        ids = stored_pixels(mask, path)
     if ids.ndim == 3:
         return Image.fromarray(_by_color(ids, labels.color_codes, path))
     to_train_ids = labels.train_id_files if train_ids else labels.to_train_ids
@@ -213,7 +229,7 @@ def read_instances(source: dict) -> np.ndarray:
     """(height, width) int32 instance ids."""
     image = open_image(source)
     check_mask(image, source["path"])
-    return np.asarray(decoded(image, source["path"])).astype(np.int32)
+    return stored_pixels(image, source["path"]).astype(np.int32)
 
 
 def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, origin: str | None) -> str:
