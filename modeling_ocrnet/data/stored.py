@@ -27,8 +27,8 @@ class Stored:
     def __init__(self, mask: Image.Image):
         self.step, self.inverted = 1, False
         tiles = getattr(mask, "tile", None)
-        if not tiles:  # an array's
-            return
+        if not tiles or (mask.format == "PPM" and mask.mode == "1"):
+            return  # an array's; or netpbm's black, which every program reads as 0, though its bit is 1
         codec, box, offset, layout = tiles[0]
         if codec in ("ppm", "ppm_plain") and mask.mode in ("L", "I"):
             # as if the maximum were that of all bits: then nothing is stretched, or cut off at it

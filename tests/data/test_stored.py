@@ -169,10 +169,13 @@ def test_a_pgm_above_its_own_maximum_keeps_its_ids():
     np.testing.assert_array_equal(read(pgm(values, 18)), values)
 
 
-def test_black_and_white_as_netpbm_stores_it():
+def test_netpbms_black_is_0_as_for_every_program():
     values = ids(1)
-    content = b"P4\n%d %d\n" % values.shape[::-1] + packed(values, 1)
-    np.testing.assert_array_equal(read(content), values)
+    size = b"%d %d\n" % values.shape[::-1]
+    plain = b"P1\n" + size + " ".join(map(str, (1 - values).ravel().tolist())).encode()
+    for content in (b"P4\n" + size + packed(1 - values, 1), plain):
+        np.testing.assert_array_equal(read(content), values)
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), -1) // 255, values)
 
 
 def test_pictures_stay_as_a_person_sees_them():
