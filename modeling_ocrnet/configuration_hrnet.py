@@ -1,5 +1,6 @@
 """Configuration of the HRNet backbone (arXiv 1908.07919)."""
 
+import math
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
@@ -71,3 +72,10 @@ class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
                 raise ValueError(f"{name} must be at most 100 each, got {values}")
         if self.stage_modules[0] != 1:
             raise ValueError(f"stage 1 has one module; stage_modules starts with {self.stage_modules[0]}")
+
+    def validate_batch_norms(self):
+        """Check that batch norms can compute with their numbers."""
+        if not 0 < self.batch_norm_eps < math.inf:
+            raise ValueError(f"batch_norm_eps must be positive, and finite, got {self.batch_norm_eps}")
+        if not 0 <= self.batch_norm_momentum <= 1:
+            raise ValueError(f"batch_norm_momentum must be from 0 to 1, got {self.batch_norm_momentum}")

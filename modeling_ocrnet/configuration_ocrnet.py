@@ -1,5 +1,6 @@
 """Configuration of OCRNet (arXiv 1909.11065)."""
 
+import math
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -189,10 +190,33 @@ class OCRNetConfig(PreTrainedConfig):
         """Check that the loss described can be computed."""
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:
             raise ValueError(f"class_weights has {len(self.class_weights)} entries for {self.num_labels} classes")
+        for name in ("class_weights", "auxiliary_loss_weight", "cross_entropy_weight", "lovasz_weight"):
+            values = getattr(self, name)
+            for value in values if isinstance(values, (list, tuple)) else [values]:
+                if value is not None and not 0 <= value < math.inf:
+                    raise ValueError(f"{name} must be 0 or more, and finite, got {value}")
+        if self.class_weights is not None and not any(self.class_weights):
+            raise ValueError("class_weights are all 0: nothing would be learnt")
         if self.cross_entropy_weight == 0 and self.lovasz_weight == 0:
             raise ValueError("cross_entropy_weight and lovasz_weight are both 0: there would be no loss")
         if self.ohem_min_kept is not None and self.ohem_min_kept < 1:
             raise ValueError(f"ohem_min_kept must be at least 1, got {self.ohem_min_kept}")
+        if self.ohem_threshold is not None and not 0 < self.ohem_threshold <= 1:
+            raise ValueError(f"ohem_threshold must be above 0, and 1 at most, got {self.ohem_threshold}")
+
+    def validate_layers(self):
+        """Check that the heads' layers can compute with their numbers."""
+        for name in ("dropout", "auxiliary_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 0 or more, and below 1, got {getattr(self, name)}")
+        if not 0 < self.batch_norm_eps < math.inf:
+            raise ValueError(f"batch_norm_eps must be positive, and finite, got {self.batch_norm_eps}")
+        if not 0 <= self.batch_norm_momentum <= 1:
+            raise ValueError(f"batch_norm_momentum must be from 0 to 1, got {self.batch_norm_momentum}")
+        if not 0 <= self.classifier_initializer_range < math.inf:
+            raise ValueError(
+                f"classifier_initializer_range must be 0 or more, and finite, got {self.classifier_initializer_range}"
+            )
 
     def validate_classes(self):
         """Check that what is said of the classes fits their number."""

@@ -25,7 +25,15 @@ def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
 
     Returns:
         A scalar; 0 with zero gradients where no pixel counts.
+
+    Raises:
+        ValueError: for fewer than two classes, and for class weights of another number of classes.
     """
+    if logits.shape[1] < 2:
+        raise ValueError(
+            f"logits of {logits.shape[1]} class: its loss is 0 whatever the image shows; train two classes, the object "
+            "and a background"
+        )
     logits = full_precision(logits)
     mined = config.ohem_threshold is not None or config.ohem_min_kept is not None
     # elsewhere than on a processor, strips would be many small kernels
@@ -80,8 +88,12 @@ def cross_entropy(
     return losses.sum() / _count(labels, counted, weight, average, losses)
 
 
-def _weight(class_weights: list[float] | None, like: Tensor) -> Tensor | None:
-    return None if class_weights is None else torch.tensor(class_weights, device=like.device, dtype=like.dtype)
+def _weight(class_weights: list[float] | None, logits: Tensor) -> Tensor | None:
+    if class_weights is None:
+        return None
+    if len(class_weights) != logits.shape[1]:
+        raise ValueError(f"class_weights has {len(class_weights)} entries for logits of {logits.shape[1]} classes")
+    return torch.tensor(class_weights, device=logits.device, dtype=logits.dtype)
 
 
 def _count(labels: Tensor, counted: Tensor, weight: Tensor | None, average: str, like: Tensor) -> Tensor | int:

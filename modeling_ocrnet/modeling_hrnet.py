@@ -242,7 +242,15 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
         Returns:
             [`~transformers.modeling_outputs.BackboneOutput`]; branch b of `feature_maps` is
             (batch, branch_channels[b], ceil(height / 2^(b+2)), ceil(width / 2^(b+2))).
+
+        Raises:
+            ValueError: for images of another number of channels.
         """
+        if pixel_values.shape[1] != self.config.num_channels:
+            raise ValueError(
+                "Make sure that the channel dimension of the pixel values match with the one set in the configuration: "
+                f"pixel_values has {pixel_values.shape[1]} channels, config.num_channels is {self.config.num_channels}."
+            )
         x = F.relu(self.bn1(self.conv1(pixel_values)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
         branches = [self.layer1(x)]

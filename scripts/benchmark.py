@@ -14,12 +14,11 @@ here and in mmsegmentation, compared as scripts/compare_loss.py does.
 import sys
 
 import _path  # noqa: F401
-from jsonargparse import ArgumentParser
 
 from modeling_ocrnet.benchmark.data import data_benchmark
 from modeling_ocrnet.benchmark.losses import loss_benchmark
 from modeling_ocrnet.benchmark.speed import inference_benchmark, metric_benchmark, training_benchmark
-from modeling_ocrnet.inference.command_line import HelpFormatter
+from modeling_ocrnet.inference.command_line import HelpFormatter, Parser
 
 COMMANDS = {
     "infer": inference_benchmark,
@@ -31,10 +30,10 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=HelpFormatter)
     commands = parser.add_subcommands(dest="command")
     for name, function in COMMANDS.items():
-        command = ArgumentParser(description=function.__doc__.splitlines()[0], formatter_class=HelpFormatter)
+        command = Parser(description=function.__doc__.splitlines()[0], formatter_class=HelpFormatter)
         command.add_function_arguments(function)
         commands.add_subcommand(name, command)
     options = parser.parse_args(argv)

@@ -15,16 +15,15 @@ import sys
 from dataclasses import fields
 
 import _path  # noqa: F401
-from jsonargparse import ArgumentParser
 
 from modeling_ocrnet.data.image_files import RULE
 from modeling_ocrnet.export.export import Task, export_checkpoint
-from modeling_ocrnet.inference.command_line import HelpFormatter
+from modeling_ocrnet.inference.command_line import HelpFormatter, Parser
 
 
 def main(argv: list[str] | None = None) -> None:
     usage = "%(prog)s MODEL OUTPUT --format FORMAT (--name DATASET | --images IMAGE ...) [options]"
-    parser = ArgumentParser(usage=usage, description=__doc__, formatter_class=HelpFormatter)
+    parser = Parser(usage=usage, description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("model", type=str, help="A checkpoint folder (<output_dir>/model) or a Hub repository.")
     parser.add_argument("output", type=str, help="The folder to write; an export that is there is replaced.")
     parser.add_argument(

@@ -19,11 +19,11 @@ from inspect import signature
 from pathlib import Path
 
 import _path  # noqa: F401
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from modeling_ocrnet.data import DATASETS, OWN, DataSource
 from modeling_ocrnet.hub.folder import HubError
-from modeling_ocrnet.inference.command_line import HelpFormatter
+from modeling_ocrnet.inference.command_line import HelpFormatter, Parser
 from modeling_ocrnet.preparation.export import export
 from modeling_ocrnet.preparation.inspection import inspect
 from modeling_ocrnet.preparation.layout import layout
@@ -36,10 +36,10 @@ SOURCE = {x.name for x in fields(DataSource)}
 
 
 def parse(argv: list[str] | None) -> Namespace:
-    parser = ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=HelpFormatter)
     commands = parser.add_subcommands()
     for title, function in COMMANDS.items():
-        command = ArgumentParser(description=function.__doc__.partition("\n")[0], formatter_class=HelpFormatter)
+        command = Parser(description=function.__doc__.partition("\n")[0], formatter_class=HelpFormatter)
         parameters = signature(function).parameters
         if "source" in parameters:
             command.add_argument("name", type=str, help=f"One of {', '.join((*DATASETS, *OWN))}.")

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from tiny import tiny_backbone, tiny_config
 from transformers import AutoBackbone, ConvNextConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
 
-from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation
+from modeling_ocrnet import HRNetBackbone, OCRNetConfig, OCRNetForSemanticSegmentation
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
@@ -86,3 +87,10 @@ def test_pooling_can_round_up():
         for ceil in (False, True)
     ]
     assert [tuple(x.shape[-2:]) for x in logits] == [(16, 24), (17, 25)]
+
+
+def test_images_of_other_channels_are_refused():
+    with pytest.raises(ValueError, match=r"pixel_values has 4 channels, config.num_channels is 3"):
+        OCRNetForSemanticSegmentation(tiny_config())(torch.zeros(1, 4, 32, 32))
+    with pytest.raises(ValueError, match=r"pixel_values has 3 channels, config.num_channels is 4"):
+        HRNetBackbone(tiny_backbone(num_channels=4))(torch.zeros(1, 3, 32, 32))

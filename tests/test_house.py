@@ -18,8 +18,8 @@ TRAVELLERS = sorted(p for p in PACKAGE.glob("*.py") if p.name != "__init__.py")
 LAYERS = {
     "training": {"training", "evaluation", "inference", "data", "conversion"},
     "evaluation": {"evaluation", "inference", "data"},
-    "inference": {"inference", "data"},
-    "export": {"export", "evaluation", "inference", "data"},
+    "inference": {"inference", "data", "conversion"},
+    "export": {"export", "evaluation", "inference", "data", "conversion"},
     "data": {"data"},
     "conversion": {"conversion"},
     "hub": {"hub"},

@@ -1,11 +1,13 @@
 """Losses agree with mmsegmentation's (fixtures/mmseg_losses) and with torch's."""
 
+import math
+
 import pytest
 import reference
 import torch
 import torch.nn.functional as F
 
-from modeling_ocrnet import OCRNetConfig
+from modeling_ocrnet import HRNetConfig, OCRNetConfig
 from modeling_ocrnet.loss_ocrnet import cross_entropy, hard_pixels, lovasz_softmax, segmentation_loss
 
 
@@ -87,11 +89,55 @@ def test_an_ignored_batch_has_a_finite_loss_and_no_gradient(expected, fields):
         ({"class_weights": [1.0]}, "class_weights has 1 entries for 2 classes"),
         ({"cross_entropy_weight": 0.0}, "both 0"),
         ({"ohem_min_kept": 0}, "ohem_min_kept"),
+        ({"class_weights": [1.0, -1.0]}, "class_weights must be 0 or more, and finite, got -1.0"),
+        ({"class_weights": [1.0, math.nan]}, "class_weights must be 0 or more, and finite, got nan"),
+        ({"class_weights": [0, 0.0]}, "class_weights are all 0"),
+        *(
+            ({f"{x}_weight": bad}, f"{x}_weight must be 0 or more, and finite, got {bad}")
+            for x in ("auxiliary_loss", "cross_entropy", "lovasz")
+            for bad in (-1.0, math.nan, math.inf)
+        ),
+        *(({"ohem_threshold": x}, f"ohem_threshold must be .* got {x}") for x in (0.0, -0.7, 70, math.nan)),
     ],
 )
 def test_impossible_losses_are_refused(fields, message):
     with pytest.raises(Exception, match=message):
         OCRNetConfig(num_labels=2, **fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "good"),
+    [
+        ("dropout", (-0.1, 1, math.nan), (0, 0.9)),
+        ("auxiliary_dropout", (-0.1, 1.0, 50), (0.0, 0.1)),
+        ("batch_norm_momentum", (-0.1, 1.1, math.nan), (0.0, 1.0)),
+        ("batch_norm_eps", (0.0, -1e-5, math.nan, math.inf), (1e-3,)),
+        ("classifier_initializer_range", (-0.01, math.nan, math.inf), (0, 0.01)),
+    ],
+)
+def test_layers_that_cannot_compute_are_refused(name, bad, good):
+    configs = [OCRNetConfig, HRNetConfig] if name.startswith("batch_norm") else [OCRNetConfig]
+    for config in configs:
+        for value in bad:
+            with pytest.raises(Exception, match=f"{name} must be .* got {value}"):
+                config(**{name: value})
+        for value in good:
+            config(**{name: value})
+
+
+@pytest.mark.parametrize("fields", [{}, {"ohem_min_kept": 10}, {"lovasz_weight": 1.0}])
+def test_class_weights_of_another_network_are_refused(expected, fields):
+    """Strips would take the first of them without a word."""
+    config = OCRNetConfig(num_labels=19, class_weights=[1.0] * 19, **fields)
+    with pytest.raises(ValueError, match="class_weights has 19 entries for logits of 7 classes"):
+        segmentation_loss(expected["logits"], expected["labels"], config)
+
+
+@pytest.mark.parametrize("fields", [{}, {"ohem_min_kept": 10}, {"lovasz_weight": 1.0}])
+def test_a_single_class_has_no_loss(fields):
+    logits, labels = torch.randn(1, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long)
+    with pytest.raises(ValueError, match="train two classes, the object and a background"):
+        segmentation_loss(logits, labels, OCRNetConfig(num_labels=1, **fields))
 
 
 @pytest.mark.parametrize("average", ["all", "valid"])

@@ -19,6 +19,7 @@ from . import authors, imagenet, mmseg, openseg
 from .model_card import model_card
 from .reading import Checkpoint, read_checkpoint
 from .translation import Translation
+from .weights import check_weights
 
 # a family is a module with `recognises(keys)` and `adapt(checkpoint)`; `auto` asks them in this order
 FAMILIES = {"mmseg": mmseg, "hrnet": authors, "openseg": openseg, "timm": imagenet}
@@ -100,7 +101,7 @@ def build(
         what became of every weight.
 
     Raises:
-        ValueError: where a weight is missing, left over or of another shape; the message names it.
+        ValueError: where a weight is missing, left over, of another shape or not finite; the message names it.
         ImportError: where the backbone is timm's and timm isn't installed.
     """
     translation = translate(checkpoint, source)
@@ -111,6 +112,7 @@ def build(
         state, missing = _complete(translation, model)
     except ValueError as error:
         raise ValueError(f"{checkpoint.path}: {error}") from error
+    check_weights(state.items(), str(checkpoint.path))
     model.load_state_dict(state, assign=True)
     report = Report(translation.origin, _describe(model), translation.names, translation.dropped, missing)
     return model.eval(), translation.processor, report
@@ -155,13 +157,16 @@ def export_mmseg(path: str, output: str) -> str:
     if Path(output).exists():
         raise ValueError(f"{output}: exists already; give a new file")
     try:
-        model = OCRNetForSemanticSegmentation.from_pretrained(path)
+        model, loaded = OCRNetForSemanticSegmentation.from_pretrained(path, output_loading_info=True)
         content = mmseg.export(model)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{path}: not a folder that save_pretrained wrote ({reason})") from error
     except Exception as error:  # damaged files make transformers and safetensors raise anything
         raise ValueError(f"{path}: {' '.join(str(error).split()) or type(error).__name__}") from error
+    if missing := sorted(loaded["missing_keys"]):  # transformers drew them at random
+        raise ValueError(f"{path}: {len(missing)} weights are missing, {missing[0]} for one: save or download it again")
+    check_weights(model.state_dict().items(), path)
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, output)
     lines = [f"{len(content['state_dict'])} tensors under mmsegmentation's names: {output}"]

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from .reading import read_checkpoint
 from .translation import IMAGENET_HEADS
+from .weights import check_weights
 
 
 def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
@@ -22,7 +23,7 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
 
     Raises:
         OSError: where the source can't be had; the message says what to do.
-        ValueError: where it holds other weights than the backbone takes.
+        ValueError: where it holds other weights than the backbone takes, or such as aren't finite.
     """
     path = _find(source)
     state = read_checkpoint(path).state
@@ -49,6 +50,7 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
             f"{len(misfits)} parameters of another shape, {len(missing)} missing, {len(unexpected)} unexpected, e.g. "
             f"{example}. {remedy}"
         )
+    check_weights(state.items(), source)
     backbone.load_state_dict(state, strict=False)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..configuration_ocrnet import ignore_index
-from .decoding import DataError, check_mask, decoded, open_image, pack_colors, unpack_color
+from .decoding import DataError, check_mask, open_image, pack_colors, stored_pixels, unpack_color
 from .labels import IGNORE, Label, LabelSet, distinct_color
 from .spelling import nfc
 
@@ -196,7 +196,7 @@ def _content(source: dict) -> tuple[str, np.ndarray, np.ndarray, list[tuple[int,
     path = source["path"]
     mask = open_image(source)
     check_mask(mask, path, by_color=True)
-    values = np.asarray(decoded(mask, path))
+    values = stored_pixels(mask, path)
     if values.ndim == 3:
         return "color", *np.unique(pack_colors(values), return_counts=True), None
     return "id", *np.unique(values.astype(np.int64), return_counts=True), _palette(mask)

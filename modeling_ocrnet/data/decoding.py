@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
 import fsspec
 import numpy as np
 from datasets import Dataset
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..image_processing_ocrnet import to_rgb, unmap
+from ..image_processing_ocrnet import is_turned, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import IGNORE, LabelSet, count_ids
 from .matlab import is_matlab, read_matlab
 from .raw import raw_array
+from .stored import Stored, check_whole
+from .value_ranges import is_wide_color
 
 ValueRange = tuple[float, float] | list[float] | int | None
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
-MASK_MODES = ("L", "P", "1", "I", "I;16")  # modes whose pixels are ids
+MASK_MODES = ("L", "P", "1", "I", "I;16", "I;16B")  # modes whose pixels are ids
 # What files are read as, whatever they are called. Pillow knows more: its EPS starts Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # Where rows may point to. fsspec knows more: some follow instructions in what they read, or keep copies.
@@ -31,7 +34,7 @@ def open_image(source: dict) -> Image.Image:
     """Open, but don't decode, an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
 
     Raises:
-        DataError: where the file isn't there or isn't an image.
+        DataError: where the file isn't there, isn't an image, or holds bands or pages that wouldn't be read.
     """
     path, data = source["path"], source["bytes"]
     if (stored := raw_array(source)) is not None:
@@ -46,8 +49,11 @@ def open_image(source: dict) -> Image.Image:
             with fsspec.open(path, "rb") as file:
                 data = file.read()
         image = Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
+        check_whole(image, path)
         unmap(image)
         return image
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except Exception as error:  # damaged headers make Pillow raise anything; it refuses sizes that no image has, too
@@ -72,16 +78,45 @@ def check_file(path: str) -> None:
 
 
 def decoded(image: Image.Image, path: str | None) -> Image.Image:
-    """The image with its pixels read.
+    """The image with its pixels read, as they lie in the file.
 
     Raises:
         DataError: where they are damaged.
     """
+    return _careful(lambda: _loaded(image), path)
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    image.load()
+    return image
+
+
+def upright(image: Image.Image, path: str | None) -> Image.Image:
+    """The image with its pixels read, turned as its EXIF says.
+
+    Raises:
+        DataError: where they are damaged, or EXIF holds nonsense.
+    """
+    decoded(image, path)
+    return _careful(lambda: ImageOps.exif_transpose(image) if is_turned(image) else image, path)
+
+
+def _careful(step: Callable[[], Image.Image], path: str | None) -> Image.Image:
     try:
-        image.load()
+        return step()
     except Exception as error:  # damaged data makes Pillow's decoders raise anything
         raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
-    return image
+
+
+def stored_pixels(mask: Image.Image, path: str | None) -> np.ndarray:
+    """An opened mask's pixels, turned as its EXIF says: ids as the file holds them (a viewer stretches), or colours.
+
+    Raises:
+        DataError: where they are damaged.
+    """
+    stored = Stored(mask)
+    pixels = np.asarray(upright(mask, path))
+    return pixels if pixels.ndim == 3 else stored(pixels)
 
 
 def _reason(error: Exception) -> str:
@@ -96,17 +131,22 @@ def read_image(source: dict, value_range: ValueRange = None) -> Image.Image:
     Raises:
         DataError: where the file isn't there, is damaged, or has values that no range is known of.
     """
-    return as_rgb(decoded(open_image(source), source["path"]), source["path"], value_range)
+    image = open_image(source)
+    if value_range is not None and is_wide_color(image):
+        raise DataError(
+            f"{source['path']}: 16-bit colours, which are read by their upper 8 bits: no value_range can be told of "
+            "them; scale the files to 8 bits instead"
+        )
+    return as_rgb(decoded(image, source["path"]), source["path"], value_range)
 
 
 def as_rgb(image: Image.Image, path: str | None, value_range: ValueRange = None) -> Image.Image:
     """What [`to_rgb`] makes of an image, with errors that name its file."""
+    image = upright(image, path)
     try:
         return to_rgb(image, value_range)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    except Exception as error:  # of tags that say nonsense
-        raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
 
 
 def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> None:
@@ -155,7 +195,7 @@ def read_ids(source: dict, labels: LabelSet) -> np.ndarray:
         return read_matlab(path)
     mask = open_image(source)
     check_mask(mask, path, bool(labels.color_codes))
-    return np.asarray(decoded(mask, path))
+    return stored_pixels(mask, path)
 
 
 def train_ids_of(values: np.ndarray, labels: LabelSet, path: str | None, train_ids: bool = False) -> np.ndarray:
@@ -231,7 +271,7 @@ def read_instances(source: dict) -> np.ndarray:
     """(height, width) int32 instance ids."""
     image = open_image(source)
     check_mask(image, source["path"])
-    return np.asarray(decoded(image, source["path"])).astype(np.int32)
+    return stored_pixels(image, source["path"]).astype(np.int32)
 
 
 def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, labels: LabelSet) -> str:

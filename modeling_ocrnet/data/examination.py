@@ -17,9 +17,9 @@ from .decoding import (
     located,
     open_image,
     read_ids,
-    read_image,
     read_instances,
     train_ids_of,
+    upright,
 )
 from .errors import size_problem
 from .labels import LabelSet
@@ -144,9 +144,10 @@ def read_headers(image: dict, label: dict | None, name: str, by_color: bool) -> 
             return None, turned
         with open_image(label) as mask:
             check_mask(mask, label["path"], by_color)
-            if direction > 4 or mask.size == size[::-1] != size:
-                size = read_image(image).size  # only decoding tells of EXIF for every format
-            return size_problem(label["path"], mask.size, size), turned
+            mask_size = mask.size
+            if direction > 4 or mask_size == size[::-1] != size:  # only decoding tells of EXIF for every format
+                size, mask_size = (upright(open_image(x), x["path"]).size for x in (image, label))
+            return size_problem(label["path"], mask_size, size), turned
     except DataError as error:
         return str(error), turned
 

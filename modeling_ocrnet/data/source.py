@@ -85,6 +85,8 @@ class DataSource:
         if self.image_column == self.mask_column:
             raise ValueError(f"image_column and mask_column are both {self.image_column!r}")
         to_range(self.value_range)
+        if any(not 0 <= x <= 65535 for x in self.ignore_ids):  # what masks of 16 bits hold
+            raise ValueError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
         if self.val_share is not None and not 0 < self.val_share < 1:
             raise ValueError(f"val_share must lie between 0 and 1, got {self.val_share}")
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from .. import data
 from ..data.decoding import with_value_range
-from ..inference.checkpoint import class_names, load_engine
+from ..inference.checkpoint import class_names, load_engine, load_processor
 from ..inference.engines import EngineName
 from ..inference.precision import Precision, precision_of
 from ..inference.segmentation import Inference
@@ -47,6 +47,8 @@ class Task(data.DataSource):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {self.workers}")
         if self.submission and data.label_set(self) is not data.label_set("cityscapes"):
             raise ValueError(
                 f"--submission is for Cityscapes' test server, not for {self.name}: use --save_predictions"
@@ -84,10 +86,8 @@ def evaluate_checkpoint(
         dataset = data.load(task, split=task.split, instances=True)
     if keeps:
         _check_names(dataset.with_format(None)["name"][:])
-    model, processor = load_engine(model_name, engine, precision)
-    order = match_classes(class_names(model.config), labels.names, model_name, task.name)
     if task.value_range is None:
-        dataset = with_value_range(dataset, processor.value_range)
+        dataset = with_value_range(dataset, load_processor(model_name).value_range)
     findings = data.check(dataset)
     if accelerator.is_main_process:
         data.say(findings, labels, task.split)
@@ -96,6 +96,8 @@ def evaluate_checkpoint(
         raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
     if labelled and not keeps:
         data.require_labelled(dataset, findings, task.split)
+    model, processor = load_engine(model_name, engine, precision)
+    order = match_classes(class_names(model.config), labels.names, model_name, task.name)
     with _folder(task) if keeps else nullcontext() as folder:
         result = evaluate_model(
             model,

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .. import data
+from ..conversion.weights import check_weights
 from ..data.decoding import ValueRange, read_image, with_value_range
 from ..evaluation.class_names import match_classes
 from ..inference.checkpoint import class_names, load_model
@@ -51,6 +52,10 @@ class Task(data.DataSource):
         super().__post_init__()
         if min(self.check_images, self.calibration_images) < 1:
             raise ValueError("check_images and calibration_images must be at least 1")
+        if self.agreement is not None and not 0 <= self.agreement <= 1:
+            raise ValueError(f"agreement must be a share from 0 to 1, got {self.agreement}")
+        if not 0 <= self.points <= 100:
+            raise ValueError(f"points must be percents from 0 to 100, got {self.points}")
 
 
 def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
@@ -86,6 +91,7 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
     on_cpu = FORMATS[task.format].engine in ("onnxruntime", "openvino")
     model = model.to("cpu") if on_cpu else model
     made = model if on_cpu else copy.deepcopy(model).to(DTYPES[task.precision])
+    check_weights(made.state_dict().items(), f"{name} in {task.precision}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
         scratch = Path(scratch)

@@ -10,6 +10,7 @@ import torch
 from accelerate import PartialState
 
 from ..configuration_ocrnet import OCRNetConfig
+from ..conversion.weights import check_weights
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .compiled import compiled
@@ -28,7 +29,8 @@ def load_model(name: str, precision: Precision = "fp32") -> tuple[OCRNetForSeman
         The model, on Accelerate's device for this process, in channels_last memory; and the processor.
 
     Raises:
-        ValueError: where there is no such checkpoint, it is damaged, or its weights aren't those of its config.
+        ValueError: where there is no such checkpoint, it is damaged, its weights aren't those of its config, or aren't
+            finite in this precision.
     """
     _check_folder(name)
     with _explained(name):
@@ -38,8 +40,21 @@ def load_model(name: str, precision: Precision = "fp32") -> tuple[OCRNetForSeman
         processor = OCRNetImageProcessor.from_pretrained(name)
     if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
         raise ValueError(f"{name}: {len(missing)} weights are missing, {missing[0]} for one: save or download it again")
+    # half precisions make numbers that they can't hold infinite
+    check_weights(model.state_dict().items(), name if precision == "fp32" else f"{name} in {precision}")
     model = model.to(PartialState().device, memory_format=torch.channels_last)
     return model.eval(), processor
+
+
+def load_processor(name: str) -> OCRNetImageProcessor:
+    """The image processor of a checkpoint or an export.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    _check_folder(name)
+    with _explained(name):
+        return OCRNetImageProcessor.from_pretrained(name)
 
 
 def class_names(config: OCRNetConfig) -> list[str]:

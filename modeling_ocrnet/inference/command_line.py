@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
@@ -22,9 +25,40 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Options as jsonargparse describes them, a script's docstring as it is written."""
 
 
-def inference_parser(usage: str, description: str, model_needed: bool = True) -> ArgumentParser:
+class Parser(ArgumentParser):
+    """jsonargparse's, with what is wrong on one line."""
+
+    def error(self, message: str, *args, **kwargs):
+        super().error(" ".join(message.split()), *args, **kwargs)
+
+
+def check_filled(kind: Any, value: Any, name: str = "") -> None:
+    """Refuse a null where the type has no None: from files jsonargparse takes it for any.
+
+    Args:
+        kind: the type: a dataclass, of which `value` may hold some fields only, or a field's.
+        value: what was given.
+        name: of the field, for messages.
+
+    Raises:
+        ValueError: naming the field, or the one inside it.
+    """
+    choices = get_args(kind)
+    if value is None and kind is not Any and NoneType not in choices:
+        expected = "its fields" if is_dataclass(kind) else getattr(kind, "__name__", None) if not choices else kind
+        expected = str(expected).replace("typing.", "")
+        raise ValueError(f"{name} is empty, expected {expected}: give a value, or leave the line out for its default")
+    if is_dataclass(kind) and isinstance(value, (Mapping, Namespace)):
+        for field, of_field in get_type_hints(kind).items():
+            if field in value:
+                check_filled(of_field, value[field], f"{name}.{field}" if name else field)
+    if isinstance(value, (list, tuple)) and None in value:
+        raise ValueError(f"{name} has an empty entry, {list(value)}: give each a value, or take it out")
+
+
+def inference_parser(usage: str, description: str, model_needed: bool = True) -> Parser:
     """A parser with the model, its engine and precision, and every field of [`Inference`] as a documented option."""
-    parser = ArgumentParser(usage=f"%(prog)s {usage}", description=description, formatter_class=HelpFormatter)
+    parser = Parser(usage=f"%(prog)s {usage}", description=description, formatter_class=HelpFormatter)
     about = "A checkpoint folder (<output_dir>/model), what scripts/export.py wrote, or a Hub repository."
     if model_needed:
         parser.add_argument("model", type=str, help=about)
@@ -36,7 +70,7 @@ def inference_parser(usage: str, description: str, model_needed: bool = True) ->
     return parser
 
 
-def parse(parser: ArgumentParser, argv: list[str] | None) -> tuple[Namespace, Inference]:
+def parse(parser: Parser, argv: list[str] | None) -> tuple[Namespace, Inference]:
     """The options of a command line, those of inference apart; what is wrong ends the program with one line."""
     options = parser.instantiate(parser.parse_args(argv))
     try:

@@ -6,6 +6,7 @@ averaged and reduced to labels in strips of rows, so that scores of all classes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -44,7 +45,7 @@ class Inference:
                 raise ValueError(
                     f"window {self.window} and stride {self.stride}: strides go from 1 to the window's size"
                 )
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < x < math.inf for x in self.scales):
             raise ValueError(f"scales must be positive numbers, got {self.scales}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")

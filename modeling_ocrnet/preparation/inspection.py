@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +41,9 @@ def inspect(
     for option, value in {"limit": limit, "workers": workers}.items():
         if value is not None and value < 1:
             raise ValueError(f"--{option} must be at least 1, got {value}")
-    if isinstance(class_weights, float) and class_weights < 0:
+    if pictures < 0:
+        raise ValueError(f"--pictures must be 0 or more, got {pictures}")
+    if isinstance(class_weights, float) and not 0 <= class_weights < math.inf:
         raise ValueError(f"--class_weights: the power must be 0 or more, got {class_weights}")
     if source.root is not None and read_manifest(Path(source.root)) is not None:
         raise ValueError(

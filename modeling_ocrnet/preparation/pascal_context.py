@@ -57,8 +57,11 @@ def pascal_context(root: str = DEFAULT_ROOT, annotations: str | None = None, wor
         The exit code: 1 if a region couldn't be decoded; the lists are written when all masks are there.
 
     Raises:
+        ValueError: for a number of workers that can't be.
         DataError: for a root or a file that isn't as expected, before anything is written.
     """
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}")
     images = find_folder(Path(root).expanduser(), "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
     voc = images.parent
     frames = read_annotations(voc / "trainval_merged.json" if annotations is None else Path(annotations).expanduser())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .averaging import weight_average
+from .config_fields import check_fields
 from .recipe import Recipe
 from .sharding import may_be_channels_last, set_up_sharding
 
@@ -132,10 +133,31 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
     Raises:
         ValueError: for fields that the configs don't have, or values that they refuse.
     """
-    _check_fields("model.config", recipe.model.config, OCRNetConfig)
+    config = build_config(recipe, labels)
+    try:
+        model = OCRNetForSemanticSegmentation(config)
+    except ImportError as error:
+        raise ValueError(
+            f"model.variant {recipe.model.variant} needs timm: pip install 'modeling-ocrnet[timm]'"
+        ) from error
+    if recipe.model.backbone is not None:
+        load_imagenet_backbone(model.backbone, recipe.model.backbone)
+    if recipe.model.gradient_checkpointing:
+        # the name before and since transformers 5.23
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    return model
+
+
+def build_config(recipe: Recipe, labels: data.LabelSet) -> OCRNetConfig:
+    """What describes the recipe's network.
+
+    Raises:
+        ValueError: for fields that the configs don't have, or values that they refuse.
+    """
+    check_fields("model.config", recipe.model.config, OCRNetConfig)
     is_hrnet = recipe.model.variant.startswith("hr")
     backbone_class = HRNetConfig if is_hrnet else TimmBackboneConfig
-    _check_fields("model.backbone_config", recipe.model.backbone_config, backbone_class)
+    check_fields("model.backbone_config", recipe.model.backbone_config, backbone_class)
     try:
         config = OCRNetConfig.from_variant(
             recipe.model.variant,
@@ -154,25 +176,7 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
             f"model.config.loss_ignore_index is {config.loss_ignore_index}, but {labels.ignore} marks the pixels that "
             "aren't labelled: leave it out"
         )
-    try:
-        model = OCRNetForSemanticSegmentation(config)
-    except ImportError as error:
-        raise ValueError(
-            f"model.variant {recipe.model.variant} needs timm: pip install 'modeling-ocrnet[timm]'"
-        ) from error
-    if recipe.model.backbone is not None:
-        load_imagenet_backbone(model.backbone, recipe.model.backbone)
-    if recipe.model.gradient_checkpointing:
-        # the name before and since transformers 5.23
-        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-    return model
-
-
-def _check_fields(where: str, given: dict[str, Any], config: type) -> None:
-    """A config takes any keyword: a misspelt one would be kept and do nothing."""
-    known = {field.name for field in fields(config)}
-    if unknown := sorted(set(given) - known):
-        raise ValueError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")
+    return config
 
 
 def build_processor(recipe: Recipe, ignore_index: int = data.IGNORE) -> OCRNetImageProcessor:
@@ -212,6 +216,7 @@ def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> tor
 def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     """Everything, in the order in which mistakes are cheapest to find."""
     labels = data.label_set(recipe.data)
+    build_config(recipe, labels)  # what it refuses needs no data
     train_data, val_data = build_data(recipe, accelerator, labels)
     set_seed(recipe.seed)
     model = build_model(recipe, labels)

@@ -7,23 +7,23 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_type_hints
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, Namespace
 
-from ..inference.command_line import HelpFormatter
+from ..inference.command_line import HelpFormatter, Parser, check_filled
 from .recipe import Recipe
 from .recipe_file import read_recipe
 
 
-def recipe_parser(description: str | None = None) -> ArgumentParser:
+def recipe_parser(description: str | None = None) -> Parser:
     """A parser with every field of the recipe as a documented option, and `--config` for YAML files."""
     usage = "%(prog)s --config RECIPE.yaml [--any.field VALUE ...]"
-    parser = ArgumentParser(usage=usage, description=description, formatter_class=HelpFormatter)
+    parser = Parser(usage=usage, description=description, formatter_class=HelpFormatter)
     parser.add_argument("--config", action=ActionConfigFile, help="A recipe (YAML); options override it.")
     parser.add_class_arguments(Recipe)
     return parser
 
 
-def parse_recipe(parser: ArgumentParser, argv: list[str]) -> tuple[Recipe, Namespace]:
+def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
     """The recipe that a command line describes, and the parser's other options.
 
     Options override the file wherever they stand. The output folder follows from the recipe's path, unless given.
@@ -31,10 +31,12 @@ def parse_recipe(parser: ArgumentParser, argv: list[str]) -> tuple[Recipe, Names
     """
     argv = _config_first(argv)
     try:
-        for file in _files(argv):
+        for group, file in _files(argv):
             if file.is_file():  # what isn't there, the parser says
-                read_recipe(file)
-        options = parser.instantiate(parser.parse_args(argv))
+                check_filled(_GROUPS[group], read_recipe(file), group)
+        options = parser.parse_args(argv)
+        check_filled(Recipe, options)  # of what stands on the command line, too
+        options = parser.instantiate(options)
         recipe = Recipe(**{field.name: options.pop(field.name) for field in fields(Recipe)})
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -51,20 +53,24 @@ def _identity(config: str) -> Path:
     return Path(*folders[folders.index("configuration") + 1 :]) if "configuration" in folders else Path(path.name)
 
 
-def _files(argv: list[str]) -> list[Path]:
-    """What of a command line the parser reads as YAML: recipes, and parts of them (`--model part.yaml`)."""
-    options = {"--config", *(f"--{group}" for group in _groups(Recipe))}
-    apart = [value for option, value in zip(argv, argv[1:], strict=False) if option in options]
-    joined = [value for option, equals, value in (x.partition("=") for x in argv) if equals and option in options]
-    return [Path(x) for x in apart + joined]
+def _files(argv: list[str]) -> list[tuple[str, Path]]:
+    """What of a command line the parser reads as YAML, each with the group that it fills: recipes (of `""`), and parts
+    of them (`--model part.yaml`)."""
+    options = {f"--{group or 'config'}": group for group in _GROUPS}
+    apart = [(option, value) for option, value in zip(argv, argv[1:], strict=False) if option in options]
+    joined = [(option, value) for option, equals, value in (x.partition("=") for x in argv) if equals]
+    return [(options[option], Path(value)) for option, value in apart + joined if option in options]
 
 
-def _groups(recipe: type, prefix: str = "") -> Iterator[str]:
-    """The fields that have fields of their own: `data`, ..., `evaluation.inference`."""
-    for name, kind in get_type_hints(recipe).items():
-        if is_dataclass(kind):
-            yield prefix + name
-            yield from _groups(kind, f"{prefix}{name}.")
+def _groups(kind: type, name: str = "") -> Iterator[tuple[str, type]]:
+    """What has fields of its own, by name: the recipe (`""`), `data`, ..., `evaluation.inference`."""
+    yield name, kind
+    for field, of_field in get_type_hints(kind).items():
+        if is_dataclass(of_field):
+            yield from _groups(of_field, f"{name}.{field}" if name else field)
+
+
+_GROUPS = dict(_groups(Recipe))
 
 
 def _config_first(argv: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..data.source import DataSource
 from ..inference.segmentation import Inference
+from .recipe_numbers import check_numbers
 
 
 @dataclass
@@ -162,25 +163,17 @@ class Recipe:
     """Where everything goes (null: runs/<path of the recipe below configuration/>)."""
 
     def __post_init__(self):
-        positive = {
-            "global_batch": self.global_batch,
-            "micro_batch": self.micro_batch,
-            "schedule.max_steps": self.schedule.max_steps,
-            "evaluation.every": self.evaluation.every,
-            "checkpoint.every": self.checkpoint.every,
-            "checkpoint.keep_last": self.checkpoint.keep_last,
-            "logging.every": self.logging.every,
-            "optimizer.lr": self.optimizer.lr,
-            "data.crop_size": min(self.data.crop_size),
-            "data.shuffle_buffer": self.data.shuffle_buffer,
-            "process_timeout": self.process_timeout,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
-        if not 0 < low <= high:
+        if low > high:
             raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+        # the rate would rise from the first update on
+        base = self.optimizer.lr * min(1, self.optimizer.head_lr_multiplier)
+        if self.schedule.min_lr > base:
+            raise ValueError(
+                f"schedule.min_lr is {self.schedule.min_lr}, above the learning rate {base:g} that it is the floor of: "
+                "choose a lower one"
+            )
         decay = self.model.ema_decay
         if decay is not None and not 0 < decay < 1:
             raise ValueError(

@@ -74,7 +74,8 @@ def script(capsys, monkeypatch):
         spec = importlib.util.spec_from_file_location(f"{name}_script", SCRIPTS / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        logging.getLogger().handlers.clear()
+        for logger in (None, "modeling_ocrnet"):
+            logging.getLogger(logger).handlers.clear()  # an earlier run's streams are closed
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             module.main([str(x) for x in argv])

@@ -70,9 +70,8 @@ def export(model, script):
 
 
 def loaders(defects: list[Defect]):
-    """Each defect through each entry; but transformers only warns of missing weights, and the export takes its word."""
+    """Each defect through each entry."""
     pairs = [(x, y) for x in (load, predict, export) for y in defects]
-    pairs = [(x, y) for x, y in pairs if x is not export or y.name not in ("deeper", "nothing")]
     return pytest.mark.parametrize(("entry", "defect"), pairs, ids=lambda x: getattr(x, "__name__", None) or x.name)
 
 

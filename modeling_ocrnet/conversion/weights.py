@@ -1,0 +1,35 @@
+"""What weights can be meant."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def check_weights(named: Iterable[tuple[str, Tensor]], where: str) -> None:
+    """Refuse weights that aren't finite, and batch norms' running variances below 0: they make every score nan.
+
+    Args:
+        named: names and tensors, as `state_dict().items()`; integers, and tensors without memory, count as fine.
+        where: for the message, whose weights they are.
+
+    Raises:
+        ValueError: naming the first of them, and how many there are.
+    """
+    found = [(name, problem) for name, x in named if (problem := _problem(name, x))]
+    if found:
+        name, problem = found[0]
+        more = f", and {len(found) - 1} more like it" if len(found) > 1 else ""
+        raise ValueError(f"{where}: {name} holds {problem}{more}: these can't be meant; save or download it again")
+
+
+def _problem(name: str, x: Tensor) -> str | None:
+    if not x.is_floating_point() or x.is_meta:
+        return None
+    if x.element_size() == 1:  # float8 has no such operators
+        x = x.float()
+    if not torch.isfinite(x).all():
+        return "nan" if x.isnan().any() else "infinite numbers"
+    if name.endswith("running_var") and (x < 0).any():
+        return f"the variance {x.min().item():g}, below 0"
+    return None
