@@ -17,11 +17,11 @@ _TASK = "image-segmentation"
 
 _LOADING = """\
 ```python
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 processor = AutoImageProcessor.from_pretrained("{repo_id}", trust_remote_code=True)
 model = AutoModelForSemanticSegmentation.from_pretrained("{repo_id}", trust_remote_code=True)
-inputs = processor(image := Image.open("street.png").convert("RGB"), return_tensors="pt")
+inputs = processor(image := ImageOps.exif_transpose(Image.open("street.png")), return_tensors="pt")
 label_map = processor.post_process_semantic_segmentation(model(**inputs), target_sizes=[image.size[::-1]])[0]
 ```
 
