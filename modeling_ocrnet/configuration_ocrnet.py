@@ -1,6 +1,7 @@
 """Configuration of OCRNet (arXiv 1909.11065)."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -32,8 +33,7 @@ _R101_HEADS = {
     "auxiliary_dropout": 0.1,
 }
 MOST_LABELS = 2**16  # of label maps in files of 16 bits
-# Fields that speak of single classes, and what stands there if nothing is known of them
-_OF_CLASSES = {"palette": None, "label_ids": None, "class_weights": None, "flip_pairs": []}
+_OF_CLASSES = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
 
 
 def ignore_index(classes: int) -> int:
@@ -165,7 +165,7 @@ class OCRNetConfig(PreTrainedConfig):
         super().__setattr__(name, value)
         if name == "id2label" and old and value and _names(old) != _names(value):
             self.label2id = {of_class: index for index, of_class in _names(value).items()}
-            self._forget(list(_OF_CLASSES), "they belonged to the classes before")
+            self._forget(_OF_CLASSES, "they belonged to other classes")
             if len(old) <= self.loss_ignore_index < len(value):
                 self.loss_ignore_index = ignore_index(len(value))
 
@@ -178,13 +178,13 @@ class OCRNetConfig(PreTrainedConfig):
         self._forget(misfits, f"they don't fit {self.num_labels} classes")
         super().save_pretrained(*args, **kwargs)
 
-    def _forget(self, fields: list[str], reason: str):
+    def _forget(self, fields: Iterable[str], reason: str):
         """Empty fields of single classes, and say so in one line."""
         held = [x for x in fields if getattr(self, x, None)]
         for x in held:
-            setattr(self, x, _OF_CLASSES[x])
+            setattr(self, x, [] if x == "flip_pairs" else None)
         if held:
-            logger.warning("%s of the config are emptied: %s", ", ".join(held), reason)
+            logger.warning("%s of the config are emptied, as %s: set them anew if need be", ", ".join(held), reason)
 
     def validate_loss(self):
         """Check that the loss described can be computed."""
@@ -224,6 +224,10 @@ class OCRNetConfig(PreTrainedConfig):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_labels:
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} classes")
+        if any(len(color) != 3 or not all(0 <= x <= 255 for x in color) for color in self.palette or ()):
+            raise ValueError(f"palette holds {self.palette}, expected three numbers from 0 to 255 for each class")
+        if any(not 0 <= x < MOST_LABELS for x in self.label_ids or ()):
+            raise ValueError(f"label_ids are {self.label_ids}, expected ids from 0 to {MOST_LABELS - 1}, as files hold")
         for pair in self.flip_pairs:
             if len(pair) != 2 or not all(0 <= x < self.num_labels for x in pair):
                 raise ValueError(f"flip_pairs has {list(pair)}, expected two of the {self.num_labels} classes")

@@ -130,3 +130,18 @@ def test_trainer_trains_other_classes_to_the_end(checkpoint, tmp_path):
     assert list(again.config.id2label.values()) == names
     for (name, theirs), ours in zip(again.state_dict().items(), model.state_dict().values(), strict=True):
         torch.testing.assert_close(theirs, ours, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("palette", [[0, 0, 256], [1, 1, 1]]),
+        ("palette", [[0, 0], [1, 1]]),
+        ("label_ids", [0, 65536]),
+        ("label_ids", [-1, 0]),
+    ],
+)
+def test_what_pictures_and_files_cannot_hold_is_refused(field, value):
+    """Written as bytes, a colour of 256 would be 0, and an id of 65536 too."""
+    with pytest.raises(ValueError, match=f"{field} .*expected"):
+        tiny_config(num_labels=2, **{field: value})

@@ -18,13 +18,13 @@ from .decoding import (
     open_image,
     read_ids,
     read_instances,
-    train_ids_of,
     upright,
 )
 from .errors import size_problem
 from .labels import LabelSet
 from .matlab import is_matlab
 from .raw import raw_array
+from .train_ids import train_ids_of
 from .value_ranges import is_wide_color, unusual_range
 
 

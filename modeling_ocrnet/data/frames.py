@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask, train_ids_of
+from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask
 from .errors import size_problem
 from .matlab import is_matlab
 from .png import decode_png
 from .raw import raw_array
+from .train_ids import train_ids_of
 
 
 class Frames:

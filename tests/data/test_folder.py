@@ -388,7 +388,7 @@ def test_fields_that_do_not_fit_are_refused(fields, message):
 
 def test_colours_are_looked_up_exactly():
     """Thousands of colours in one picture, by a table of 200: as by comparing with each."""
-    from modeling_ocrnet.data.decoding import _color_table, pack_colors
+    from modeling_ocrnet.data.train_ids import _color_table, pack_colors
 
     rng = np.random.default_rng(0)
     colors = np.unique(rng.integers(0, 256, (200, 3)), axis=0)
