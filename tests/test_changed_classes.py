@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from huggingface_hub.errors import StrictDataclassError
 from tiny import tiny_config
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
@@ -143,5 +144,5 @@ def test_trainer_trains_other_classes_to_the_end(checkpoint, tmp_path):
 )
 def test_what_pictures_and_files_cannot_hold_is_refused(field, value):
     """Written as bytes, a colour of 256 would be 0, and an id of 65536 too."""
-    with pytest.raises(ValueError, match=f"{field} .*expected"):
+    with pytest.raises(StrictDataclassError, match=f"{field} .*expected"):
         tiny_config(num_labels=2, **{field: value})
