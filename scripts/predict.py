@@ -13,6 +13,7 @@ import sys
 import _path  # noqa: F401
 
 from modeling_ocrnet.data.image_files import RULE
+from modeling_ocrnet.image_processing_ocrnet import to_range
 from modeling_ocrnet.inference.checkpoint import load_engine
 from modeling_ocrnet.inference.command_line import inference_parser, parse
 from modeling_ocrnet.inference.files import find_jobs, predict_files
@@ -23,11 +24,16 @@ def main(argv: list[str] | None = None) -> None:
     about = f"Images, folders (with their subfolders) or glob patterns. {RULE}"
     parser.add_argument("inputs", type=str, nargs="+", help=about)
     parser.add_argument("--output_dir", type=str, default="predictions", help="Where the results go.")
+    about = "Black and white in images of more than 8 bits, [low, high] or bits (null: the checkpoint's)."
+    parser.add_argument("--value_range", type=tuple[float, float] | int | None, default=None, help=about)
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        to_range(options.value_range)
         jobs = find_jobs(options.inputs, options.output_dir)
         model, processor = load_engine(options.model, options.engine, options.precision)
+        if options.value_range is not None:
+            processor.value_range = options.value_range
         failures = predict_files(model, processor, jobs, inference)
     except (ValueError, OSError) as error:  # DataError is a ValueError
         sys.exit(f"predict.py: {error}")

@@ -1,5 +1,7 @@
 """One conversion of pixels to RGB for every entry: arrays, PIL's images, files, both backends, training, Predictor."""
 
+import sys
+
 import numpy as np
 import pytest
 import reference
@@ -148,6 +150,34 @@ def test_predictor_sees_a_file_an_opened_image_and_a_range_alike(tmp_path):
     for label_map in found:
         np.testing.assert_array_equal(label_map, plain)
     np.testing.assert_array_equal(predict(picture), plain)
+    other = Predictor(tmp_path / "model", precision="fp32", value_range=[0, 4095 * 16])
+    np.testing.assert_array_equal(other(picture * 16), plain)
+
+
+def test_predict_says_what_is_odd_and_takes_a_range(tmp_path, monkeypatch, caplog):
+    picture = np.random.default_rng(0).integers(0, 4096, (6, 8)).repeat(16, 0).repeat(16, 1).astype(np.uint16)
+    (image,) = OCRNetImageProcessor(value_range=12)(picture[..., None])["pixel_values"]
+    undecided(reference.mmseg_model(), image).save_pretrained(tmp_path / "model")
+    OCRNetImageProcessor().save_pretrained(tmp_path / "model")
+    Image.fromarray(picture).save(tmp_path / "a.tif")
+    Image.fromarray(expected(picture, 0, 4095)).save(tmp_path / "b.png")
+    monkeypatch.setattr(sys, "path", ["scripts", *sys.path])
+    import predict
+
+    def label_map(file, *options):
+        arguments = [tmp_path / "model", tmp_path / file, "--output_dir", tmp_path / "out", *options]
+        predict.main([str(x) for x in arguments])
+        return np.asarray(Image.open(tmp_path / "out" / f"{file[0]}_ids.png"))
+
+    dark, plain = label_map("a.tif"), label_map("b.png")
+    assert f"a.tif: 16-bit values up to {picture.max()}, taken as 0 to 65535" in caplog.text
+    assert (dark != plain).any()
+    caplog.clear()
+    np.testing.assert_array_equal(label_map("a.tif", "--value_range", "12"), plain)
+    np.testing.assert_array_equal(label_map("a.tif", "--value_range", "[0,4095]"), plain)
+    assert "16-bit" not in caplog.text
+    with pytest.raises(SystemExit, match=r"predict.py: value_range is 0, expected"):
+        label_map("a.tif", "--value_range", "0")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from .matlab import is_matlab, read_matlab
 from .raw import raw_array
 from .stored import Stored, check_whole
 from .train_ids import train_ids_of
-from .value_ranges import is_wide_color
+from .value_ranges import is_wide_color, unusual_range
 
 ValueRange = tuple[float, float] | list[float] | int | None
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
@@ -130,22 +130,25 @@ def read_image(source: dict, value_range: ValueRange = None) -> Image.Image:
     Raises:
         DataError: where the file isn't there, is damaged, or has values that no range is known of.
     """
-    image = open_image(source)
-    if value_range is not None and is_wide_color(image):
+    return read_noted(source, value_range)[0]
+
+
+def read_noted(source: dict, value_range: ValueRange = None) -> tuple[Image.Image, str | None]:
+    """As [`read_image`], and what is odd about the values, in a line; `None` where nothing is."""
+    image, path = open_image(source), source["path"]
+    wide = is_wide_color(image)
+    if value_range is not None and wide:
         raise DataError(
-            f"{source['path']}: 16-bit colours, which are read by their upper 8 bits: no value_range can be told of "
-            "them; scale the files to 8 bits instead"
+            f"{path}: 16-bit colours, which are read by their upper 8 bits: no value_range can be told of them; scale "
+            "the files to 8 bits instead"
         )
-    return as_rgb(decoded(image, source["path"]), source["path"], value_range)
-
-
-def as_rgb(image: Image.Image, path: str | None, value_range: ValueRange = None) -> Image.Image:
-    """What [`to_rgb`] makes of an image, with errors that name its file."""
     image = upright(image, path)
     try:
-        return to_rgb(image, value_range)
+        rgb = to_rgb(image, value_range)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
+    odd = unusual_range(image, wide, value_range)
+    return rgb, odd and f"{path}: {odd}"
 
 
 def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> None:

@@ -10,7 +10,6 @@ from PIL import ExifTags, Image
 from .decoding import (
     DataError,
     Decode,
-    as_rgb,
     check_file,
     check_mask,
     decoded,
@@ -18,6 +17,7 @@ from .decoding import (
     open_image,
     read_ids,
     read_instances,
+    read_noted,
     upright,
 )
 from .errors import size_problem
@@ -25,7 +25,6 @@ from .labels import LabelSet
 from .matlab import is_matlab
 from .raw import raw_array
 from .train_ids import train_ids_of
-from .value_ranges import is_wide_color, unusual_range
 
 
 @dataclass
@@ -77,13 +76,11 @@ def examine(row: dict, decode: Decode) -> PairFacts:
 
 
 def _examine_image(source: dict, decode: Decode, facts: PairFacts) -> None:
+    image, facts.unusual = read_noted(source, decode.value_range)
+    facts.size = image.size
     opened = open_image(source)
-    wide, facts.turned = is_wide_color(opened), _orientation_in_header(opened) != 1  # decoding a TIFF turns it
-    image = decoded(opened, source["path"])
-    rgb = as_rgb(image, source["path"], decode.value_range)
-    facts.size, facts.turned = rgb.size, facts.turned or orientation(image) != 1
-    if odd := unusual_range(image, wide, decode.value_range):
-        facts.unusual = f"{source['path']}: {odd}"
+    # a TIFF's header tells, and decoding turns it; a PNG may have it at its end
+    facts.turned = _orientation_in_header(opened) != 1 or orientation(decoded(opened, source["path"])) != 1
 
 
 def examine_mask(source: dict, decode: Decode, facts: PairFacts) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ..data.decoding import SUFFIXES, DataError, read_image
+from ..data.decoding import SUFFIXES, DataError, read_noted
 from ..data.image_files import image_files, is_image
 from ..data.spelling import nfc, stored
 from .checkpoint import class_names
@@ -161,7 +161,10 @@ def predict_files(model, processor, jobs: list[Job], options: Inference) -> list
             read = []
             for job in jobs[first : first + options.batch_size]:
                 try:
-                    read.append((job, read_image({"path": str(job.image), "bytes": None}, processor.value_range)))
+                    image, odd = read_noted({"path": str(job.image), "bytes": None}, processor.value_range)
+                    read.append((job, image))
+                    if odd:
+                        logger.warning("%s", odd)
                 except DataError as error:
                     logger.error("%s", error)
                     failures.append(str(error))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..data.decoding import ValueRange, read_image
 from ..fusion_ocrnet import FusedOCRNet
-from ..image_processing_ocrnet import from_array, to_rgb
+from ..image_processing_ocrnet import from_array, to_range, to_rgb
 from .checkpoint import load_engine
 from .compiled import compiled
 from .engines import EngineName, Export
@@ -30,9 +30,10 @@ class Predictor:
         engine: what runs the network; see [`load_engine`].
         precision: "auto" is bf16 where the device has instructions for it and fp32 elsewhere; of an export, its own.
         options: sliding window, scales, mirrors, batch size; whole images, one at a time, by default.
+        value_range: black and white in images of more than 8 bits, see [`to_rgb`]; the checkpoint's by default.
 
     Raises:
-        ValueError: where there is no such checkpoint, or it can't be loaded.
+        ValueError: where there is no such checkpoint, or it can't be loaded; for a range that is none.
     """
 
     def __init__(
@@ -41,12 +42,16 @@ class Predictor:
         engine: EngineName = "auto",
         precision: Precision | Literal["auto"] = "auto",
         options: Inference | None = None,
+        value_range: ValueRange = None,
     ):
+        to_range(value_range)
         keep_freed_memory()
         if precision == "auto":
             precision = None if Export.read(Path(name)) else fast_precision(PartialState().device)
         self.model, self.processor = load_engine(str(name), engine, precision)
         self.options = options or Inference()
+        if value_range is not None:
+            self.processor.value_range = value_range
 
     def __call__(self, images: ImageLike | list[ImageLike]) -> np.ndarray | list[np.ndarray]:
         """Segment an image, or each of a list.
