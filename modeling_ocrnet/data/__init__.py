@@ -12,7 +12,7 @@ from types import ModuleType
 from datasets import Dataset, Features, Image, IterableDataset, Value
 
 from ..image_processing_ocrnet import to_range
-from .checks import Findings, check
+from .checks import Findings, check, check_sample
 from .coverage import check_classes, require_labelled, say
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
@@ -29,6 +29,7 @@ __all__ = [
     "LabelSet",
     "check",
     "check_classes",
+    "check_sample",
     "label_set",
     "load",
     "reader",

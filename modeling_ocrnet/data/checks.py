@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -95,6 +96,28 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
     elif passed is not None:
         _remember(passed, findings)
     return findings
+
+
+def check_sample(rows: Iterable[dict], decode: Decode, tolerate: bool = False) -> Findings:
+    """Read the first rows of a stream in full: the others can't be known before they are read.
+
+    Args:
+        rows: undecoded.
+        decode: their decoding.
+        tolerate: warn of rows with a problem.
+
+    Raises:
+        DataError: for the first row that can't be trained on.
+    """
+    facts = [examine(row, decode) for row in rows]
+    for x in facts:
+        if x.pixels is None and not x.problems:
+            x.problems.append(f"{x.name}: has no mask; training needs one for every image")
+        if x.problems and not tolerate:
+            raise DataError(x.problems[0])
+        for problem in x.problems:
+            logger.warning("will be skipped: %s", problem)
+    return _summary(len(facts), facts, [x.name for x in facts if x.turned], len(decode.labels.trained))
 
 
 def _summary(rows: int, facts: list[PairFacts], turned: list[str], classes: int) -> Findings:

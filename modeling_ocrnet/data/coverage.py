@@ -64,14 +64,14 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset, Findings]]) -> None:
+def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset | None, Findings]]) -> None:
     """Refuse a list of classes that can't be what the masks mean.
 
     Whether a class occurs is looked up in all masks before it is said that it doesn't.
 
     Args:
         labels: one's own; what published datasets mean is known.
-        parts: splits, and what [`check`] found in them.
+        parts: splits, and what [`check`] found in them; `None` and what [`check_sample`] found in a stream.
 
     Raises:
         DataError: naming the classes and the remedy.
@@ -83,7 +83,7 @@ def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset, Findings]]) -
         return
     logger.info("no pixel of %s in the masks read so far: reading the others", listed(absent(pixels, labels)))
     for dataset, findings in parts:
-        if findings.masks == findings.rows:
+        if dataset is None or findings.masks == findings.rows:
             continue
         for facts in _masks(dataset):
             pixels = pixels + facts.pixels

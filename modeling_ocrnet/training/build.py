@@ -22,7 +22,6 @@ from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
 from ..data.decoding import Decode
-from ..data.frames import decode_frame
 from ..data.stream import MicroBatches, SampleStream, stream_loader
 from ..data.streaming import Position, streamed_batches
 from ..data.transforms import TrainingTransform
@@ -105,26 +104,19 @@ def build_data(
     if accelerator.is_main_process:
         found = [(recipe.evaluation.split, val, data.check(val))]
         if recipe.data.streaming:
-            for row in train.take(STREAM_CHECKED):
-                _try(row, Decode(labels, value_range=recipe.data.value_range), skip)
+            decode = Decode(labels, value_range=recipe.data.value_range)
+            first = data.check_sample(train.take(STREAM_CHECKED), decode, tolerate=skip)
+            found.insert(0, (recipe.data.split, None, first))
         else:
             found.insert(0, (recipe.data.split, train, data.check(train, labelled=True, tolerate=skip)))
         for split, _, findings in found:
             data.say(findings, labels, split)
         for split, dataset, findings in found:
-            data.require_labelled(dataset, findings, split)
+            if dataset is not None:  # more of a stream may be labelled
+                data.require_labelled(dataset, findings, split)
         data.check_classes(labels, [(dataset, findings) for _, dataset, findings in found])
     accelerator.wait_for_everyone()
     return train, val
-
-
-def _try(row: dict, decode: Decode, skip: bool) -> None:
-    try:
-        decode_frame(row, decode)
-    except data.DataError as error:
-        if not skip:
-            raise
-        logger.warning("will be skipped: %s", error)
 
 
 def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegmentation:

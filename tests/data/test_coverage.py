@@ -197,3 +197,31 @@ def test_evaluation_of_nothing_is_an_error(own, tmp_path):
     assert "nothing is scored" in ended.stderr
     assert [x.name for x in (tmp_path / "ids").iterdir()] == ["val000.png"]
     assert not scores.exists()
+
+
+def test_the_first_rows_of_a_stream_are_judged(tmp_path):
+    """A folder that load_dataset reads, with masks of 0 and 255, of which nobody said what 255 is."""
+    from datasets import Dataset, Features
+    from datasets import Image as Column
+
+    from modeling_ocrnet.data.decoding import Decode
+
+    folder = tmp_path / "hub"
+    (folder / "data").mkdir(parents=True)
+    Image.new("RGB", SIZE[::-1]).save(tmp_path / "a.png")
+    Image.fromarray(np.resize(np.array([0, 255], np.uint8), SIZE)).save(tmp_path / "mask.png")
+    columns = {"image": [str(tmp_path / "a.png")] * 4, "mask": [str(tmp_path / "mask.png")] * 4}
+    rows = Dataset.from_dict(columns, features=Features(image=Column(), mask=Column()))
+    rows.to_parquet(str(folder / "data" / "train-0.parquet"))
+    (folder / "classes.json").write_text('["background", "crack"]')
+
+    def judge_stream(**fields):
+        source = DataSource("hub", path=str(folder), **fields)
+        labels = data.label_set(source)
+        findings = data.check_sample(data.reader("hub").stream(source, "train").take(3), Decode(labels))
+        assert findings.masks == findings.rows == 3
+        data.check_classes(labels, [(None, findings)])
+
+    with pytest.raises(data.DataError, match="no mask holds crack, but .* holds 255"):
+        judge_stream()
+    judge_stream(ignore_ids=[255])
