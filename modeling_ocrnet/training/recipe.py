@@ -163,6 +163,11 @@ class Recipe:
     """Where everything goes (null: runs/<path of the recipe below configuration/>)."""
 
     def __post_init__(self):
+        decay = self.model.ema_decay
+        if decay is not None and not 0 < decay < 1:
+            raise ValueError(
+                f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 updates"
+            )
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
         if low > high:
@@ -173,11 +178,6 @@ class Recipe:
             raise ValueError(
                 f"schedule.min_lr is {self.schedule.min_lr}, above the learning rate {base:g} that it is the floor of: "
                 "choose a lower one"
-            )
-        decay = self.model.ema_decay
-        if decay is not None and not 0 < decay < 1:
-            raise ValueError(
-                f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 updates"
             )
         if self.data.streaming and self.data.name != "hub":
             raise ValueError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
