@@ -152,8 +152,11 @@ class OCRNetConfig(PreTrainedConfig):
             ValueError: if `num_labels` isn't the number of names in `id2label`.
         """
         names, count = kwargs.pop("id2label", None), kwargs.pop("num_labels", None)
-        if names is None and kwargs.get("label2id") is not None:
-            names = {index: name for name, index in kwargs["label2id"].items()}
+        inverse = {int(index): name for name, index in (kwargs.get("label2id") or {}).items()}
+        if names is None and inverse:
+            names = inverse
+        if inverse and _names(names) != inverse:
+            raise ValueError(f"id2label {names} and label2id {kwargs['label2id']} contradict each other")
         if names is None and count not in (None, len(config_dict.get("id2label") or range(2))):
             names = {index: f"LABEL_{index}" for index in range(count)}
         if names is not None and count not in (None, len(names)):
@@ -162,12 +165,28 @@ class OCRNetConfig(PreTrainedConfig):
 
     def __setattr__(self, name: str, value: Any):
         old = self.__dict__.get("id2label")
+        if name == "id2label" and value:
+            value = _names(value)  # JSON's keys are texts
+            if sorted(value) != list(range(len(value))):
+                raise ValueError(f"id2label names the classes {sorted(value)}, expected 0 to {len(value) - 1}")
         super().__setattr__(name, value)
-        if name == "id2label" and old and value and _names(old) != _names(value):
-            self.label2id = {of_class: index for index, of_class in _names(value).items()}
+        if name == "id2label" and old and value and _names(old) != value:
+            self.label2id = {of_class: index for index, of_class in value.items()}
             self._forget(_OF_CLASSES, "they belonged to other classes")
-            if len(old) <= self.loss_ignore_index < len(value):
-                self.loss_ignore_index = ignore_index(len(value))
+            self._follow(len(old), len(value))
+
+    def _follow(self, old: int, new: int):
+        """Keep what means "not labelled" off the classes, when their number changes from `old` to `new`."""
+        index, expected = self.loss_ignore_index, ignore_index(new)
+        if index is not None and index != expected and (index == ignore_index(old) or old <= index < new):
+            self.loss_ignore_index = expected
+            logger.warning(
+                "loss_ignore_index is %d for %d classes, where it was %d: labels must hold it where nothing is "
+                "labelled (of the image processor: ignore_index)",
+                expected,
+                new,
+                index,
+            )
 
     def save_pretrained(self, *args, **kwargs):
         # id2label may have been changed in place: that must not cost a run its last step

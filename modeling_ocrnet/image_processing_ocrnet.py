@@ -87,6 +87,34 @@ def is_turned(image: Image.Image) -> bool:
     return image.getexif().get(ORIENTATION, 1) in range(2, 9)
 
 
+def is_wide_color(image: Image.Image) -> bool:
+    """Whether an image that is opened, but not decoded, holds 16-bit colours: Pillow reads their upper 8 bits."""
+    return len(image.getbands()) > 1 and ";16" in _layout(image)
+
+
+def check_range(image: Image.Image, value_range) -> None:
+    """Refuse a range for what it can't be told of.
+
+    Args:
+        image: opened, but not decoded.
+        value_range: what [`to_range`] takes.
+
+    Raises:
+        ValueError: for 16-bit colours.
+    """
+    if value_range is not None and is_wide_color(image):
+        raise ValueError(
+            "16-bit colours, which are read by their upper 8 bits: no value_range can be told of them; scale them to 8 "
+            "bits instead"
+        )
+
+
+def _layout(image: Image.Image) -> str:
+    """How a file that isn't decoded yet lays out its pixels, in Pillow's words."""
+    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
+    return str(arguments if isinstance(arguments, str) or not arguments else arguments[0])
+
+
 def unmap(image: Image.Image) -> None:
     """Have Pillow read a file's pixels, not map them: it scrambles the rows of mapped TIFFs that EXIF turns."""
     if image.format == "TIFF":
@@ -105,14 +133,15 @@ def to_rgb(image: Image.Image, value_range=None) -> Image.Image:
     Raises:
         ValueError: for values that such a range can't be told of.
     """
+    check_range(image, value_range)
     if is_turned(image):
         unmap(image)
         image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         grey = np.asarray(image)
-        # Pillow reads some 16-bit files, PGM among them, as "I"
-        is_wide = grey.dtype.kind != "f" and grey.size and grey.min() >= 0 and grey.max() <= 65535
-        scaled = scale_values(grey.astype(np.uint16) if is_wide else grey, value_range)
+        if image.mode == "I" and image.format in ("PNG", "PPM"):  # what Pillow reads of 16 bits
+            grey = grey.astype(np.uint16)
+        scaled = scale_values(grey, value_range)
         image = Image.fromarray(scaled.round().astype(np.uint8))
     elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -153,7 +182,7 @@ class OCRNetImageProcessorKwargs(ImagesKwargs, total=False):
     do_reduce_labels: bool
     do_flip_channel_order: bool
     align_corners: bool
-    value_range: list[float] | tuple[float, float] | int | None
+    value_range: list[int | float] | tuple[int | float, int | float] | int | None
     ignore_index: int
 
 
@@ -199,6 +228,7 @@ class _SegmentationProcessing:
     def _preprocess_image_like_inputs(
         self, images, segmentation_maps, do_convert_rgb, input_data_format, return_tensors, device=None, **kwargs
     ) -> BatchFeature:
+        to_range(kwargs["value_range"])
         reduce_labels, flip_channels = kwargs.pop("do_reduce_labels"), kwargs.pop("do_flip_channel_order")
         value_range, ignore_index = kwargs.pop("value_range"), kwargs.pop("ignore_index")
         kwargs.pop("align_corners")  # of the way back
@@ -222,25 +252,25 @@ class _SegmentationProcessing:
                 input_data_format=ChannelDimension.FIRST,
             )
             geometry = {**kwargs, "do_normalize": False, "do_rescale": False, "resample": self._nearest}
-            planes = self._preprocess([_to_planes(x) for x in maps], return_tensors=None, **geometry)["pixel_values"]
+            planes = [_to_planes(x, ignore_index) for x in maps]
+            planes = self._preprocess(planes, return_tensors=None, **geometry)["pixel_values"]
             labels = [_from_planes(x, ignore_index) for x in planes]
             data["labels"] = [_reduce(x, ignore_index) for x in labels] if reduce_labels else labels
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     def process_image(self, image, do_convert_rgb=None, value_range=None, scale_floats=True, **kwargs):
         """One image in the backend's form, (channels, height, width). RGB is made here, for all backends alike."""
-        if do_convert_rgb and isinstance(image, Image.Image):
+        if isinstance(image, Image.Image):
+            layout = _layout(image)  # while nothing has decoded it
+            check_range(image, value_range)
             if is_turned(image):
                 logger.warning_once(
                     "Images are turned as their EXIF says: target_sizes must be those of the turned images, as "
                     "PIL.ImageOps.exif_transpose gives them"
                 )
-            image = to_rgb(image, value_range)
+            image = to_rgb(image, value_range) if do_convert_rgb else _upright_ids(image, layout)
         elif do_convert_rgb:
-            values = image.cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
-            if values.dtype != np.uint8 and (scale_floats or values.dtype.kind != "f"):
-                scaled = scale_values(values, value_range)
-                image = torch.from_numpy(scaled).to(image.device) if isinstance(image, torch.Tensor) else scaled
+            image = _to_bytes(image, value_range, scale_floats)
         return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
 
     def post_process_semantic_segmentation(self, outputs, target_sizes=None) -> list[torch.Tensor]:
@@ -269,24 +299,55 @@ class _SegmentationProcessing:
         ]
 
 
-def _to_planes(label_map):
-    """A label map (1, height, width) as three planes of bytes, (3, height, width): its values, low and high, and ones.
+def _to_bytes(image, value_range, scale_floats: bool):
+    """An array or a tensor whose values are 0..255, as [`scale_values`] makes them."""
+    is_tensor = isinstance(image, torch.Tensor)
+    values = image.cpu().numpy() if is_tensor else np.asarray(image)
+    is_float = values.dtype.kind == "f"
+    if values.dtype == np.uint8 or is_float and not scale_floats:
+        return image
+    if is_float and value_range is None and values.max(initial=0) <= 1 + SLACK:
+        logger.warning_once(
+            "Floats up to 1 are taken as 0 to 1, not as 0 to 255: give do_rescale=False if you have rescaled them, or "
+            "a value_range"
+        )
+    scaled = scale_values(values, value_range)
+    return torch.from_numpy(scaled).to(image.device) if is_tensor else scaled
 
-    In bytes both backends move pixels exactly, and the ones tell afterwards which of them were there.
+
+def _upright_ids(mask: Image.Image, layout: str) -> Image.Image:
+    """A label map as its file holds it, where Pillow stretches greys of 2 and 4 bits; turned as its EXIF says."""
+    step = {"L;2": 85, "L;4": 17}.get(layout, 1)
+    if is_turned(mask):
+        unmap(mask)
+        mask = ImageOps.exif_transpose(mask)
+    return mask if step == 1 else mask.point(lambda value: value // step)
+
+
+def _to_planes(label_map, ignore_index: int):
+    """A label map (1, height, width) as three planes of bytes, (3, height, width): its values, low and high, and
+    whether they count.
+
+    In bytes both backends move pixels exactly, and the third plane is 0 where they add some.
     """
     is_tensor = isinstance(label_map, torch.Tensor)
     labels = label_map.cpu().numpy() if is_tensor else label_map  # torch computes little on uint16
-    lowest, highest = labels.min(initial=0), labels.max(initial=0)
+    if labels.ndim != 3 or labels.shape[0] != 1:
+        raise ValueError(
+            f"a label map of {labels.shape[1:]} and {labels.shape[0]} channels, expected one channel of ids"
+        )
+    known = labels != ignore_index
+    lowest, highest = (f(where=known, initial=0) for f in (labels.min, labels.max))
     if labels.dtype.kind not in "bui" or lowest < 0 or highest >= 2**16:
         found = f"{labels.dtype} from {lowest} to {highest}"
-        raise ValueError(f"a label map of {found}, expected whole numbers from 0 to 65535")
-    labels = labels.astype(np.int32)
-    planes = np.concatenate([labels & 255, labels >> 8, np.ones_like(labels)]).astype(np.uint8)
+        raise ValueError(f"a label map of {found}, expected whole numbers from 0 to 65535, or ignore_index")
+    labels = np.where(known, labels, 0).astype(np.int32)
+    planes = np.concatenate([labels & 255, labels >> 8, known]).astype(np.uint8)
     return torch.from_numpy(planes).to(label_map.device) if is_tensor else planes
 
 
 def _from_planes(planes, ignore_index: int) -> torch.Tensor:
-    """The label map (height, width) int64 of [`_to_planes`], with `ignore_index` where pixels were added."""
+    """The label map (height, width) int64 of [`_to_planes`], with `ignore_index` where nothing counts."""
     low, high, known = torch.as_tensor(planes).to(torch.int64)
     return torch.where(known == 1, low + (high << 8), ignore_index)
 

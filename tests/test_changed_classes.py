@@ -80,6 +80,37 @@ def test_the_same_classes_keep_what_is_known_of_them(checkpoint, warnings):
     assert not warnings()
 
 
+def test_keys_and_names_are_what_a_config_needs(checkpoint):
+    """JSON's keys are texts; classes count from 0; both ways must agree."""
+    config = OCRNetConfig.from_pretrained(checkpoint, id2label={"0": "a", "1": "b"}, label2id={"a": "0", "b": "1"})
+    assert config.id2label == {0: "a", 1: "b"}
+    config.id2label = {"0": "x", "1": "y", "2": "z"}
+    assert (config.id2label[2], config.label2id["z"]) == ("z", 2)
+    with pytest.raises(ValueError, match=r"id2label names the classes \[1, 2\], expected 0 to 1"):
+        config.id2label = {1: "a", 2: "b"}
+    with pytest.raises(ValueError, match="contradict each other"):
+        OCRNetConfig.from_pretrained(checkpoint, id2label={0: "a", 1: "b"}, label2id={"a": 1, "b": 0})
+
+
+def test_configs_share_nothing(checkpoint):
+    one, two = (OCRNetConfig.from_pretrained(checkpoint, num_labels=3) for _ in range(2))
+    one.flip_pairs.append([0, 1])
+    assert two.flip_pairs == []
+
+
+def test_what_is_not_labelled_follows_the_number_of_classes(checkpoint, caplog):
+    transformers_logging.enable_propagation()
+    config = OCRNetConfig.from_pretrained(checkpoint, num_labels=300)
+    assert config.loss_ignore_index == 65535
+    assert "loss_ignore_index is 65535 for 300 classes, where it was 255" in caplog.text
+    config.num_labels = 3
+    assert config.loss_ignore_index == 255
+    own = OCRNetConfig.from_pretrained(checkpoint, loss_ignore_index=-100)
+    own.num_labels = 300
+    assert own.loss_ignore_index == -100
+    transformers_logging.disable_propagation()
+
+
 def test_what_is_given_of_the_new_classes_stays(checkpoint):
     given = {"palette": [[1, 2, 3], [4, 5, 6]], "class_weights": [1.0, 2.0]}
     # whatever comes first: the classes are taken before what is said of them

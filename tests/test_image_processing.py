@@ -1,5 +1,6 @@
 """The image processor: both backends, label maps, and the way back."""
 
+import struct
 from types import SimpleNamespace
 
 import numpy as np
@@ -150,6 +151,56 @@ def test_label_maps_of_16_bits_are_resized_and_reduced_exactly(backend):
     (labels,) = processor(image, segmentation_maps=ids)["labels"]
     expected = np.where((ids == 0) | (ids == 65535), 65535, ids.astype(int) - 1)
     np.testing.assert_array_equal(np.asarray(labels), expected.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_ignore_index_stays(backend):
+    ids = np.arange(600).reshape(20, 30)
+    ids[:2] = -100
+    processor = backend(ignore_index=-100, do_pad=True, pad_size={"height": 25, "width": 30})
+    (labels,) = processor(np.zeros((20, 30, 3), np.uint8), segmentation_maps=ids)["labels"]
+    np.testing.assert_array_equal(labels[:20], ids)
+    assert (np.asarray(labels[20:]) == -100).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("size", [(8, 8), (8, 12)])
+def test_a_label_map_is_turned_as_its_image_is(backend, size, tmp_path):
+    ids = np.arange(size[0] * size[1], dtype=np.uint8).reshape(size)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.dstack([ids] * 3)).save(tmp_path / "image.png", exif=exif)
+    Image.fromarray(ids).save(tmp_path / "mask.png", exif=exif)
+    image, mask = (Image.open(tmp_path / x) for x in ("image.png", "mask.png"))
+    inputs = backend(do_normalize=False, do_rescale=False)(image, segmentation_maps=mask)
+    np.testing.assert_array_equal(inputs["labels"][0], np.rot90(ids, -1))
+    np.testing.assert_array_equal(np.asarray(inputs["pixel_values"][0])[0], np.rot90(ids, -1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_label_maps_of_few_bits_hold_what_their_file_holds(backend, bits, tmp_path):
+    import zlib
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    ids = np.arange(64).reshape(8, 8) % 2**bits
+    rows = np.unpackbits(ids.astype(np.uint8)[..., None], axis=2)[..., 8 - bits :].reshape(8, -1)
+    packed = b"".join(b"\0" + row.tobytes() for row in np.packbits(rows, axis=1))
+    head = struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+    (tmp_path / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    mask = Image.open(tmp_path / "mask.png")
+    (labels,) = backend()(np.zeros((8, 8, 3), np.uint8), segmentation_maps=mask)["labels"]
+    np.testing.assert_array_equal(labels, ids)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_picture_is_no_label_map(backend):
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match="a label map of|list of images"):
+        backend()(image, segmentation_maps=Image.fromarray(image))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -48,6 +48,8 @@ def test_sixteen_bits_are_scaled_alike_by_every_entry(backend, value_range, tmp_
     processor = backend(do_normalize=False, do_rescale=False, value_range=value_range)
     for name, entry in entries(values, tmp_path).items():
         (pixels,) = processor(entry)["pixel_values"]
+        called = backend(do_normalize=False, do_rescale=False)(entry, value_range=value_range)["pixel_values"][0]
+        np.testing.assert_array_equal(np.asarray(called), np.asarray(pixels), err_msg=name)
         for channel in np.asarray(pixels):
             np.testing.assert_array_equal(channel, grey, err_msg=name)
     for file in ("grey.png", "grey.tif"):
@@ -95,6 +97,32 @@ def test_whole_numbers_and_flags():
 def test_a_range_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="value_range is .*expected two numbers in order, or 1 to 32 bits"):
         to_range(wrong)
+
+
+def test_whole_numbers_of_32_bits_are_bytes_in_every_entry(tmp_path):
+    grey = np.arange(48, dtype=np.int32).reshape(6, 8) * 5
+    Image.fromarray(grey).save(tmp_path / "a.tif")
+    source = {"path": str(tmp_path / "a.tif"), "bytes": None}
+    for found in (to_rgb(Image.fromarray(grey)), read_image(source), to_rgb(Image.open(tmp_path / "a.tif"))):
+        np.testing.assert_array_equal(np.asarray(found)[..., 0], grey)
+    with pytest.raises(ValueError, match="pixels of int32 from 0 to 4700, expected 0 to 255"):
+        to_rgb(Image.fromarray(grey * 20))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_range_is_refused_where_none_can_be_told(backend, tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), 4000, np.uint16))
+    for read in (
+        lambda: backend(value_range=12)(Image.open(tmp_path / "a.png")),
+        lambda: to_rgb(Image.open(tmp_path / "a.png"), 12),
+        lambda: read_image({"path": str(tmp_path / "a.png"), "bytes": None}, 12),
+    ):
+        with pytest.raises(ValueError, match="16-bit colours, which are read by their upper 8 bits"):
+            read()
+    with pytest.raises(ValueError, match=r"value_range is \[5, 1\], expected"):
+        backend()(np.zeros((8, 8, 3), np.uint8), value_range=[5, 1])
 
 
 def test_a_float_file_beyond_the_range_is_named(tmp_path):
@@ -225,6 +253,8 @@ def test_a_range_is_for_own_data_and_a_store_has_its_own(own, tmp_path):
     with pytest.raises(ValueError, match="value_range is given, but dataset 'camvid' doesn't take it"):
         data.DataSource("camvid", value_range=12)
     source = data.DataSource("folder", str(own), value_range=12)
+    with pytest.raises(ValueError, match="Parquet keeps the image files as they are, and no value_range"):
+        export(source, str(tmp_path / "parquet"), splits="all")
     folder = export(source, str(tmp_path / "store"), splits="all", store="raw")
     for given in (None, 12, (0.0, 4095.0)):
         rows = data.load(data.DataSource("folder", str(folder), value_range=given), split="all")

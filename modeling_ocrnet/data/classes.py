@@ -45,9 +45,10 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
         raise DataError(f"{file}: there is no such file") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
+    of_hub = False
     if isinstance(content, list):
         content = {"classes": content}
-    elif isinstance(content, dict) and content and all(key.isdecimal() for key in content):
+    elif of_hub := isinstance(content, dict) and content and all(key.isdecimal() for key in content):
         shift = 1 if reduce_zero_label else 0
         content = {"classes": [{"name": content[k], "id": int(k) + shift} for k in sorted(content, key=int)]}
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not content["classes"]:
@@ -86,7 +87,8 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
         color_codes=tuple(codes.items()) if by_color else (),
         origin=str(file),
         ignore=ignore,
-        assumed_ignored=IGNORE if IGNORE in ignored - named else None,
+        # an id2label can't list what is ignored: on the Hub it is 255
+        assumed_ignored=IGNORE if IGNORE in ignored - named and not of_hub else None,
         counted_from_one=counted_from_one,
     )
 

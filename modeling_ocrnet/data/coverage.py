@@ -26,7 +26,8 @@ def say(findings: Findings, labels: LabelSet, split: str) -> None:
     if masks:
         logger.info("%s: %s", split, share_line(findings, labels))
     if masks and (missing := absent(pixels, labels)):
-        logger.warning("%s: no pixel of %s in the %d masks read", split, listed(missing), masks)
+        also = f", and {labels.assumed_ignored} is ignored, though nobody said so" if findings.assumed else ""
+        logger.warning("%s: no pixel of %s in the %d masks read%s", split, listed(missing), masks, also)
     for line in odd_lines(findings.turned, findings.turned_example, findings.rows, findings.unusual):
         logger.warning("%s: %s", split, line)
 
@@ -112,7 +113,7 @@ def class_problem(labels: LabelSet, pixels: np.ndarray, assumed: str | None) -> 
             f"{labels.assumed_ignored}}}, and the others theirs; if nothing is labelled there, say so: ignore_ids "
             f"[{labels.assumed_ignored}]"
         )
-    if labels.counted_from_one:
+    if labels.counted_from_one and labels.names[-1] in missing:  # counted from 0, the last would be one too many
         held = [x.id for x in labels.trained if pixels[x.train_id]]
         return (
             f"{file}: reduce_zero_label ignores 0 and counts classes from 1, so that {len(labels.names)} names need as "
@@ -122,13 +123,18 @@ def class_problem(labels: LabelSet, pixels: np.ndarray, assumed: str | None) -> 
     return None
 
 
-def require_labelled(dataset: Dataset, findings: Findings, split: str) -> None:
+def require_labelled(dataset: Dataset, findings: Findings | None, split: str) -> None:
     """Refuse a split in which no pixel is labelled: there is no mean over nothing.
+
+    Args:
+        dataset: the split, or a part of it.
+        findings: what a check of just that found, if there was one.
+        split: its name.
 
     Raises:
         DataError: saying so.
     """
-    if sum(findings.pixels[:-1]) or any(facts.pixels[:-1].any() for facts in _masks(dataset)):
+    if findings is not None and sum(findings.pixels[:-1]) or any(facts.pixels[:-1].any() for facts in _masks(dataset)):
         return
     masks = sum(x is not None for x in dataset.with_format(None)["label"][:])
     raise DataError(

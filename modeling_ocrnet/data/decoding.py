@@ -11,14 +11,14 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..image_processing_ocrnet import is_turned, to_rgb, unmap
+from ..image_processing_ocrnet import check_range, is_turned, is_wide_color, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import LabelSet
 from .matlab import is_matlab, read_matlab
 from .raw import raw_array
 from .stored import Stored, check_whole
 from .train_ids import train_ids_of
-from .value_ranges import is_wide_color, unusual_range
+from .value_ranges import unusual_range
 
 ValueRange = tuple[float, float] | list[float] | int | None
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
@@ -137,14 +137,12 @@ def read_noted(source: dict, value_range: ValueRange = None) -> tuple[Image.Imag
     """As [`read_image`], and what is odd about the values, in a line; `None` where nothing is."""
     image, path = open_image(source), source["path"]
     wide = is_wide_color(image)
-    if value_range is not None and wide:
-        raise DataError(
-            f"{path}: 16-bit colours, which are read by their upper 8 bits: no value_range can be told of them; scale "
-            "the files to 8 bits instead"
-        )
-    image = upright(image, path)
     try:
+        check_range(image, value_range)
+        image = upright(image, path)
         rgb = to_rgb(image, value_range)
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     odd = unusual_range(image, wide, value_range)

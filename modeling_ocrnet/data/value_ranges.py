@@ -11,13 +11,6 @@ LITTLE = 1 / 4  # of the range: two bits that nothing uses
 OUTSIDE = 0.01  # of the pixels
 
 
-def is_wide_color(image: Image.Image) -> bool:
-    """Whether an image that is opened, but not decoded, holds 16-bit colours: Pillow reads their upper 8 bits."""
-    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
-    rawmode = arguments if isinstance(arguments, str) else arguments[0] if arguments else ""
-    return len(image.getbands()) > 1 and ";16" in str(rawmode)
-
-
 def unusual_range(image: Image.Image, wide_color: bool, value_range) -> str | None:
     """What is odd about the values of a decoded image of more than 8 bits, in words; `None` for others."""
     if wide_color:
@@ -37,7 +30,7 @@ def unusual_range(image: Image.Image, wide_color: bool, value_range) -> str | No
         return f"values up to {highest:g} of {high:g}: nearly black" if highest < low + LITTLE * (high - low) else None
     if image.mode == "F":
         return f"floats up to {highest:g}, taken as 0 to 255: nearly black" if 1.01 < highest < 255 * LITTLE else None
-    if highest < 65535 * LITTLE:
+    if highest < 65535 * LITTLE and (image.mode != "I" or image.format in ("PNG", "PPM")):
         bits = max(1, int(highest).bit_length())
         return (
             f"16-bit values up to {highest:g}, taken as 0 to 65535: nearly black; if white is {2**bits - 1} in all of "

@@ -58,7 +58,9 @@ def match_classes(ours: Sequence[str], theirs: Sequence[str], model: str, datase
 
 
 def _plain(name: str) -> str:
-    return nfc(name).casefold().strip()
+    """A name without what people write differently: case, spaces, hyphens."""
+    text = nfc(name).casefold()
+    return "".join(x for x in text if x.isalnum()) or text
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -48,7 +48,9 @@ def check_filled(kind: Any, value: Any, name: str = "") -> None:
         expected = "its fields" if is_dataclass(kind) else getattr(kind, "__name__", None) if not choices else kind
         expected = str(expected).replace("typing.", "")
         raise ValueError(f"{name} is empty, expected {expected}: give a value, or leave the line out for its default")
-    if is_dataclass(kind) and isinstance(value, (Mapping, Namespace)):
+    if is_dataclass(kind):
+        if not isinstance(value, (Mapping, Namespace)):
+            raise ValueError(f"{name} is {value!r}, expected its fields: {', '.join(get_type_hints(kind))}")
         for field, of_field in get_type_hints(kind).items():
             if field in value:
                 check_filled(of_field, value[field], f"{name}.{field}" if name else field)

@@ -10,6 +10,7 @@ from accelerate import PartialState
 from PIL import Image
 
 from ..data.decoding import ValueRange, read_image
+from ..data.stored import check_whole
 from ..fusion_ocrnet import FusedOCRNet
 from ..image_processing_ocrnet import from_array, to_range, to_rgb
 from .checkpoint import load_engine
@@ -95,6 +96,7 @@ class Predictor:
 def as_image(image: ImageLike, value_range: ValueRange = None) -> Image.Image:
     """Any kind of image as PIL's, RGB: upright and on white, as `scripts/predict.py` reads files."""
     if isinstance(image, Image.Image):
+        check_whole(image, getattr(image, "filename", None) or "the image")
         return to_rgb(image, value_range)
     if isinstance(image, np.ndarray):
         return from_array(image, value_range)

@@ -67,6 +67,11 @@ def export(
         raise ValueError("a dataset of the Hub is Parquet as it is: only datasets in folders are exported")
     if push is not None:
         _check_push(name, store, private)
+    if store == "parquet" and source.value_range is not None:
+        raise ValueError(
+            "Parquet keeps the image files as they are, and no value_range with them: leave it out here and give it to "
+            "who reads them, or export with --store raw"
+        )
     chosen = [x.strip() for x in splits.split(",")] if splits else ["train", "val"]
     labels = data.label_set(source)
     loaded = {split: data.load(source, split=split) for split in chosen}

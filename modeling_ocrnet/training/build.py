@@ -99,8 +99,6 @@ def build_data(
             train = data.reader("hub").stream(recipe.data, recipe.data.split)
         else:
             train = data.load(recipe.data, split=recipe.data.split)
-    if recipe.evaluation.limit is not None:
-        val = val.select(range(min(recipe.evaluation.limit, len(val))))
     if accelerator.is_main_process:
         found = [(recipe.evaluation.split, val, data.check(val))]
         if recipe.data.streaming:
@@ -115,6 +113,10 @@ def build_data(
             if dataset is not None:  # more of a stream may be labelled
                 data.require_labelled(dataset, findings, split)
         data.check_classes(labels, [(dataset, findings) for _, dataset, findings in found])
+    if recipe.evaluation.limit is not None:
+        val = val.select(range(min(recipe.evaluation.limit, len(val))))
+        if accelerator.is_main_process:
+            data.require_labelled(val, None, f"{recipe.evaluation.split}, evaluation.limit {len(val)}")
     accelerator.wait_for_everyone()
     return train, val
 

@@ -87,6 +87,12 @@ WELL_MEANT = {
     "255 beside all classes": (["a", "b"], [0, 1, 255], {}),
     "a class that never occurs": (["a", "b", "c"], [0, 1], {}),
     "reduced, all ids": ({"classes": ["a", "b"], "reduce_zero_label": True}, [0, 1, 2], {}),
+    "reduced, a class in the middle that never occurs": (
+        {"classes": ["a", "b", "c", "d"], "reduce_zero_label": True},
+        [0, 1, 2, 4],
+        {},
+    ),
+    "an id2label, whose 255 the Hub ignores": ({"0": "a", "1": "b", "2": "c"}, [0, 1, 255], {}),
     "reduced, ids given": (
         {"classes": [{"name": x, "id": i + 1} for i, x in enumerate("abc")], "reduce_zero_label": True},
         [0, 1, 2],
@@ -177,6 +183,16 @@ def test_training_and_its_check_refuse_before_they_start(own, tmp_path):
         assert "no mask holds crack" in last
         assert "ignore_ids [255]" in last
         assert "update 1" not in ended.stderr
+
+
+def test_a_limit_of_images_judges_nothing_but_itself(own, tmp_path):
+    """Classes are looked for in the whole split; labels, in what is evaluated."""
+    root = own(["a", "b", "c"], train=[[0, 1, 255]] * 2, val=[[255], [0, 2]])
+    file = recipe(root, tmp_path)
+    for limit, code in ((2, 0), (1, 1)):
+        ended = script("train.py", "--config", file, "--check", "--evaluation.limit", limit)
+        assert ended.returncode == code, ended.stderr
+    assert "val, evaluation.limit 1: no pixel of its 1 images is labelled" in ended.stderr
 
 
 def test_evaluation_of_nothing_is_an_error(own, tmp_path):

@@ -94,6 +94,8 @@ def test_matching(caplog):
     assert caplog.text == ""
     assert match_classes(["a", "b", "c"], ["C", "a", "b"], "m", "d").tolist() == [1, 2, 0]
     assert "the same classes in another order" in caplog.text
+    names = ["traffic-light", "road surface"]
+    assert match_classes(names, ["Road_Surface", "traffic light"], "m", "d").tolist() == [1, 0]
     caplog.clear()
     assert match_classes(["a", "b"], ["a", "x"], "m", "d") is None
     assert "1 of 2 classes have other names, 'b' for 'x': taken to mean the same" in caplog.text

@@ -86,6 +86,12 @@ def test_an_empty_field_is_named_unless_it_may_be_empty(name, given):
         assert found.endswith(": give a value, or leave the line out for its default")
 
 
+@pytest.mark.parametrize("group", ["optimizer", "evaluation", "evaluation.inference", "data", "schedule"])
+@pytest.mark.parametrize("value", [3, [], True, float("nan")])
+def test_a_group_that_holds_no_fields_is_named(group, value, given):
+    assert given(group, value).startswith(f"{group} is {value!r}, expected its fields: ")
+
+
 def test_the_message_says_what_was_expected(given):
     assert "schedule.max_steps is empty, expected int: give" in given("schedule.max_steps", None)
     assert "optimizer.name is empty, expected Literal['sgd', 'adamw']: give" in given("optimizer.name", None)
