@@ -82,9 +82,15 @@ def _top(dtype: np.dtype, lowest: float, highest: float) -> float:
     )
 
 
+def orientation(image: Image.Image) -> int:
+    """EXIF's: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 on its side; a value that is none counts as upright."""
+    found = image.getexif().get(ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
+
+
 def is_turned(image: Image.Image) -> bool:
     """Whether EXIF says that an image is to be mirrored or turned before a person looks at it."""
-    return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+    return orientation(image) != 1
 
 
 def is_wide_color(image: Image.Image) -> bool:

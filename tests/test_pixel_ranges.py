@@ -13,6 +13,7 @@ from modeling_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil, data
 from modeling_ocrnet.data.decoding import DataError, read_image
 from modeling_ocrnet.image_processing_ocrnet import scale_values, to_range, to_rgb
 from modeling_ocrnet.inference.predictor import Predictor
+from modeling_ocrnet.preparation.survey import survey
 
 BACKENDS = [OCRNetImageProcessor, OCRNetImageProcessorPil]
 GREY = np.linspace(0, 65535, 24 * 40, dtype=np.uint16).reshape(24, 40)
@@ -223,6 +224,17 @@ def own(tmp_path):
         Image.fromarray(mask).save(tmp_path / "own" / "masks" / f"{name}.png")
     (tmp_path / "own" / "classes.json").write_text('["a", "b"]')
     return tmp_path / "own"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_turned_images_are_counted_in_every_format(own, suffix):
+    stored, exif = turned(Image.fromarray(np.full((24, 40, 3), 200, np.uint8)), 3)
+    (own / "images" / "upside_down.jpg").unlink()
+    stored.save(own / "images" / f"upside_down.{suffix}", exif=exif)
+    source = data.DataSource("folder", str(own), value_range=12)
+    assert data.check(data.load(source, split="all")).turned == 1
+    (split,) = survey(source, ["all"]).splits
+    assert split.turned == ["upside_down"]
 
 
 @pytest.mark.parametrize("again", [False, True])

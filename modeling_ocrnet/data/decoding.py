@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import fsspec
 import numpy as np
 from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..image_processing_ocrnet import check_range, is_turned, is_wide_color, to_rgb, unmap
+from ..image_processing_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import LabelSet
 from .matlab import is_matlab, read_matlab
@@ -100,9 +101,11 @@ def upright(image: Image.Image, path: str | None) -> Image.Image:
     return _careful(lambda: ImageOps.exif_transpose(image) if is_turned(image) else image, path)
 
 
-def _careful(step: Callable[[], Image.Image], path: str | None) -> Image.Image:
+def _careful(step: Callable[[], Any], path: str | None) -> Any:
     try:
         return step()
+    except DataError:
+        raise
     except Exception as error:  # damaged data makes Pillow's decoders raise anything
         raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
 
@@ -130,15 +133,25 @@ def read_image(source: dict, value_range: ValueRange = None) -> Image.Image:
     Raises:
         DataError: where the file isn't there, is damaged, or has values that no range is known of.
     """
-    return read_noted(source, value_range)[0]
+    return read_noted(source, value_range).image
 
 
-def read_noted(source: dict, value_range: ValueRange = None) -> tuple[Image.Image, str | None]:
-    """As [`read_image`], and what is odd about the values, in a line; `None` where nothing is."""
+class Noted(NamedTuple):
+    """An image as RGB; what is odd about its values, in a line, or `None`; and whether EXIF turned it."""
+
+    image: Image.Image
+    odd: str | None
+    turned: bool
+
+
+def read_noted(source: dict, value_range: ValueRange = None) -> Noted:
+    """As [`read_image`], with what is to be said of the file."""
     image, path = open_image(source), source["path"]
     wide = is_wide_color(image)
+    in_header = orientation_in_header(image) if image.format == "TIFF" else 1  # others keep it when they are decoded
     try:
         check_range(image, value_range)
+        turned = _careful(lambda: is_turned(decoded(image, path)), path)
         image = upright(image, path)
         rgb = to_rgb(image, value_range)
     except DataError:
@@ -146,7 +159,18 @@ def read_noted(source: dict, value_range: ValueRange = None) -> tuple[Image.Imag
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     odd = unusual_range(image, wide, value_range)
-    return rgb, odd and f"{path}: {odd}"
+    return Noted(rgb, odd and f"{path}: {odd}", turned or in_header != 1)
+
+
+def orientation_in_header(image: Image.Image) -> int:
+    """EXIF's orientation as far as the header tells it; 8 where it holds nonsense: decoding says what is wrong."""
+    # a PNG may have it at its end, and to look there would decode it; a TIFF has it in front, and loses it by decoding
+    if "exif" not in image.info and image.format != "TIFF":
+        return 1
+    try:
+        return orientation(image)
+    except Exception:
+        return 8
 
 
 def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from .decoding import (
     DataError,
     Decode,
     check_file,
     check_mask,
-    decoded,
     located,
     open_image,
+    orientation_in_header,
     read_ids,
     read_instances,
     read_noted,
@@ -69,18 +68,15 @@ def examine(row: dict, decode: Decode) -> PairFacts:
         problem = size_problem(located(row["label"], facts.name)["path"], facts.mask_size, facts.size)
     elif facts.problems:
         # a mask of unknown ids still has a size
-        problem = header_problem(row["image"], row["label"], facts.name, bool(decode.labels.color_codes))
+        problem, _ = read_headers(row["image"], row["label"], facts.name, bool(decode.labels.color_codes))
     if problem is not None and problem not in facts.problems:
         facts.problems.append(problem)
     return facts
 
 
 def _examine_image(source: dict, decode: Decode, facts: PairFacts) -> None:
-    image, facts.unusual = read_noted(source, decode.value_range)
+    image, facts.unusual, facts.turned = read_noted(source, decode.value_range)
     facts.size = image.size
-    opened = open_image(source)
-    # a TIFF's header tells, and decoding turns it; a PNG may have it at its end
-    facts.turned = _orientation_in_header(opened) != 1 or orientation(decoded(opened, source["path"])) != 1
 
 
 def examine_mask(source: dict, decode: Decode, facts: PairFacts) -> None:
@@ -107,11 +103,6 @@ def count_labels(label_map: np.ndarray, labels: LabelSet) -> np.ndarray:
     return np.append(counts[: len(labels.trained)], counts[labels.ignore])
 
 
-def header_problem(image: dict, label: dict | None, name: str, by_color: bool) -> str | None:
-    """What the headers of an image and its mask tell is wrong, in a line; see [`read_headers`]."""
-    return read_headers(image, label, name, by_color)[0]
-
-
 def read_headers(image: dict, label: dict | None, name: str, by_color: bool) -> tuple[str | None, str | None]:
     """What the headers of an image and its mask tell.
 
@@ -132,7 +123,7 @@ def read_headers(image: dict, label: dict | None, name: str, by_color: bool) -> 
         if raw_array(image) is not None:  # written and checked together
             return None, None
         with open_image(image) as opened:
-            size, direction = opened.size, _orientation_in_header(opened)
+            size, direction = opened.size, orientation_in_header(opened)
             turned = None if direction == 1 else image["path"]
         if label is None:
             return None, turned
@@ -147,18 +138,3 @@ def read_headers(image: dict, label: dict | None, name: str, by_color: bool) -> 
             return size_problem(label["path"], mask_size, size), turned
     except DataError as error:
         return str(error), turned
-
-
-def orientation(image: Image.Image) -> int:
-    """EXIF's orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 on its side."""
-    found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return found if found in range(1, 9) else 1
-
-
-def _orientation_in_header(image: Image.Image) -> int:
-    if "exif" not in image.info:  # PNG may have it at its end: to look there would decode the image
-        return 1
-    try:
-        return orientation(image)
-    except Exception:  # of tags that say nonsense; decoding says what is wrong
-        return 8

@@ -161,7 +161,7 @@ def predict_files(model, processor, jobs: list[Job], options: Inference) -> list
             read = []
             for job in jobs[first : first + options.batch_size]:
                 try:
-                    image, odd = read_noted({"path": str(job.image), "bytes": None}, processor.value_range)
+                    image, odd, _ = read_noted({"path": str(job.image), "bytes": None}, processor.value_range)
                     read.append((job, image))
                     if odd:
                         logger.warning("%s", odd)
