@@ -15,10 +15,10 @@ import sys
 
 import _path  # noqa: F401
 
-from modeling_ocrnet.benchmark.data import data_benchmark
-from modeling_ocrnet.benchmark.losses import loss_benchmark
-from modeling_ocrnet.benchmark.speed import inference_benchmark, metric_benchmark, training_benchmark
-from modeling_ocrnet.inference.command_line import HelpFormatter, Parser
+from benchmarks.data import data_benchmark
+from benchmarks.losses import loss_benchmark
+from benchmarks.speed import inference_benchmark, metric_benchmark, training_benchmark
+from modeling_ocrnet.cli.parser import HelpFormatter, Parser
 
 COMMANDS = {
     "infer": inference_benchmark,

@@ -1,43 +1,8 @@
-"""Evaluate a checkpoint.
-
-    python scripts/evaluate.py runs/cityscapes/ocrnet_hr18_40k/model --name cityscapes --root /data/cityscapes
-
-On several devices: accelerate launch scripts/evaluate.py ... Multi-scale with mirrors, as published:
---scales '[0.5,0.75,1,1.25,1.5,1.75]' --flip true. For Cityscapes' test server: --split test --submission out.zip;
---check_submission out.zip reads one back and says what a server would refuse.
-"""
-
-import logging
-import sys
-from dataclasses import fields
+"""Evaluate a checkpoint. `python scripts/evaluate.py --help` says more."""
 
 import _path  # noqa: F401
 
-from modeling_ocrnet import data
-from modeling_ocrnet.evaluation.checkpoints import Task, evaluate_checkpoint
-from modeling_ocrnet.evaluation.submission import check_submission
-from modeling_ocrnet.inference.command_line import inference_parser, parse
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = inference_parser("MODEL --name DATASET --root FOLDER [options]", __doc__, model_needed=False)
-    parser.add_class_arguments(Task)
-    parser.add_argument("--check_submission", type=str | None, help="Only check this zip against the split.")
-    options, inference = parse(parser, argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        task = Task(**{field.name: options.pop(field.name) for field in fields(Task)})
-        if options.check_submission:
-            dataset, labels = data.load(task, split=task.split), data.label_set(task)
-            problems = check_submission(options.check_submission, dataset, labels)
-            print("\n".join(problems) or f"{options.check_submission}: complete and well-formed")
-            sys.exit(1 if problems else 0)
-        if options.model is None:
-            parser.error("give a checkpoint folder or a Hub repository")
-        evaluate_checkpoint(options.model, task, inference, options.engine, options.precision)
-    except (ValueError, OSError) as error:  # DataError is a ValueError
-        sys.exit(f"evaluate.py: {error}")
-
+from modeling_ocrnet.cli.evaluate import main
 
 if __name__ == "__main__":
     main()

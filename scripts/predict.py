@@ -1,46 +1,8 @@
-"""Segment images with a checkpoint.
-
-    python scripts/predict.py runs/street_scenes/model photo.jpg more_photos/ 'elsewhere/*.png' --output_dir predictions
-
-For each image: NAME_mask.png (the classes' colours), NAME_overlay.png (over the image, with a legend of the classes
-found and their shares) and NAME_ids.png (the dataset's own label ids). Large images: --window '[1024,1024]'.
-The paper's test-time augmentation: --scales '[0.5,0.75,1,1.25,1.5,1.75]' --flip true.
-"""
-
-import logging
-import sys
+"""Segment images with a checkpoint. `python scripts/predict.py --help` says more."""
 
 import _path  # noqa: F401
 
-from modeling_ocrnet.data.image_files import RULE
-from modeling_ocrnet.image_processing_ocrnet import to_range
-from modeling_ocrnet.inference.checkpoint import load_engine
-from modeling_ocrnet.inference.command_line import inference_parser, parse
-from modeling_ocrnet.inference.files import find_jobs, predict_files
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = inference_parser("MODEL INPUT [INPUT ...] [options]", __doc__)
-    about = f"Images, folders (with their subfolders) or glob patterns. {RULE}"
-    parser.add_argument("inputs", type=str, nargs="+", help=about)
-    parser.add_argument("--output_dir", type=str, default="predictions", help="Where the results go.")
-    about = "Black and white in images of more than 8 bits, [low, high] or bits (null: the checkpoint's)."
-    parser.add_argument("--value_range", type=tuple[float, float] | int | None, default=None, help=about)
-    options, inference = parse(parser, argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        to_range(options.value_range)
-        jobs = find_jobs(options.inputs, options.output_dir)
-        model, processor = load_engine(options.model, options.engine, options.precision)
-        if options.value_range is not None:
-            processor.value_range = options.value_range
-        failures = predict_files(model, processor, jobs, inference)
-    except (ValueError, OSError) as error:  # DataError is a ValueError
-        sys.exit(f"predict.py: {error}")
-    print(f"{len(jobs) - len(failures)} of {len(jobs)} images segmented: {options.output_dir}")
-    if failures:
-        sys.exit("predict.py: these could not be read:\n" + "\n".join(failures))
-
+from modeling_ocrnet.cli.predict import main
 
 if __name__ == "__main__":
     main()

@@ -26,7 +26,7 @@ def _seed():
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
     """A few small street scenes in Cityscapes' tree. Don't change them: copy the folder first."""
-    from modeling_ocrnet.data.scenes import write_street_scenes
+    from street_scenes import write_street_scenes
 
     root = tmp_path_factory.mktemp("scenes") / "street_scenes"
     write_street_scenes(root, train=10, val=3, size=(64, 128), seed=1)

@@ -27,12 +27,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ranks import Ranks, train
-from tiny import TINY_BACKBONE
-from watched import POINTS, install
+from helpers.crash_points import POINTS, install
+from helpers.multiprocess import Ranks, train
+from helpers.tiny import TINY_BACKBONE
 
-from modeling_ocrnet.data.scenes import write_street_scenes
 from modeling_ocrnet.training import recipe as R
+from street_scenes import write_street_scenes
 
 FOLDERS = ("model", "model_ema", "best")
 

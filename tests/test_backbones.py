@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import tiny_backbone, tiny_config
+from helpers.tiny import tiny_backbone, tiny_config
 from transformers import AutoBackbone, ConvNextConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
 
 from modeling_ocrnet import HRNetBackbone, OCRNetConfig, OCRNetForSemanticSegmentation

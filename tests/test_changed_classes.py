@@ -5,8 +5,8 @@ import logging
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from helpers.tiny import tiny_config
 from huggingface_hub.errors import StrictDataclassError
-from tiny import tiny_config
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 

@@ -5,9 +5,9 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.reference import narrow_resnet
+from helpers.tiny import TINY_BACKBONE, WIDTHS, tiny_backbone, tiny_config
 from PIL import Image
-from reference import narrow_resnet
-from tiny import TINY_BACKBONE, WIDTHS, tiny_backbone, tiny_config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import ConvNextConfig, TimmBackboneConfig, pipeline

@@ -3,9 +3,9 @@
 import math
 
 import pytest
-import reference
 import torch
 import torch.nn.functional as F
+from helpers import reference
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig
 from modeling_ocrnet.loss_ocrnet import cross_entropy, hard_pixels, lovasz_softmax, segmentation_loss

@@ -5,21 +5,21 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.tiny import TINY_BACKBONE, tiny_config
 from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score
-from tiny import TINY_BACKBONE, tiny_config
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
-from modeling_ocrnet.data.frames import Frames
+from modeling_ocrnet.data.numpy_rows import Frames
 from modeling_ocrnet.data.transforms import TrainingTransform
 from modeling_ocrnet.evaluation.boundary import BoundaryScores
-from modeling_ocrnet.evaluation.checkpoints import Task, evaluate_checkpoint
+from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
-from modeling_ocrnet.export.agreement import compare
+from modeling_ocrnet.export.parity import compare
+from modeling_ocrnet.inference.drawing import class_palette, overlay, shares
 from modeling_ocrnet.inference.files import find_jobs, predict_files
-from modeling_ocrnet.inference.pictures import class_palette, overlay, shares
 from modeling_ocrnet.inference.segmentation import Inference, segment
-from modeling_ocrnet.preparation.export import export
+from modeling_ocrnet.preparation.export_dataset import export
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import WIDTHS, tiny_backbone, tiny_config
+from helpers.tiny import WIDTHS, tiny_backbone, tiny_config
 from transformers import AutoBackbone
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation

@@ -1,8 +1,8 @@
 """The model agrees with mmsegmentation's, the authors' and openseg's (reference numbers in fixtures/)."""
 
 import pytest
-import reference
 import torch
+from helpers import reference
 
 SIZES = ["64x96", "65x101"]
 

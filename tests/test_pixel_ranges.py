@@ -4,16 +4,16 @@ import sys
 
 import numpy as np
 import pytest
-import reference
 import torch
+from helpers import reference
+from helpers.tiny import undecided
 from PIL import Image
-from tiny import undecided
 
 from modeling_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil, data
 from modeling_ocrnet.data.decoding import DataError, read_image
 from modeling_ocrnet.image_processing_ocrnet import scale_values, to_range, to_rgb
 from modeling_ocrnet.inference.predictor import Predictor
-from modeling_ocrnet.preparation.survey import survey
+from modeling_ocrnet.preparation.statistics import survey
 
 BACKENDS = [OCRNetImageProcessor, OCRNetImageProcessorPil]
 GREY = np.linspace(0, 65535, 24 * 40, dtype=np.uint16).reshape(24, 40)
@@ -260,7 +260,7 @@ def test_a_check_names_odd_ranges_and_counts_what_exif_turns(own, again, caplog)
 
 
 def test_a_range_is_for_own_data_and_a_store_has_its_own(own, tmp_path):
-    from modeling_ocrnet.preparation.export import export
+    from modeling_ocrnet.preparation.export_dataset import export
 
     with pytest.raises(ValueError, match="value_range is given, but dataset 'camvid' doesn't take it"):
         data.DataSource("camvid", value_range=12)

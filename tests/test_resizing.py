@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import WIDTHS, tiny_config
+from helpers.tiny import WIDTHS, tiny_config
 
 from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ResizedConvNormAct
 from modeling_ocrnet.resizing_ocrnet import TILE, convolve_resized, resize_tiles

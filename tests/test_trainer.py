@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from tiny import tiny_config
+from helpers.tiny import tiny_config
 from transformers import Trainer, TrainingArguments
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from . import imagenet
 from .architecture import hrnet_fields, ocrnet_fields
-from .reading import Checkpoint
-from .translation import HRNET_MODULES, IMAGENET_HEADS, Translation, any_starts, attention_modules, conv_norm, rename
+from .converted_checkpoint import (
+    HRNET_MODULES,
+    IMAGENET_HEADS,
+    Translation,
+    any_starts,
+    attention_modules,
+    conv_norm,
+    rename,
+)
+from .loading import Checkpoint
 
 ORIGIN = "HRNet-Semantic-Segmentation (https://github.com/HRNet/HRNet-Semantic-Segmentation)"
 _MODULES = {

@@ -16,9 +16,9 @@ from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_hrnet import HRNetBackbone
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import authors, imagenet, mmseg, openseg
-from .model_card import model_card
-from .reading import Checkpoint, read_checkpoint
-from .translation import Translation
+from .converted_card import model_card
+from .converted_checkpoint import Translation
+from .loading import Checkpoint, read_checkpoint
 from .weights import check_weights
 
 # a family is a module with `recognises(keys)` and `adapt(checkpoint)`; `auto` asks them in this order

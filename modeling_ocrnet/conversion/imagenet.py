@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .architecture import hrnet_fields, resnet_fields
-from .reading import Checkpoint
-from .translation import HRNET_MODULES, IMAGENET_HEADS, Translation, any_starts, rename
+from .converted_checkpoint import HRNET_MODULES, IMAGENET_HEADS, Translation, any_starts, rename
+from .loading import Checkpoint
 
 ORIGIN = "an ImageNet classifier of timm (https://github.com/huggingface/pytorch-image-models) or of HRNet's authors"
 

@@ -8,8 +8,8 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import PreTrainedModel
 
-from .reading import read_checkpoint
-from .translation import IMAGENET_HEADS
+from .converted_checkpoint import IMAGENET_HEADS
+from .loading import read_checkpoint
 from .weights import check_weights
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
-from .reading import Checkpoint
-from .translation import Translation, any_starts, conv_norm, rename
+from .converted_checkpoint import Translation, any_starts, conv_norm, rename
+from .loading import Checkpoint
 
 ORIGIN = "mmsegmentation (https://github.com/open-mmlab/mmsegmentation)"
 _BLOCK = "decode_head.1.object_context_block"

@@ -8,8 +8,8 @@ pooling rounds sizes up. Networks trained with inplace_abn use leaky ReLU in the
 from __future__ import annotations
 
 from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
-from .reading import Checkpoint
-from .translation import IMAGENET_HEADS, Translation, any_starts, attention_modules, bare, conv_norm, rename
+from .converted_checkpoint import IMAGENET_HEADS, Translation, any_starts, attention_modules, bare, conv_norm, rename
+from .loading import Checkpoint
 
 ORIGIN = "openseg.pytorch (https://github.com/openseg-group/openseg.pytorch)"
 _HRNET_MODULES = {

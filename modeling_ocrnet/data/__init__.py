@@ -45,7 +45,7 @@ def reader(name: str) -> ModuleType:
         ValueError: for an unknown dataset.
     """
     check_name(name)
-    return import_module(f".{name}", __name__)
+    return import_module(f".{name}" if name in OWN else f".datasets.{name}", __name__)
 
 
 def _source(source: str | DataSource, root: str | Path | None) -> DataSource:

@@ -17,7 +17,7 @@ from datasets import Dataset, config
 from .decoding import DataError, Decode
 from .examination import PairFacts, examine, read_headers
 from .fingerprint import fingerprint
-from .raw import raw_array
+from .memory_mapped import raw_array
 
 logger = logging.getLogger(__name__)
 

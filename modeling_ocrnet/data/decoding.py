@@ -16,8 +16,8 @@ from ..image_processing_ocrnet import check_range, is_turned, is_wide_color, ori
 from .errors import DataError, size_problem
 from .labels import LabelSet
 from .matlab import is_matlab, read_matlab
-from .raw import raw_array
-from .stored import Stored, check_whole
+from .memory_mapped import raw_array
+from .stored_values import Stored, check_whole
 from .train_ids import train_ids_of
 from .value_ranges import unusual_range
 

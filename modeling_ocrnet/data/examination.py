@@ -22,7 +22,7 @@ from .decoding import (
 from .errors import size_problem
 from .labels import LabelSet
 from .matlab import is_matlab
-from .raw import raw_array
+from .memory_mapped import raw_array
 from .train_ids import train_ids_of
 
 

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from .decoding import DataError
+from .memory_mapped import raw_path
 from .pairs import check_split
-from .raw import raw_path
 
 MANIFEST = "manifest.json"
 _FILE = re.compile(r"data/[\w.-]+")  # what an export writes, all of it in one folder

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..data.labels import LabelSet
 from ..inference.segmentation import Inference, segment
 from .boundary import BoundaryScores
-from .cityscapes import InstanceIoU, category_iou
+from .cityscapes_scores import InstanceIoU, category_iou
 from .mean_iou import MeanIoU
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from ..inference.compiled import compile_package
-from ..inference.engines import FORMATS, needed
-from ..inference.openvino_runtime import convert, unreported
-from ..inference.program import INPUT, OUTPUT, as_program
+from ..inference.engines.compiled import compile_package
+from ..inference.engines.engine import FORMATS, needed
+from ..inference.engines.openvino_runtime import convert, unreported
+from ..inference.engines.program import INPUT, OUTPUT, as_program
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .quantization import quantize
 

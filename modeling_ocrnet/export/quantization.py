@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from ..inference.engines import needed
-from ..inference.openvino_runtime import is_constant
-from ..inference.program import INPUT
+from ..inference.engines.engine import needed
+from ..inference.engines.openvino_runtime import is_constant
+from ..inference.engines.program import INPUT
 
 
 def quantize(network, images: list, classes: int):

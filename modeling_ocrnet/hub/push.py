@@ -17,9 +17,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
+from .example_images import sample_pictures
 from .folder import HubError, ModelFolder, one_line, read_folder
 from .model_card import make_card
-from .pictures import sample_pictures
 
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token with write access"
 

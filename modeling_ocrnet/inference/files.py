@@ -18,8 +18,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ..data.decoding import SUFFIXES, DataError, read_noted
 from ..data.image_files import image_files, is_image
 from ..data.spelling import nfc, stored
-from .checkpoint import class_names
-from .pictures import class_palette, colorize, overlay, with_legend
+from .drawing import class_palette, colorize, overlay, with_legend
+from .loading import class_names
 from .segmentation import Inference, segment
 
 logger = logging.getLogger("modeling_ocrnet.inference")

@@ -10,14 +10,14 @@ from accelerate import PartialState
 from PIL import Image
 
 from ..data.decoding import ValueRange, read_image
-from ..data.stored import check_whole
+from ..data.stored_values import check_whole
 from ..fusion_ocrnet import FusedOCRNet
 from ..image_processing_ocrnet import from_array, to_range, to_rgb
-from .checkpoint import load_engine
-from .compiled import compiled
-from .engines import EngineName, Export
-from .memory import keep_freed_memory
-from .precision import Precision, fast_precision
+from ..runtime import keep_freed_memory
+from .engines.compiled import compiled
+from .engines.engine import EngineName, Export
+from .engines.precision import Precision, fast_precision
+from .loading import load_engine
 from .segmentation import Inference, segment
 
 ImageLike = Image.Image | np.ndarray | str | Path

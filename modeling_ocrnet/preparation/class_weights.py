@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from .survey import Split
+from .statistics import Split
 
 
 def weights_of(split: Split, classes: int, method: float | Literal["median"]) -> np.ndarray:

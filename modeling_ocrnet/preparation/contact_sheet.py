@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ..data.labels import LabelSet
-from ..inference.pictures import overlay, shares, side_by_side
-from .survey import Split
+from ..inference.drawing import overlay, shares, side_by_side
+from .statistics import Split
 
 EDGE = 240  # pixels of the longer edge: some 20 kB a picture
 

@@ -11,8 +11,8 @@ from ..data.store import read_manifest
 from .class_weights import as_yaml, weights_of
 from .contact_sheet import contact_sheet
 from .page import render
+from .statistics import survey
 from .summary import table
-from .survey import survey
 
 
 def inspect(

@@ -6,8 +6,8 @@ from html import escape
 from string import Template
 
 from .contact_sheet import Picture
+from .statistics import Split, Survey
 from .summary import summary
-from .survey import Split, Survey
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..data.datasets.pascal_context_59 import DEFAULT_ROOT
 from ..data.decoding import DataError, open_image
 from ..data.pairs import find_folder
-from ..data.pascal_context_59 import DEFAULT_ROOT
 from .run_lengths import region_mask
 
 # category ids of the 59 classes; in order, they are 1..59 of the masks, as in mmsegmentation's copies

@@ -13,7 +13,7 @@ from datasets import Dataset, Features, Image, Value
 
 from ..data.decoding import DataError, Decode, open_image, read_image, read_mask
 from ..data.errors import size_problem
-from ..data.raw import WIDE
+from ..data.memory_mapped import WIDE
 
 BATCH_BYTES = 32 * 2**20  # of a Parquet row group: what a reader holds at once
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .survey import Split, Survey
+from .statistics import Split, Survey
 
 
 def table(found: Survey) -> str:

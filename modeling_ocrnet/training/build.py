@@ -22,15 +22,15 @@ from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
 from ..data.decoding import Decode
-from ..data.stream import MicroBatches, SampleStream, stream_loader
-from ..data.streaming import Position, streamed_batches
+from ..data.iterable_style import Position, streamed_batches
+from ..data.map_style import MicroBatches, SampleStream, stream_loader
 from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
-from .averaging import weight_average
-from .config_fields import check_fields
+from .optimization import build_optimizer, weight_average
 from .recipe import Recipe
+from .recipe_checks import check_fields
 from .sharding import may_be_channels_last, set_up_sharding
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -184,27 +184,6 @@ def build_processor(recipe: Recipe, ignore_index: int = data.IGNORE) -> OCRNetIm
         fields["do_resize"] = True
         fields["size"] = {"shortest_edge": min(recipe.data.scale), "longest_edge": max(recipe.data.scale)}
     return OCRNetImageProcessor(**fields)
-
-
-def _adamw(groups: list[dict], **options) -> torch.optim.AdamW:
-    """AdamW in one fused kernel where the parameters' device has one: HRNet has hundreds of small tensors."""
-    try:
-        return torch.optim.AdamW(groups, fused=True, **options)
-    except RuntimeError:  # what torch raises for a device without
-        return torch.optim.AdamW(groups, **options)
-
-
-def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW over two groups, backbone and heads; each knows its own base learning rate as `base_lr`."""
-    options = recipe.optimizer
-    heads = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
-    groups = [
-        {"params": list(model.backbone.parameters()), "base_lr": options.lr},
-        {"params": heads, "base_lr": options.lr * options.head_lr_multiplier},
-    ]
-    if options.name == "adamw":
-        return _adamw(groups, lr=options.lr, weight_decay=options.weight_decay)
-    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
 
 
 def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:

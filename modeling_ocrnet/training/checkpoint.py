@@ -10,8 +10,8 @@ import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from ..atomic_files import atomic_folder, damage, remove, tidy
 from .failure import saving
-from .folders import atomic_folder, damage, remove, tidy
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe
 from .restoring import CheckpointError, compare_facts, draw_anew, read_state, restore

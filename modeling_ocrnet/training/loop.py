@@ -16,17 +16,15 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..evaluation.loop import evaluate_model
-from ..inference.memory import keep_freed_memory
-from .averaging import agree_on_buffers
+from ..report.training_run import draw_curve, draw_pictures
+from ..runtime import keep_freed_memory, use_all_cores
 from .build import Experiment, build, build_accelerator, build_batches
 from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
-from .cpu import use_all_cores
 from .failure import NonFiniteLoss, check_writable
-from .interruption import Interruption
+from .graceful_shutdown import Interruption
+from .optimization import agree_on_buffers, learning_rate
 from .recipe import Recipe
-from .report import draw_report
 from .restoring import run_facts
-from .schedule import learning_rate
 from .sharding import whole
 from .tracking import Meter, MetricsLog, log_head, start_logging, write_model_zoo_line
 
@@ -52,7 +50,7 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     interruption = Interruption()
     output_dir = Path(recipe.output_dir)
     accelerator = build_accelerator(recipe)
-    use_all_cores(accelerator)
+    use_all_cores(accelerator.device)
     check_writable(output_dir)
     checkpoint, damaged = open_run(accelerator, resume, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -81,7 +79,16 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
         averaged = output_dir / "model_ema"
         save_model(accelerator, experiment.average.module, experiment.processor, recipe, averaged, state["ema_scores"])
     with whole(accelerator, experiment.bare_model):
-        draw_report(experiment, metrics.read(), output_dir)
+        if accelerator.is_main_process:
+            draw_curve(metrics.read(), output_dir / "curve.png")
+            draw_pictures(
+                experiment.bare_model,
+                experiment.processor,
+                experiment.val_data,
+                experiment.labels,
+                recipe.logging.pictures,
+                output_dir / "pictures",
+            )
     accelerator.end_training()
     logger.info(
         "done: mIoU %.4f after %d updates, the best %.4f", final["mean_iou"], final["step"], state["best"]["mean_iou"]

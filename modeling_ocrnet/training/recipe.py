@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..data.source import DataSource
 from ..inference.segmentation import Inference
-from .recipe_numbers import check_numbers
+from .recipe_checks import check_numbers
 
 
 @dataclass

@@ -2,10 +2,9 @@
 
 import sys
 
-import foreign
 import pytest
-import reference
 import torch
+from helpers import foreign_state_dicts, reference
 from safetensors.torch import save_file
 from transformers import (
     AutoBackbone,
@@ -267,6 +266,6 @@ def test_the_script(mmseg_file, tmp_path, monkeypatch, capsys):
 
 
 def test_openseg_heads_over_a_resnet_have_their_own_names():
-    """The names in this test are openseg's; see foreign.py."""
-    names = set(foreign.openseg_resnet101())
+    """The names in this test are openseg's; see foreign_state_dicts.py."""
+    names = set(foreign_state_dicts.openseg_resnet101())
     assert {"module.dsn_head.3.bias", "module.conv_3x3.1.0.weight", "module.backbone.resinit.bn3.bias"} <= names

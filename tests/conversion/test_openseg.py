@@ -3,14 +3,13 @@
 from collections import OrderedDict
 from pathlib import Path
 
-import foreign
 import pytest
-import reference
 import torch
+from helpers import foreign_state_dicts, reference
 from torch import nn
 
 from modeling_ocrnet.conversion.convert import build
-from modeling_ocrnet.conversion.reading import Checkpoint
+from modeling_ocrnet.conversion.loading import Checkpoint
 
 
 class OpensegResNet(nn.Module):
@@ -53,8 +52,8 @@ def test_the_resnet_agrees(size):
     pytest.importorskip("timm")
     original = OpensegResNet().eval()
     heads = {k: v for k, v in reference.foreign_state("openseg_hrnet_ocr_tiny").items() if "backbone" not in k}
-    state = foreign.openseg_resnet_heads(heads, (1024, 2048))
-    state |= foreign.prefixed("module.backbone.", original.state_dict())
+    state = foreign_state_dicts.openseg_resnet_heads(heads, (1024, 2048))
+    state |= foreign_state_dicts.prefixed("module.backbone.", original.state_dict())
     name = reference.narrow_resnet("ocrnet_test_resnet14s", layers=(1, 1, 2, 2), stem_width=64)
     overrides = {"backbone_config": {"backbone": name}}
     model, _, _ = build(Checkpoint(Path("openseg.pth"), state), overrides=overrides)

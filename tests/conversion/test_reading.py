@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modeling_ocrnet.conversion.reading import read_checkpoint
+from modeling_ocrnet.conversion.loading import read_checkpoint
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7), "h": torch.ones(3).half()}
 

@@ -3,11 +3,11 @@ networks with the published number of parameters."""
 
 from pathlib import Path
 
-import foreign
 import pytest
+from helpers import foreign_state_dicts
 
 from modeling_ocrnet.conversion.convert import build, translate
-from modeling_ocrnet.conversion.reading import Checkpoint
+from modeling_ocrnet.conversion.loading import Checkpoint
 
 timm = pytest.importorskip("timm")
 WIDTHS = {"hrnet_w18_small_v2": 18, "hrnet_w18": 18, "hrnet_w48": 48}
@@ -29,14 +29,14 @@ def size(model):
 
 @pytest.mark.parametrize("name", MMSEG_SIZES)
 def test_mmsegmentation(name):
-    model, processor = built(foreign.mmseg_hrnet(name, WIDTHS[name]))
+    model, processor = built(foreign_state_dicts.mmseg_hrnet(name, WIDTHS[name]))
     assert size(model) == MMSEG_SIZES[name]
     assert (model.config.align_corners, model.config.backbone_config.fuse_upsample) == (False, "scale_factor")
     assert processor == {}
 
 
 def test_mmsegmentation_resnet101():
-    model, _ = built(foreign.mmseg_resnet101())
+    model, _ = built(foreign_state_dicts.mmseg_resnet101())
     assert size(model) == R101_SIZE
     assert (model.config.backbone_config.backbone, model.config.backbone_config.output_stride) == ("resnet101c", 8)
     assert (model.config.dropout, model.config.auxiliary_dropout) == (0.1, 0.1)
@@ -45,21 +45,21 @@ def test_mmsegmentation_resnet101():
 
 
 def test_authors():
-    model, processor = built(foreign.authors_hrnet("hrnet_w48", 48))
+    model, processor = built(foreign_state_dicts.authors_hrnet("hrnet_w48", 48))
     assert size(model) == MMSEG_SIZES["hrnet_w48"] + INPUT_BIASES
     assert (model.config.align_corners, model.config.backbone_config.fuse_upsample) == (True, "size")
     assert processor == {"align_corners": True}
 
 
 def test_openseg():
-    model, processor = built(foreign.openseg_hrnet("hrnet_w48", 48))
+    model, processor = built(foreign_state_dicts.openseg_hrnet("hrnet_w48", 48))
     assert (model.config.auxiliary_kernel_size, model.config.attention_conv_bias) == (3, True)
     assert model.config.hidden_act == "relu"
     assert processor == {"align_corners": True, "do_flip_channel_order": True}
 
 
 def test_openseg_resnet101():
-    model, processor = built(foreign.openseg_resnet101())
+    model, processor = built(foreign_state_dicts.openseg_resnet101())
     assert model.config.backbone_config.backbone == "resnet101s"
     assert model.config.pool_ceil_mode
     assert processor["image_mean"][0] < processor["image_mean"][2]  # Caffe's means, blue first
@@ -68,27 +68,27 @@ def test_openseg_resnet101():
 
 @pytest.mark.parametrize("name", ["w18_small_v2", "w18", "w30", "w32", "w40", "w44", "w48", "w64"])
 def test_imagenet_hrnets(name):
-    state = foreign.timm_state(f"hrnet_{name}")
+    state = foreign_state_dicts.timm_state(f"hrnet_{name}")
     model, _ = built(state, source="hrnet" if name == "w18" else "auto")
-    kept = foreign.without_classifier(state)
+    kept = foreign_state_dicts.without_classifier(state)
     assert size(model) == sum(v.numel() for k, v in kept.items() if "running" not in k and "batches" not in k)
     assert model.state_dict().keys() == kept.keys()
 
 
 def test_imagenet_resnet101():
-    model, _ = built(foreign.timm_state("resnet101c"))
+    model, _ = built(foreign_state_dicts.timm_state("resnet101c"))
     assert model.config.backbone == "resnet101c"
     assert {k.removeprefix("_backbone.") for k in model.state_dict()} == set(
-        foreign.without_classifier(foreign.timm_state("resnet101c"))
+        foreign_state_dicts.without_classifier(foreign_state_dicts.timm_state("resnet101c"))
     )
 
 
 def test_families_are_told_apart():
     states = {
-        "mmsegmentation": foreign.mmseg_hrnet("hrnet_w18_small_v2", 18),
-        "HRNet-Semantic-Segmentation": foreign.authors_hrnet("hrnet_w18_small_v2", 18),
-        "openseg": foreign.openseg_hrnet("hrnet_w18_small_v2", 18),
-        "ImageNet": foreign.timm_state("hrnet_w18_small_v2"),
+        "mmsegmentation": foreign_state_dicts.mmseg_hrnet("hrnet_w18_small_v2", 18),
+        "HRNet-Semantic-Segmentation": foreign_state_dicts.authors_hrnet("hrnet_w18_small_v2", 18),
+        "openseg": foreign_state_dicts.openseg_hrnet("hrnet_w18_small_v2", 18),
+        "ImageNet": foreign_state_dicts.timm_state("hrnet_w18_small_v2"),
     }
     for name, state in states.items():
         assert name in translate(Checkpoint(Path("published.pth"), state)).origin

@@ -4,18 +4,18 @@ import math
 import time
 
 import pytest
-import reference
 import torch
+from helpers import reference
+from helpers.tiny import tiny_backbone, tiny_config
 from safetensors.torch import load_file, save_file
-from tiny import tiny_backbone, tiny_config
 
 from modeling_ocrnet import HRNetBackbone, OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.conversion.convert import convert_checkpoint, export_mmseg
 from modeling_ocrnet.conversion.imagenet_hrnet import load_imagenet_backbone
 from modeling_ocrnet.conversion.weights import check_weights
-from modeling_ocrnet.export.export import Task, export_checkpoint
+from modeling_ocrnet.export.export_checkpoint import Task, export_checkpoint
 from modeling_ocrnet.inference import Predictor
-from modeling_ocrnet.inference.checkpoint import load_engine, load_model
+from modeling_ocrnet.inference.loading import load_engine, load_model
 
 BAD = [("weight", math.nan, "nan"), ("weight", math.inf, "infinite"), ("running_var", -0.25, "variance -0.25, below 0")]
 for_bad = pytest.mark.parametrize(("kind", "value", "said"), BAD, ids=["nan", "infinite", "variance"])

@@ -223,10 +223,10 @@ def test_street_scenes_are_cityscapes(scenes):
 
 
 def test_street_scenes_are_drawn_where_there_are_none(tmp_path, monkeypatch):
-    from modeling_ocrnet.data import street_scenes
+    from modeling_ocrnet.data.datasets import street_scenes
 
     monkeypatch.setattr(street_scenes, "write_street_scenes", lambda root: real(root, train=2, val=1, size=(32, 64)))
-    from modeling_ocrnet.data.scenes import write_street_scenes as real
+    from street_scenes import write_street_scenes as real
 
     assert len(data.load("street_scenes", tmp_path / "new", "train")) == 2
     assert len(data.load("street_scenes", tmp_path / "new", "val")) == 1

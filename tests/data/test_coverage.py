@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.tiny import TINY_BACKBONE
 from PIL import Image
-from tiny import TINY_BACKBONE
 
 from modeling_ocrnet import data
 from modeling_ocrnet.data import DataSource

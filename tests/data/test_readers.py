@@ -1,7 +1,5 @@
 """Every reader on a small tree in the layout and the encodings in which the dataset is distributed."""
 
-import importlib
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -228,6 +226,6 @@ def test_mirrors_swap_left_and_right():
 
 def test_every_dataset_is_a_module_with_the_same_contents():
     for name in data.DATASETS:
-        module = importlib.import_module(f"modeling_ocrnet.data.{name}")
+        module = data.reader(name)
         assert {"DEFAULT_ROOT", "LABELS", "SPLITS", "find"} <= set(module.__all__)
         assert module.SPLITS[:2] == ("train", "val")

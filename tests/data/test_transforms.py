@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-import reference
+from helpers import reference
 
 from modeling_ocrnet.data import transforms as T
 

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 from PIL import Image
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data.scenes import write_street_scenes
 from modeling_ocrnet.evaluation import loop
-from modeling_ocrnet.evaluation.report import as_record, as_table
+from modeling_ocrnet.evaluation.results import as_record, as_table
+from street_scenes import write_street_scenes
 
 LABELS = data.label_set("street_scenes")
 

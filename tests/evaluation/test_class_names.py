@@ -5,14 +5,14 @@ import logging
 
 import numpy as np
 import pytest
-import reference
+from helpers import reference
+from helpers.tiny import undecided
 from PIL import Image
-from tiny import undecided
 
 from modeling_ocrnet import OCRNetImageProcessor
-from modeling_ocrnet.evaluation.checkpoints import Task, evaluate_checkpoint
 from modeling_ocrnet.evaluation.class_names import match_classes
-from modeling_ocrnet.export.agreement import compare
+from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
+from modeling_ocrnet.export.parity import compare
 from modeling_ocrnet.inference.segmentation import Inference, segment
 
 NAMES = ["road", "tree", "car", "sky", "bus"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import reference
+from helpers import reference
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from modeling_ocrnet.evaluation.mean_iou import CHUNK, MeanIoU

@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from helpers.tiny import tiny_config
 from PIL import Image
-from tiny import tiny_config
 from torch import nn
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
-from modeling_ocrnet.evaluation.checkpoints import Task, evaluate_checkpoint
+from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
 from modeling_ocrnet.export import formats
-from modeling_ocrnet.export.agreement import Agreement
+from modeling_ocrnet.export.parity import Agreement
 from modeling_ocrnet.inference import Predictor
-from modeling_ocrnet.inference.checkpoint import load_engine, load_model
-from modeling_ocrnet.inference.engines import FORMATS
+from modeling_ocrnet.inference.engines.engine import FORMATS
+from modeling_ocrnet.inference.loading import load_engine, load_model
 from modeling_ocrnet.inference.segmentation import Inference, segment
 
 KINDS = ("onnx", "openvino", "torch")
@@ -156,7 +156,7 @@ def test_eight_bits_see_nearly_the_same(kind, exported, checkpoint, photos):
     ],
 )
 def test_what_agrees_too_little_is_refused(found, reason, exported, checkpoint, photos, tmp_path, monkeypatch):
-    from modeling_ocrnet.export import export
+    from modeling_ocrnet.export import export_checkpoint as export
 
     kept = json.loads((exported("torch") / "export.json").read_text())
     assert kept == {"format": "torch", "precision": "fp32", "device": "cpu", "source": checkpoint.name}

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import yaml
-from hub_on_loopback import LoopbackHub
+from helpers.hub_on_loopback import LoopbackHub
+from helpers.tiny import tiny_config
 from huggingface_hub import constants
 from PIL import Image
-from tiny import tiny_config
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.training import recipe as R

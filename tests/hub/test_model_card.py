@@ -8,9 +8,9 @@ import yaml
 from huggingface_hub import ModelCard
 from PIL import Image
 
+from modeling_ocrnet.hub.example_images import sample_pictures
 from modeling_ocrnet.hub.folder import HubError, read_folder
 from modeling_ocrnet.hub.model_card import make_card
-from modeling_ocrnet.hub.pictures import sample_pictures
 from modeling_ocrnet.training import recipe as R
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from clean_process import run_without_the_package
-from hub_on_loopback import READER, WRITER, Repository
+from helpers.clean_process import run_without_the_package
+from helpers.hub_on_loopback import READER, WRITER, Repository
 from huggingface_hub import HfApi, constants
 from PIL import Image
 

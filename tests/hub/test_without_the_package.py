@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from clean_process import run_without_the_package
-from hub_on_loopback import WRITER
+from helpers.clean_process import run_without_the_package
+from helpers.hub_on_loopback import WRITER
+from helpers.tiny import tiny_backbone, tiny_config
 from huggingface_hub import HfApi
-from tiny import tiny_backbone, tiny_config
 from transformers import ResNetConfig, TimmBackboneConfig
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
+from helpers import reference
 from PIL import Image
 
 from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.data.decoding import DataError
 from modeling_ocrnet.data.image_files import RULE
 from modeling_ocrnet.inference import files
-from modeling_ocrnet.inference.pictures import class_palette, shares, with_legend
+from modeling_ocrnet.inference.drawing import class_palette, shares, with_legend
 from modeling_ocrnet.inference.segmentation import segment
 
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 import torch
+from helpers import reference
 from PIL import Image
 from torch import nn
 from torch.export import Dim
 
 from modeling_ocrnet import OCRNetImageProcessor
-from modeling_ocrnet.inference import Predictor, compiled, engines, openvino_runtime, precision
+from modeling_ocrnet.inference import Predictor
+from modeling_ocrnet.inference.engines import compiled, openvino_runtime, precision
+from modeling_ocrnet.inference.engines import engine as engines
 from modeling_ocrnet.inference.segmentation import Inference, segment
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import reference
 import torch
 import torch.nn.functional as F
+from helpers import reference
 from PIL import Image
 
 from modeling_ocrnet import OCRNetImageProcessor

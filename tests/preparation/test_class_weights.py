@@ -6,7 +6,7 @@ import yaml
 
 from modeling_ocrnet.data.examination import PairFacts
 from modeling_ocrnet.preparation.class_weights import as_yaml, weights_of
-from modeling_ocrnet.preparation.survey import Split
+from modeling_ocrnet.preparation.statistics import Split
 
 
 def split(*masks) -> Split:

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-import ranks
 from accelerate.state import AcceleratorState
-from tiny import TINY_BACKBONE
+from helpers import multiprocess
+from helpers.tiny import TINY_BACKBONE
 
 from modeling_ocrnet.training import recipe as R
 
@@ -56,9 +56,9 @@ def quick_recipe(tiny_recipe):
 
 @pytest.fixture
 def losses(quick_recipe, tmp_path):
-    """Ten updates of 4 images: what `ranks.write_losses` writes, by processes and micro-batch."""
+    """Ten updates of 4 images: what `multiprocess.write_losses` writes, by processes and micro-batch."""
 
-    def of(world: int, micro_batch: int, frozen: bool, start=ranks.write_losses, *arguments, **options) -> dict:
+    def of(world: int, micro_batch: int, frozen: bool, start=multiprocess.write_losses, *arguments, **options) -> dict:
         name = f"{world}-{micro_batch}-{frozen}-{start.__name__}"
         recipe = quick_recipe(
             micro_batch=micro_batch,
@@ -69,7 +69,7 @@ def losses(quick_recipe, tmp_path):
         (tmp_path / name).mkdir()
         target = tmp_path / name / "losses.json"
         arguments += (recipe, frozen, target)
-        with ranks.Ranks(tmp_path / name, start, *arguments, world=world, **options) as run:
+        with multiprocess.Ranks(tmp_path / name, start, *arguments, world=world, **options) as run:
             assert run.exit_codes() == [0] * world, run.text()
         return json.loads(target.read_text())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ranks
+from helpers import multiprocess
 from safetensors.torch import load_file
 from test_training import stop_after
 
@@ -19,7 +19,7 @@ from modeling_ocrnet.data import DataError
 from modeling_ocrnet.training import failure, loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import find_checkpoints
-from modeling_ocrnet.training.rehearsal import rehearse
+from modeling_ocrnet.training.dry_run import rehearse
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def assert_resumes(recipe):
 def test_a_disk_that_is_full(quick_recipe, tmp_path):
     """The kernel refuses to let files grow, from the second checkpoint on."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=2))
-    with ranks.train(tmp_path / "a", recipe, before=let_no_file_grow_after_two_updates) as run:
+    with multiprocess.train(tmp_path / "a", recipe, before=let_no_file_grow_after_two_updates) as run:
         assert run.exit_codes() == [1]
     target = Path(recipe.output_dir) / "checkpoints" / "step-0000004"
     assert run.last_line().startswith(f"train.py: {target}: can't be written (")
@@ -76,7 +76,7 @@ def let_no_file_grow_after_two_updates():
 def test_a_data_worker_that_dies(quick_recipe, scenes, tmp_path):
     data = R.DataRecipe("street_scenes", str(scenes), crop_size=(32, 64), scale=(128, 64), workers=2)
     recipe = quick_recipe(data=data)
-    with ranks.train(tmp_path / "a", recipe) as run:
+    with multiprocess.train(tmp_path / "a", recipe) as run:
         run.until(lambda: steps(recipe))
         run.workers()[0].kill()
         assert run.exit_codes() == [1]
@@ -113,7 +113,7 @@ def test_a_damaged_image_is_named(quick_recipe, spoilt, tmp_path):
     """Found by a data worker, whose traceback isn't what the last line says."""
     root, image, position = spoilt
     recipe = quick_recipe(data=on(root, workers=1), checkpoint=R.CheckpointRecipe(every=1))
-    with ranks.train(tmp_path / "a", recipe) as run:
+    with multiprocess.train(tmp_path / "a", recipe) as run:
         assert run.exit_codes() == [1]
     assert re.fullmatch(rf"train\.py: {image}: a damaged image \(.*\): replace or remove it", run.last_line())
     assert steps(recipe)[-1] == position // 4  # the updates before that of its position
@@ -124,7 +124,7 @@ def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
     """As the README launches them. The launcher ends with its own report, in which the line stands too."""
     root, image, position = spoilt
     recipe = quick_recipe(data=on(root, workers=1), checkpoint=R.CheckpointRecipe(every=1))
-    file = ranks.write(recipe, tmp_path)
+    file = multiprocess.write(recipe, tmp_path)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
     launch += ["--config_file", ROOT / "configuration/accelerate/cpu_2.yaml", ROOT / "scripts/train.py"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from helpers.crash_points import POINTS
 from kill_and_resume import Campaign, Run, await_end, campaign, differences, kill
-from watched import POINTS
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU

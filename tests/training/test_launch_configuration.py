@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
+from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configuration/accelerate").glob("*.yaml"))

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from helpers.tiny import TINY_BACKBONE
 from PIL import Image
-from tiny import TINY_BACKBONE
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation
-from modeling_ocrnet.evaluation.checkpoints import Task, evaluate_checkpoint
-from modeling_ocrnet.inference.checkpoint import load_model
+from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
 from modeling_ocrnet.inference.files import find_jobs, predict_files
+from modeling_ocrnet.inference.loading import load_model
 from modeling_ocrnet.inference.segmentation import Inference
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import ranks
 import torch
 from accelerate import Accelerator
-from tiny import tiny_config
+from helpers import multiprocess
+from helpers.tiny import tiny_config
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
-from modeling_ocrnet.data.scenes import write_street_scenes
 from modeling_ocrnet.evaluation import mean_iou
 from modeling_ocrnet.evaluation.loop import evaluate_model
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import find_checkpoints
+from street_scenes import write_street_scenes
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,7 +73,7 @@ def test_every_number_of_processes_counts_the_same(tmp_path):
     model.save_pretrained(tmp_path / "model")
     for world in (1, 2, 3):
         arguments = (tmp_path / "model", tmp_path / "scenes", tmp_path / "x")
-        with ranks.Ranks(tmp_path, write_confusion, *arguments, world=world) as run:
+        with multiprocess.Ranks(tmp_path, write_confusion, *arguments, world=world) as run:
             assert run.exit_codes() == [0] * world, run.text()
     one = np.load(tmp_path / "1-0.npy")
     labels = [np.asarray(row["label"]) for row in data.load("street_scenes", tmp_path / "scenes", "val")]
@@ -99,11 +99,13 @@ def test_all_processes_stop_after_the_same_update(quick_recipe, tmp_path):
     """SIGTERM to one of them; then, resumed, SIGUSR1 to every process, data workers included, as Slurm does."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=1000))
     recipe.data.workers = 1
-    with ranks.train(tmp_path / "a", recipe, before=partial(signal_process_1, signal.SIGTERM, 2), world=2) as run:
+    with multiprocess.train(
+        tmp_path / "a", recipe, before=partial(signal_process_1, signal.SIGTERM, 2), world=2
+    ) as run:
         assert run.exit_codes() == [143, 143]
     assert "stopped by another process after update 3: go on with --resume last" in run.last_line()
     assert saved(recipe) == ["step-0000003"]
-    with ranks.train(tmp_path / "b", recipe, "--resume", "last", world=2) as run:
+    with multiprocess.train(tmp_path / "b", recipe, "--resume", "last", world=2) as run:
         run.until(lambda: "update 5/" in run.text())
         for process in run.processes:
             os.killpg(process.pid, signal.SIGUSR1)
@@ -116,7 +118,7 @@ def test_all_processes_stop_after_the_same_update(quick_recipe, tmp_path):
 def test_a_process_that_is_lost_ends_the_others(quick_recipe, tmp_path, how):
     """Killed, it is missed at once; where it only doesn't answer, after process_timeout."""
     recipe = quick_recipe(process_timeout=3.0 if how == signal.SIGSTOP else 1800.0)
-    with ranks.train(tmp_path / "a", recipe, world=2) as run:
+    with multiprocess.train(tmp_path / "a", recipe, world=2) as run:
         run.until(lambda: saved(recipe))
         os.kill(run.processes[1].pid, how)
         run.until(lambda: run.processes[0].exitcode is not None, 60)
@@ -146,7 +148,7 @@ def test_signals_under_a_launcher(quick_recipe, tmp_path):
     """SIGUSR1 to every process: the launcher, told to, outlives it and waits for the checkpoint. SIGKILL to the
     launcher alone: its processes notice, save and end."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=1000))
-    file, log = ranks.write(recipe, tmp_path), tmp_path / "run" / "train.log"
+    file, log = multiprocess.write(recipe, tmp_path), tmp_path / "run" / "train.log"
     for to, options in (("every process", []), ("the launcher", ["--resume", "last"])):
         before = log.read_text().count("update ") if log.exists() else 0
         process, everyone = launch(file, *options), []

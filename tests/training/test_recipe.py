@@ -1,6 +1,5 @@
 """Recipes: the files in configuration/, the command line, and what is refused."""
 
-import importlib
 import re
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import torch
 import yaml
 
 from modeling_ocrnet import data
+from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.configuration_ocrnet import VARIANTS
 from modeling_ocrnet.training.build import build_model
-from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.recipe import Recipe, as_dict, differences
 
 CONFIGURATION = Path(__file__).parents[2] / "configuration"
@@ -75,7 +74,7 @@ def test_every_recipe_describes_a_network_for_its_classes(path):
     assert model.config.label_ids == list(labels.ids)
     one_device = recipe.data.name in ("camvid", "street_scenes")  # small ones, for a CPU; the others ran on GPUs
     assert recipe.accumulation_steps(1 if one_device else 8 if "8xb2" in path.stem else 4) == 1
-    reader = importlib.import_module(f"modeling_ocrnet.data.{recipe.data.name}")
+    reader = data.reader(recipe.data.name)
     assert {recipe.data.split, recipe.evaluation.split} <= set(reader.SPLITS)
 
 

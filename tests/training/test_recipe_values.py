@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from modeling_ocrnet import data
+from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.training.build import build_config
-from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.recipe import ModelRecipe, Recipe
 
 

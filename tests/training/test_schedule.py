@@ -1,11 +1,11 @@
 """The learning rate agrees with mmengine's PolyLR (fixtures/mmseg_poly_schedule) and torch's LinearLR."""
 
 import pytest
-import reference
 import torch
+from helpers import reference
 
+from modeling_ocrnet.training.optimization import learning_rate
 from modeling_ocrnet.training.recipe import ScheduleRecipe
-from modeling_ocrnet.training.schedule import learning_rate
 
 
 def test_agrees_with_mmengine():

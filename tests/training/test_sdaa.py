@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import ranks
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import imports
+from helpers import multiprocess
 from safetensors.torch import load_file
 from test_training import stop_after
 
@@ -39,7 +39,7 @@ def test_two_cards_through_the_launcher(quick_recipe, tmp_path):
         "ACCELERATE_BYPASS_DEVICE_MAP": "true",
     }
     done = subprocess.run(
-        [*launch, "--config", ranks.write(recipe, tmp_path), "--mixed_precision", "no"],
+        [*launch, "--config", multiprocess.write(recipe, tmp_path), "--mixed_precision", "no"],
         env=environment,
         capture_output=True,
         text=True,
@@ -132,7 +132,7 @@ def test_a_card_in_all_precisions(quick_recipe, tmp_path, library):
 
     recipes = {x: (recipe(x, "whole"), recipe(x, "parts")) for x in ("no", "bf16", "fp16")}
     target = tmp_path / "seen.json"
-    with ranks.Ranks(tmp_path, with_the_device, library, train_and_watch, recipes, target) as run:
+    with multiprocess.Ranks(tmp_path, with_the_device, library, train_and_watch, recipes, target) as run:
         assert run.exit_codes(300) == [0], run.text()[-3000:]
     found = json.loads(target.read_text())
     for precision, seen in found.items():
@@ -164,7 +164,7 @@ def test_a_card_in_all_precisions(quick_recipe, tmp_path, library):
 def test_two_cards_share_batch_norm(losses, library):
     """Where the device can synchronise batch norms, two processes train as one that has the whole batch."""
     environment = {"ACCELERATE_USE_CPU": "false"}
-    two = losses(2, 2, False, with_the_device, library, ranks.write_losses, environment=environment)
+    two = losses(2, 2, False, with_the_device, library, multiprocess.write_losses, environment=environment)
     assert two["norm"] == "SyncBatchNorm"
     assert two["device"] == "sdaa:0"
     one = losses(1, 4, False)

@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import ranks
 import torch
 from accelerate import DistributedType
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DeepSpeedPlugin, imports
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from helpers import multiprocess
 from safetensors.torch import load_file
 from test_processes import signal_process_1
 
@@ -62,10 +62,10 @@ def test_fsdp_trains_as_one_process(quick_recipe, tmp_path):
         )
         common = {"world": world, "environment": variables}
         if name == "fsdp":
-            with ranks.train(tmp_path / name, recipe, before=until_the_second_update, **common) as run:
+            with multiprocess.train(tmp_path / name, recipe, before=until_the_second_update, **common) as run:
                 assert run.exit_codes() == [143, 143], run.text()[-3000:]
         before = on_the_stand_in if name == "fsdp" else None
-        with ranks.train(tmp_path / name, recipe, "--resume", "auto", before=before, **common) as run:
+        with multiprocess.train(tmp_path / name, recipe, "--resume", "auto", before=before, **common) as run:
             assert run.exit_codes() == [0] * world, run.text()[-3000:]
         records = [json.loads(x) for x in (tmp_path / name / "run/metrics.jsonl").read_text().splitlines()]
         losses[name] = [r["loss"] for r in records if "loss" in r]

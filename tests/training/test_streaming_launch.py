@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 from datasets import Dataset, Features, Image, Value
+from helpers.tiny import TINY_BACKBONE
 from PIL import Image as Picture
 from safetensors.torch import load_file
-from tiny import TINY_BACKBONE
 from torch import equal
 
 REPO = Path(__file__).parents[2]

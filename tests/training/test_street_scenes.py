@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from modeling_ocrnet import data
+from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
-from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
 from modeling_ocrnet.training.loop import train
 
 RECIPE = Path(__file__).parents[2] / "configuration" / "street_scenes" / "ocrnet_hr18s.yaml"

@@ -17,21 +17,22 @@ import pytest
 import torch
 import yaml
 from accelerate.state import AcceleratorState
+from helpers.tiny import freeze_statistics
 from PIL import Image
 from safetensors.torch import load_file
-from tiny import freeze_statistics
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
-from modeling_ocrnet.inference.memory import keep_freed_memory
+from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.inference.segmentation import segment
-from modeling_ocrnet.preparation.export import export
-from modeling_ocrnet.training import loop, rehearsal
+from modeling_ocrnet.interop.loss_logs import read_losses
+from modeling_ocrnet.preparation.export_dataset import export
+from modeling_ocrnet.runtime import keep_freed_memory
+from modeling_ocrnet.training import dry_run as rehearsal
+from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator, build_model, build_optimizer, build_processor
 from modeling_ocrnet.training.checkpoint import CheckpointError
-from modeling_ocrnet.training.command_line import parse_recipe, recipe_parser
-from modeling_ocrnet.training.loss_logs import read_losses
-from modeling_ocrnet.training.rehearsal import fit_to_minutes, rehearse
+from modeling_ocrnet.training.dry_run import fit_to_minutes, rehearse
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from helpers.tiny import TINY_BACKBONE
 from safetensors.torch import load_file
-from tiny import TINY_BACKBONE
 
+from modeling_ocrnet import atomic_files as folders
 from modeling_ocrnet import data
-from modeling_ocrnet.training import folders, loop
+from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import (
     CheckpointError,

@@ -1,0 +1,39 @@
+"""Frames to measure on: street scenes at Cityscapes' size, whose files are as large as photographs'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from modeling_ocrnet.data.label_sets import CITYSCAPES
+from street_scenes import write_street_scenes
+
+FRAMES = "frames"
+
+
+def write_frames(root: Path, count: int) -> Path:
+    """Write `count` training frames, 1024x2048 PNGs of about 2.5 MB, with label ids and train ids.
+
+    The drawing's own noise is more than a camera's: it is taken away, and a little of a sensor's put in its place.
+
+    Args:
+        root: a folder that is there; the frames go into a folder of their own below it.
+        count: frames.
+
+    Returns:
+        A root for the reader `cityscapes`.
+    """
+    frames = root / FRAMES
+    write_street_scenes(frames, train=count, val=1, size=(1024, 2048))
+    for number, path in enumerate(sorted((frames / "leftImg8bit").rglob("*.png"))):
+        noise = np.random.default_rng(number).standard_normal((1024, 2048, 1))
+        smooth = cv2.medianBlur(np.asarray(Image.open(path)), 5)
+        Image.fromarray((smooth + noise).round().clip(0, 255).astype(np.uint8)).save(path)
+    table = CITYSCAPES.to_train_ids.astype(np.uint8)
+    for path in (frames / "gtFine").rglob("*_labelIds.png"):  # other pipelines want train ids
+        train_ids = Image.fromarray(table[np.asarray(Image.open(path))])
+        train_ids.save(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    return frames

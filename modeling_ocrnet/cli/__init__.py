@@ -1,0 +1,1 @@
+"""Command lines: a module a command, each with a `main`. The files of scripts/ call them."""

@@ -1,0 +1,81 @@
+"""Recipes from YAML files and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+from jsonargparse import ActionConfigFile, Namespace
+
+from ..training.recipe import Recipe
+from ..training.recipe_file import read_recipe
+from .parser import HelpFormatter, Parser, check_filled
+
+
+def recipe_parser(description: str | None = None) -> Parser:
+    """A parser with every field of the recipe as a documented option, and `--config` for YAML files."""
+    usage = "%(prog)s --config RECIPE.yaml [--any.field VALUE ...]"
+    parser = Parser(usage=usage, description=description, formatter_class=HelpFormatter)
+    parser.add_argument("--config", action=ActionConfigFile, help="A recipe (YAML); options override it.")
+    parser.add_class_arguments(Recipe)
+    return parser
+
+
+def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
+    """The recipe that a command line describes, and the parser's other options.
+
+    Options override the file wherever they stand. The output folder follows from the recipe's path, unless given.
+    Whatever is wrong with either ends the program with one line that says so.
+    """
+    argv = _config_first(argv)
+    try:
+        for group, file in _files(argv):
+            if file.is_file():  # what isn't there, the parser says
+                check_filled(_GROUPS[group], read_recipe(file), group)
+        options = parser.parse_args(argv)
+        check_filled(Recipe, options)  # of what stands on the command line, too
+        options = parser.instantiate(options)
+        recipe = Recipe(**{field.name: options.pop(field.name) for field in fields(Recipe)})
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    configs = options.pop("config") or []
+    if recipe.output_dir is None:
+        recipe.output_dir = str(Path("runs") / (_identity(str(configs[-1])) if configs else "ocrnet"))
+    return recipe, options
+
+
+def _identity(config: str) -> Path:
+    """`.../configuration/cityscapes/x.yaml` to `cityscapes/x`; elsewhere the file's name."""
+    path = Path(config).with_suffix("")
+    folders = path.parts
+    return Path(*folders[folders.index("configuration") + 1 :]) if "configuration" in folders else Path(path.name)
+
+
+def _files(argv: list[str]) -> list[tuple[str, Path]]:
+    """What of a command line the parser reads as YAML, each with the group that it fills: recipes (of `""`), and parts
+    of them (`--model part.yaml`)."""
+    options = {f"--{group or 'config'}": group for group in _GROUPS}
+    apart = [(option, value) for option, value in zip(argv, argv[1:], strict=False) if option in options]
+    joined = [(option, value) for option, equals, value in (x.partition("=") for x in argv) if equals]
+    return [(options[option], Path(value)) for option, value in apart + joined if option in options]
+
+
+def _groups(kind: type, name: str = "") -> Iterator[tuple[str, type]]:
+    """What has fields of its own, by name: the recipe (`""`), `data`, ..., `evaluation.inference`."""
+    yield name, kind
+    for field, of_field in get_type_hints(kind).items():
+        if is_dataclass(of_field):
+            yield from _groups(of_field, f"{name}.{field}" if name else field)
+
+
+_GROUPS = dict(_groups(Recipe))
+
+
+def _config_first(argv: list[str]) -> list[str]:
+    """Move `--config X` to the front: jsonargparse would let it win over the options before it."""
+    first = [i for i, x in enumerate(argv) if x == "--config" or x.startswith("--config=")]
+    values = [i + 1 for i in first if argv[i] == "--config"]
+    order = sorted(first + [i for i in values if i < len(argv)])
+    return [argv[i] for i in order] + [x for i, x in enumerate(argv) if i not in order]

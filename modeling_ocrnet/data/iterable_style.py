@@ -1,0 +1,144 @@
+"""Endless training batches from a dataset that is read as it arrives, without random access.
+
+A reader is a process that reads its own share of the stream, shuffles it in a buffer, decodes and augments. A training
+process takes micro-batches from its readers in turn. Every reader goes through its share once an epoch: together they
+see every sample once. Each batch says how far its reader had come, which is all that resuming needs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from datasets import IterableDataset
+from datasets.distributed import split_dataset_by_node
+from torch.utils.data import DataLoader
+
+from .decoding import DataError, Decode
+from .map_style import REPLACEMENTS, collate, start_worker, to_sample
+from .numpy_rows import decode_frame
+from .transforms import TrainingTransform
+
+logger = logging.getLogger(__name__)
+
+Position = tuple[int, int]
+"""How far a reader has come: its epoch, and the samples of that epoch that it has given."""
+
+
+class ReaderStream(torch.utils.data.IterableDataset):
+    """What one reader gives: samples as [`SampleStream`]'s, with `position`, the reader's after that sample.
+
+    Args:
+        rows: undecoded rows, with the columns `image`, `label` and `name`.
+        decode: the rows' decoding.
+        buffer_size: undecoded rows to shuffle among, beside the shuffling of shards.
+        reader, readers: which share is read. Whole shards where they divide evenly, otherwise every so many-th row.
+        start: go on from here. The samples of that epoch that were given before are read again, but not decoded.
+        skip: leave rows out that can't be read; the next sample's `skipped` says what was wrong.
+    """
+
+    def __init__(
+        self,
+        rows: IterableDataset,
+        decode: Decode,
+        transform: TrainingTransform,
+        seed: int,
+        buffer_size: int,
+        reader: int,
+        readers: int,
+        start: Position = (0, 0),
+        skip: bool = False,
+    ):
+        self.rows = split_dataset_by_node(rows.shuffle(seed=seed, buffer_size=buffer_size), reader, readers)
+        self.decode, self.transform, self.start, self.skip = decode, transform, start, skip
+        self.key = [seed, 2, reader]  # of the augmentations
+
+    def __iter__(self) -> Iterator[dict]:
+        epoch, given = self.start
+        skipped: list[str] = []
+        while True:
+            self.rows.set_epoch(epoch)
+            for row in itertools.islice(self.rows, given, None):
+                rng = np.random.default_rng([*self.key, epoch, given])
+                given += 1
+                try:
+                    frame = decode_frame(row, self.decode)
+                except DataError as error:
+                    if not self.skip or len(skipped) == REPLACEMENTS:
+                        raise
+                    skipped.append(str(error))
+                    continue
+                sample = to_sample(*frame, self.transform, rng)
+                yield {**sample, "position": (epoch, given), "skipped": skipped}
+                skipped = []
+            if given == 0:
+                raise DataError("a reader of the stream found nothing: fewer data.workers, or more rows in each shard")
+            epoch, given = epoch + 1, 0
+
+
+def streamed_batches(
+    rows: IterableDataset,
+    decode: Decode,
+    transform: TrainingTransform,
+    *,
+    seed: int,
+    buffer_size: int,
+    micro_batch: int,
+    workers: int,
+    rank: int,
+    processes: int,
+    start: list[Position] | None = None,
+    taken: int = 0,
+    pin_memory: bool = False,
+    skip: bool = False,
+) -> Iterator[dict]:
+    """This process's micro-batches, endlessly: as [`stream_loader`]'s, with `reader` and `position`.
+
+    Args:
+        workers: readers of this process, each a process of its own; 0 for one that reads in this process.
+        start: the readers' positions, to go on from.
+        taken: micro-batches that this process has had before: whose turn it is follows from them.
+        skip: leave out what can't be read.
+    """
+    count = max(1, workers)
+    if rank == 0 and rows.num_shards % (count * processes):
+        logger.warning(
+            "%d shards don't divide among %d readers: each reads all rows and keeps its share. With a multiple of %d "
+            "shards, or another data.workers, each would read its own alone",
+            rows.num_shards,
+            count * processes,
+            count * processes,
+        )
+    loaders = []
+    for i in range(count):
+        stream = ReaderStream(
+            rows,
+            decode,
+            transform,
+            seed,
+            buffer_size,
+            reader=rank * count + i,
+            readers=count * processes,
+            start=tuple(start[i]) if start else (0, 0),
+            skip=skip,
+        )
+        # a loader each, of one worker: so it can be any reader's turn when a run goes on
+        loader = DataLoader(
+            stream,
+            batch_size=micro_batch,
+            num_workers=min(1, workers),
+            collate_fn=_collate,
+            worker_init_fn=start_worker,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # as in stream_loader
+        )
+        loaders.append(iter(loader))
+    for turn in itertools.count(taken):
+        yield {**next(loaders[turn % count]), "reader": turn % count}
+
+
+def _collate(samples: list[dict]) -> dict:
+    return {**collate(samples), "position": samples[-1]["position"]}

@@ -1,0 +1,81 @@
+"""Rows as arrays, for training: the pixels that the dataset's rows hold, without a Pillow image in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask
+from .errors import size_problem
+from .matlab import is_matlab
+from .memory_mapped import raw_array
+from .png import decode_png
+from .train_ids import train_ids_of
+
+
+class Frames:
+    """`frames[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) of train ids (uint8; uint16
+    for more than 255 classes) and the name of a dataset's row i.
+
+    Args:
+        dataset: from [`modeling_ocrnet.data.load`].
+    """
+
+    def __init__(self, dataset: Dataset):
+        self._decode = dataset.format["format_kwargs"]["transform"]
+        self._rows = dataset.with_format(None)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        return decode_frame(self._rows[index], self._decode)
+
+
+def decode_frame(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
+    """An undecoded row as [`Frames`] gives it. Arrays of a raw store are views, of which only what is used is read.
+
+    Raises:
+        DataError: for what can't be read, and where the mask isn't as large as its image.
+    """
+    image, label = _image(row["image"], row["name"], decode.value_range), _label(row["label"], row["name"], decode)
+    # of a stream nobody has compared them before, and a header doesn't tell all that EXIF does
+    path = located(row["label"], row["name"])["path"]
+    if problem := size_problem(path, label.shape[::-1], image.shape[1::-1]):
+        raise DataError(problem)
+    return image, label, row["name"]
+
+
+def _image(source: dict, name: str, value_range: ValueRange) -> np.ndarray:
+    if (stored := raw_array(source)) is not None:
+        return stored
+    source = _with_bytes(source, name)
+    pixels = decode_png(source["bytes"])
+    return pixels if pixels is not None and pixels.ndim == 3 else np.asarray(read_image(source, value_range))
+
+
+def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
+    if source is None:
+        raise DataError(f"{name}: has no mask; training needs one for every image")
+    if (stored := raw_array(source)) is not None:  # written as train ids, and checked then
+        return stored
+    labels = decode.labels
+    if is_matlab(source):
+        return np.asarray(read_mask(source, labels, decode.train_ids))
+    source = _with_bytes(source, name)
+    ids = decode_png(source["bytes"])
+    if ids is None or ids.ndim == 3:
+        return np.asarray(read_mask(source, labels, decode.train_ids))
+    return train_ids_of(ids, labels, source["path"], decode.train_ids)
+
+
+def _with_bytes(source: dict, name: str) -> dict:
+    """The file's bytes, and what errors call it."""
+    if source["bytes"] is not None:
+        return located(source, name)
+    if "://" in source["path"]:
+        return source
+    check_file(source["path"])
+    try:
+        return {"path": source["path"], "bytes": Path(source["path"]).read_bytes()}
+    except OSError as error:
+        raise DataError(f"{source['path']}: can't be read ({error.strerror})") from error

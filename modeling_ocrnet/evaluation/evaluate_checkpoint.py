@@ -1,0 +1,157 @@
+"""Evaluating a checkpoint: from names to scores, predictions and submissions on disk."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from PIL import Image
+
+from .. import data
+from ..data.decoding import with_value_range
+from ..inference.engines.engine import EngineName
+from ..inference.engines.precision import Precision, precision_of
+from ..inference.loading import class_names, load_engine, load_processor
+from ..inference.segmentation import Inference
+from .class_names import match_classes
+from .launch import check_launch
+from .loop import evaluate_model
+from .results import as_record, as_table, write_json
+from .submission import write_submission
+
+logger = logging.getLogger("modeling_ocrnet.evaluation")
+
+
+@dataclass
+class Task(data.DataSource):
+    """What is evaluated, and what is kept."""
+
+    split: str = "val"
+    """Split; one without labels is segmented, not scored."""
+    output: str | None = None
+    """JSON file for the scores."""
+    save_predictions: str | None = None
+    """Folder for the predictions: <name>.png with the dataset's own label ids."""
+    submission: str | None = None
+    """Zip file for Cityscapes' test server."""
+    boundaries: bool = False
+    """Boundary IoU and boundary F1 too (slow)."""
+    workers: int = 2
+    """Processes that read images, for each process."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {self.workers}")
+        if self.submission and data.label_set(self) is not data.label_set("cityscapes"):
+            raise ValueError(
+                f"--submission is for Cityscapes' test server, not for {self.name}: use --save_predictions"
+            )
+
+
+def evaluate_checkpoint(
+    model_name: str,
+    task: Task,
+    options: Inference,
+    engine: EngineName = "auto",
+    precision: Precision | None = None,
+) -> dict | None:
+    """Evaluate a checkpoint on a dataset, on one or many processes, and print a table from the main one.
+
+    Args:
+        model_name: checkpoint folder or Hub repository.
+        task: data and outputs.
+        options: how images are segmented.
+        engine, precision: see [`load_engine`].
+
+    Returns:
+        The record that is written as JSON; `None` for a split without labels, and where no pixel is labelled.
+
+    Raises:
+        ValueError, DataError: for what doesn't fit together.
+    """
+    accelerator = Accelerator()
+    check_launch(accelerator)
+    if task.submission and not task.save_predictions and accelerator.num_processes > 1:
+        raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
+    labels = data.label_set(task)
+    keeps = task.save_predictions or task.submission
+    with accelerator.main_process_first():  # a dataset may have to be made
+        dataset = data.load(task, split=task.split, instances=True)
+    if keeps:
+        _check_names(dataset.with_format(None)["name"][:])
+    if task.value_range is None:
+        dataset = with_value_range(dataset, load_processor(model_name).value_range)
+    findings = data.check(dataset)
+    if accelerator.is_main_process:
+        data.say(findings, labels, task.split)
+    labelled = any(x is not None for x in dataset.with_format(None)["label"])
+    if not labelled and not keeps:
+        raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
+    if labelled and not keeps:
+        data.require_labelled(dataset, findings, task.split)
+    model, processor = load_engine(model_name, engine, precision)
+    order = match_classes(class_names(model.config), labels.names, model_name, task.name)
+    with _folder(task) if keeps else nullcontext() as folder:
+        result = evaluate_model(
+            model,
+            processor,
+            dataset,
+            accelerator,
+            labels,
+            options,
+            order=order,
+            boundaries=task.boundaries,
+            workers=task.workers,
+            on_prediction=_writer(Path(folder), labels) if keeps else None,
+        )
+        accelerator.wait_for_everyone()
+        if not accelerator.is_main_process:
+            return None
+        if task.submission:
+            write_submission(task.submission, folder, dataset, labels)
+            logger.info("submission: %s", task.submission)
+    if not result:
+        if labelled:
+            logger.warning("%s: no pixel is labelled: nothing is scored", task.split)
+        return None
+    record = {"model": model_name, "dataset": task.title, "split": task.split, "images": len(dataset)}
+    record |= {"inference": vars(options), "precision": precision_of(model), **as_record(result, labels.names)}
+    print(as_table(record))
+    if task.output:
+        write_json(record, task.output)
+    return record
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse images that are called alike: the predictions of one would overwrite the other's."""
+    twice = [(name, count) for name, count in Counter(names).items() if count > 1]
+    if twice:
+        name, count = twice[0]
+        raise data.DataError(
+            f"{name}: {count} images of the split are called so ({len(twice)} such names), but predictions are kept as "
+            "<name>.png: give the files names of their own, or evaluate without keeping predictions"
+        )
+
+
+def _folder(task: Task):
+    """Where predictions go: the folder asked for, or one beside the submission that goes away again."""
+    if task.save_predictions:
+        Path(task.save_predictions).mkdir(parents=True, exist_ok=True)
+        return nullcontext(task.save_predictions)
+    return tempfile.TemporaryDirectory()
+
+
+def _writer(folder: Path, labels: data.LabelSet):
+    ids = np.array(labels.ids, np.uint8 if max(labels.ids) < 256 else np.uint16)
+
+    def write(row: dict, label_map: np.ndarray) -> None:
+        Image.fromarray(ids[label_map]).save(folder / f"{row['name']}.png")
+
+    return write

@@ -1,0 +1,1 @@
+"""What runs the network: PyTorch, code that PyTorch compiled, ONNX Runtime, OpenVINO."""

@@ -1,0 +1,117 @@
+"""A network compiled for a CPU, once for all image sizes, and kept on disk for the next process."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import tempfile
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from huggingface_hub import cached_assets_path
+from torch.export import ExportedProgram
+
+from ...fusion_ocrnet import FusedOCRNet
+from . import openvino_runtime
+from .engine import Engine, package
+from .openvino_runtime import OpenVINONetwork
+from .precision import precision_of
+from .program import as_program
+
+logger = logging.getLogger("modeling_ocrnet.inference")
+
+
+def compiler_problem() -> str | None:
+    """Why nothing can be compiled on this machine, or `None`. (A package from the cache needs no compiler.)"""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "there is no C++ compiler: install g++, or name one by the environment variable CXX"
+    return None
+
+
+def compile_package(program: ExportedProgram, path: Path) -> None:
+    """Compile a program to a file that a process without a compiler can run, on this kind of machine.
+
+    Raises:
+        ValueError: where there is no compiler.
+    """
+    if (problem := compiler_problem()) is not None:
+        raise ValueError(problem)
+    # threads: as many as the process that runs it has, not the one that compiles
+    settings = {"freezing": True, "cpp.dynamic_threads": True}
+    # torch takes names that end so, and wouldn't leave half a file under the one that is looked for
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        part = Path(scratch) / "part.pt2"
+        with torch.no_grad():
+            torch._inductor.aoti_compile_and_package(program, package_path=str(part), inductor_configs=settings)
+        os.replace(part, path)
+
+
+def compiler_name() -> str:
+    """What compiles for a CPU here."""
+    return f"openvino {version('openvino')}" if find_spec("openvino") is not None else "aotinductor"
+
+
+def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
+    """The model, compiled: from the cache if it has been before, on any number of threads and for images of any size.
+
+    By OpenVINO where it is installed, which takes half a minute, else by AOTInductor, which takes minutes. The cache is
+    Hugging Face's for assets (`HF_ASSETS_CACHE`); what lies there belongs to weights, code, versions and CPU.
+
+    Returns:
+        An engine; on devices other than the CPU the model itself, which `torch.compile` compiles at its first image.
+        The model as it is, with a warning, where there is no compiler.
+    """
+    if model.device.type != "cpu":
+        model.compile(dynamic=True)
+        return model
+    compiler = compiler_name()
+    by_openvino = compiler.startswith("openvino")
+    folder = cached_assets_path("modeling_ocrnet", namespace="compiled", subfolder=_key(model, compiler))
+    path = folder / ("model.xml" if by_openvino else "model.pt2")
+    if not path.is_file():
+        if not by_openvino and (problem := compiler_problem()) is not None:
+            logger.warning("%s; going on without compiling", problem)
+            return model
+        logger.warning("compiling by %s, once for this model on this machine: %s", compiler, path)
+        (_convert if by_openvino else _compile)(model, path)
+    precision = precision_of(model)
+    if by_openvino:
+        return Engine(model.config, OpenVINONetwork(path, precision), precision, model.device)
+    return Engine(model.config, package(path), precision, model.device, model.dtype)
+
+
+def _compile(model: FusedOCRNet, path: Path) -> None:
+    compile_package(as_program(model), path)
+
+
+def _convert(model: FusedOCRNet, path: Path) -> None:
+    network = openvino_runtime.convert(model)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        import_module("openvino").save_model(network, Path(scratch) / path.name, compress_to_fp16=False)
+        for suffix in (".bin", ".xml"):  # the latter is looked for
+            os.replace((Path(scratch) / path.name).with_suffix(suffix), path.with_suffix(suffix))
+
+
+def _key(model: FusedOCRNet, compiler: str) -> str:
+    """What machine code depends on, as 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[2]
+    own = (root / "inference" / "engines" / f"{name}.py" for name in ("program", "compiled", "openvino_runtime"))
+    for source in (*sorted(root.glob("*.py")), *own):
+        digest.update(source.read_bytes())
+    machine = (compiler, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
+    digest.update(repr((*machine, model.config.to_json_string())).encode())
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

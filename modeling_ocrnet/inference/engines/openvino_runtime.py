@@ -1,0 +1,141 @@
+"""OpenVINO: the network converted for it, and run, faster for the sizes that come again."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...modeling_ocrnet import OCRNetForSemanticSegmentation
+from .program import as_program
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+KEPT_SIZES = 4  # each has the memory of a pass of its own
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """OpenVINO and NNCF report each use to their makers, unless they believe to run in an automatic test."""
+    before = os.environ.get("CI")
+    os.environ["CI"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CI"]
+        else:
+            os.environ["CI"] = before
+
+
+def convert(model: OCRNetForSemanticSegmentation):
+    """The fused model as an `openvino.Model` from float32 images of any size to logits."""
+    with unreported():
+        program = as_program(copy.deepcopy(model).float(), products=True)
+        return import_module("openvino").convert_model(program)
+
+
+def for_size(network, shape: tuple[int, ...], precision: str) -> None:
+    """Fix the images' shape, in place, and mend what OpenVINO doesn't see by itself."""
+    network.reshape(list(shape))
+    operations = import_module("openvino.opset13")
+    for x in network.get_ops():
+        kind = x.get_type_name()
+        # at most sizes a program's second resize changes nothing, but it would be carried out
+        if kind == "Interpolate" and x.input(0).get_shape() == x.output(0).get_shape():
+            x.output(0).replace(x.input_value(0))
+        # Told to compute in bfloat16, OpenVINO leaves products with a constant factor in float32, which takes twice as
+        # long, unless something that isn't a constant stands between.
+        elif kind == "MatMul" and precision == "bf16" and is_constant(x.input_value(0).get_node()):
+            between = operations.convert(x.input_value(0), "bf16")
+            back = operations.convert(between, "f32")
+            for node in (between, back):
+                node.get_rt_info()["DisableConstantFolding_0"] = ""
+            x.input(0).replace_source_output(back.output(0))
+    network.validate_nodes_and_infer_types()
+
+
+def is_constant(node) -> bool:
+    """Whether an operation's result depends on weights and sizes alone."""
+    todo, seen = [node], set()
+    while todo:
+        x = todo.pop()
+        if x.get_type_name() == "Parameter":
+            return False
+        if x.get_type_name() != "ShapeOf" and x.get_friendly_name() not in seen:
+            seen.add(x.get_friendly_name())
+            todo += [y.get_node() for y in x.input_values()]
+    return True
+
+
+class OpenVINONetwork:
+    """A converted network, ready to run; may be called from several threads.
+
+    The first size, and any that comes again, gets a network of its own, compiled in half a second: where sizes are
+    known, OpenVINO chooses faster kernels. Others share one for any size.
+
+    Args:
+        path: the .xml file.
+        precision: in which what isn't int8 is computed. Left to itself, OpenVINO would take bf16 where the CPU has it.
+    """
+
+    def __init__(self, path: Path, precision: str):
+        self.core = import_module("openvino").Core()
+        threads = torch.get_num_threads()
+        self.options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads}
+        self.options["PERFORMANCE_HINT"] = "LATENCY"
+        self.path, self.precision, self.lock = str(path), precision, threading.Lock()
+        self.seen, self.of_size, self.of_any_size = set(), OrderedDict(), None
+        self.core.read_model(self.path)  # a damaged file is found out now
+
+    def __call__(self, pixel_values: Tensor) -> Tensor:
+        """Images (batch, 3, height, width), float32, to logits."""
+        array = pixel_values.contiguous().numpy()
+        return torch.from_numpy(self._network(array.shape)(array))
+
+    def _network(self, shape: tuple[int, ...]) -> _Compiled:
+        with self.lock:
+            if shape in self.of_size:
+                self.of_size.move_to_end(shape)
+            elif self.seen and shape not in self.seen:
+                self.seen.add(shape)
+                if self.of_any_size is None:
+                    self.of_any_size = self._compile(None)
+                return self.of_any_size
+            else:
+                self.seen.add(shape)
+                self.of_size[shape] = self._compile(shape)
+                while len(self.of_size) > KEPT_SIZES:
+                    self.of_size.popitem(last=False)
+            return self.of_size[shape]
+
+    def _compile(self, shape: tuple[int, ...] | None) -> _Compiled:
+        network = self.core.read_model(self.path)
+        if shape is not None:
+            for_size(network, shape, self.precision)
+        return _Compiled(self.core.compile_model(network, "CPU", self.options))
+
+
+class _Compiled:
+    """Its requests serve one caller at a time; there are as many as there ever were callers at once."""
+
+    def __init__(self, network):
+        self.network, self.idle = network, []
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        try:
+            request = self.idle.pop()
+        except IndexError:
+            request = self.network.create_infer_request()
+        (result,) = request.infer([array]).values()
+        result = result.copy()  # the request's memory is used again
+        self.idle.append(request)
+        return result

@@ -1,0 +1,155 @@
+"""A rehearsal: everything a run does, once, in a folder that is thrown away; what the run would take, and how long a
+run fits into a given time."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import torch
+from accelerate.utils import broadcast_object_list
+
+from ..evaluation.loop import evaluate_model
+from ..runtime import use_all_cores
+from .build import build, build_accelerator, build_batches
+from .checkpoint import choose_checkpoint, open_run, save_checkpoint
+from .failure import check_writable
+from .loop import update
+from .recipe import Recipe
+from .recipe_file import read_recipe
+from .sharding import whole
+from .tracking import log_head, start_logging
+
+logger = logging.getLogger("modeling_ocrnet.training")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run is made of, measured: seconds of an update and of an evaluated image, bytes of a checkpoint."""
+
+    update: float
+    image: float
+    images: int
+    checkpoint: int
+    peak_memory: float
+
+    def run(self, recipe: Recipe) -> float:
+        """Seconds that the recipe's updates and evaluations take."""
+        evaluations = -(-recipe.schedule.max_steps // recipe.evaluation.every)
+        return self.update * recipe.schedule.max_steps + self.image * self.images * evaluations
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Check and build everything, run two updates, one evaluation image and one checkpoint, and report.
+
+    Raises:
+        What [`modeling_ocrnet.training.loop.train`] would raise before and in its first updates.
+    """
+    costs = measure(recipe, updates=2, verbose=True)
+    logger.info(
+        "all is well. A full run: %d updates of %.2f s and %d evaluations of %d images at %.2f s each, about %s; "
+        "peak memory %.1f GB a process; %.2f GB for each of %d checkpoints",
+        recipe.schedule.max_steps,
+        costs.update,
+        -(-recipe.schedule.max_steps // recipe.evaluation.every),
+        costs.images,
+        costs.image,
+        timedelta(seconds=int(costs.run(recipe))),
+        costs.peak_memory,
+        costs.checkpoint / 1e9,
+        recipe.checkpoint.keep_last,
+    )
+
+
+def fit_to_minutes(recipe: Recipe, minutes: float, resume: str | None = None) -> Recipe:
+    """The recipe with as many updates as this machine does in so many minutes, everything included.
+
+    A few updates are measured, and what is left of the time since the process began is filled, in steps of 50 updates
+    so that equal machines mostly come to equal runs. A run that has begun keeps the length that it began with.
+
+    Raises:
+        ValueError: for a time that isn't positive.
+        What [`rehearse`] raises.
+    """
+    if not minutes > 0:
+        raise ValueError(f"minutes must be positive, got {minutes}")
+    begun, _ = open_run(build_accelerator(recipe), resume, Path(recipe.output_dir))
+    if begun is not None:
+        steps = read_recipe(begun / "recipe.yaml")["schedule"]["max_steps"]
+    else:
+        costs = measure(recipe, updates=10)
+        left = 60 * minutes - seconds_since_the_start() - costs.image * costs.images
+        left *= 0.9  # checkpoints, log lines and pictures take the rest
+        steps = max(50, int(left / costs.update) // 50 * 50)
+        (steps,) = broadcast_object_list([steps])  # processes measure different times
+        logger.info("%d updates of %.2f s fit into %g minutes", steps, costs.update, minutes)
+    return replace(recipe, schedule=replace(recipe.schedule, max_steps=steps))
+
+
+def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
+    """Build everything in a folder that is thrown away, and do everything once, updates several times.
+
+    `verbose`: log what the run is, and each update's loss.
+    """
+    accelerator = build_accelerator(recipe)
+    use_all_cores(accelerator.device)
+    choose_checkpoint("auto", Path(recipe.output_dir))
+    check_writable(Path(recipe.output_dir))
+    with tempfile.TemporaryDirectory() as scratch:
+        start_logging(accelerator, Path(scratch))
+        experiment = build(recipe, accelerator)
+        if verbose:
+            log_head(accelerator, recipe)
+        batches = build_batches(experiment, 0)
+        seconds = []
+        for step in range(min(updates, recipe.schedule.max_steps)):
+            start = time.perf_counter()
+            values = update(experiment, batches, step)
+            loss = values["loss"].item()
+            if verbose:
+                logger.info("update %d: loss %.4f", step + 1, loss)
+            seconds.append(time.perf_counter() - start)
+
+        start = time.perf_counter()
+        processes = accelerator.num_processes
+        with whole(accelerator, experiment.bare_model):
+            evaluate_model(
+                experiment.bare_model,
+                experiment.processor,
+                experiment.val_data.select(range(min(processes, len(experiment.val_data)))),
+                accelerator,
+                experiment.labels,
+                recipe.evaluation.inference,
+            )
+        per_image = (time.perf_counter() - start) / processes
+        saved = save_checkpoint(accelerator, recipe, Path(scratch), {"step": 0, "best": None})
+        disk = sum(x.stat().st_size for x in saved.rglob("*"))
+    return Costs(
+        # the first ones take longer
+        update=statistics.mean(seconds[len(seconds) // 2 :]),
+        image=per_image,
+        images=len(experiment.val_data),
+        checkpoint=disk,
+        peak_memory=_peak_memory(accelerator.device),
+    )
+
+
+def seconds_since_the_start() -> float:
+    """Of this process, its imports included."""
+    return time.time() - psutil.Process().create_time()
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Gigabytes that this process has needed at most, on its device."""
+    if device.type != "cpu" and hasattr(torch.accelerator, "max_memory_allocated"):
+        return torch.accelerator.max_memory_allocated(device) / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e9 if sys.platform == "darwin" else 1e6)

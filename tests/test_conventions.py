@@ -1,0 +1,108 @@
+"""The rules of the house that a machine can check."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "modeling_ocrnet"
+SOURCES = sorted(
+    p for folder in ("modeling_ocrnet", "street_scenes", "benchmarks", "scripts") for p in (ROOT / folder).rglob("*.py")
+)
+# the name tells: what ends so is written beside every checkpoint
+TRAVELLERS = sorted(p for p in PACKAGE.glob("*.py") if p.stem.endswith(("_ocrnet", "_hrnet")))
+# imports run one way: a folder may use itself, what stands below it, the model files, and other files at the root
+ORDER = [
+    {"cli"},
+    {"training"},
+    {"export", "report"},
+    {"evaluation", "preparation"},
+    {"inference"},
+    {"conversion", "hub", "interop"},
+    {"data"},
+]
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(level, module) of every import in a file, also those inside functions."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found += [(node.level, name) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_device_by_name(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"torch\.cuda|\.cuda\(|[\"']cuda|sdaa[\"':]", text)
+
+
+@pytest.mark.parametrize("path", TRAVELLERS, ids=lambda p: p.name)
+def test_files_that_travel_import_nothing_else(path):
+    """Flat siblings, torch, transformers and huggingface_hub; pictures are numpy's and PIL's, and torchvision's only
+    where it is sure to be there."""
+    for level, module in imports(path):
+        top = module.split(".")[0]
+        if level:
+            assert level == 1, module
+            assert (PACKAGE / f"{module}.py").is_file(), module
+        else:
+            standard = top in sys.stdlib_module_names
+            of_pictures = top in ("numpy", "PIL", "torchvision") and path.name.startswith("image_processing")
+            assert standard or of_pictures or top in ("torch", "transformers", "huggingface_hub"), module
+
+
+@pytest.mark.parametrize("folder", sorted(set().union(*ORDER)))
+def test_imports_run_one_way(folder):
+    (place,) = (i for i, layer in enumerate(ORDER) if folder in layer)
+    allowed = {folder}.union(*ORDER[place + 1 :])
+    for path in (PACKAGE / folder).rglob("*.py"):
+        depth = len(path.relative_to(PACKAGE).parts)
+        for level, module in imports(path):
+            if level == depth:  # `..x`, as seen from the package's root
+                top = module.split(".")[0]
+                assert top in allowed or (PACKAGE / f"{top}.py").is_file(), f"{path}: {module}"
+            assert level > 0 or not module.startswith("modeling_ocrnet"), f"{path}: {module}"
+
+
+def test_every_folder_has_its_place():
+    folders = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert folders == set().union(*ORDER)
+
+
+def tracked() -> list[str]:
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_wheel_holds_the_whole_package(tmp_path):
+    """Built from tracked files alone: a careless .gitignore would swallow modeling_ocrnet/data."""
+    source = tmp_path / "source"
+    for name in tracked():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
+    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = {x for x in wheel.namelist() if ".dist-info/" not in x}
+    code = {str(p.relative_to(ROOT)) for folder in (PACKAGE, ROOT / "street_scenes") for p in folder.rglob("*.py")}
+    recipes = {f"modeling_ocrnet/{p.relative_to(ROOT)}" for p in (ROOT / "configuration").rglob("*.yaml")}
+    assert packed == code | recipes
+
+
+def test_no_tracked_file_names_this_machine():
+    names = r"/home/\w|/root/|/work/|shared/parity|shared/facts"
+    found = subprocess.run(
+        ["git", "grep", "-nE", names, "--", ":!tests/test_conventions.py"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.stdout == ""
