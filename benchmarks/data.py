@@ -15,7 +15,7 @@ import torch
 
 from modeling_ocrnet import data
 from modeling_ocrnet.data.decoding import DataError
-from modeling_ocrnet.data.map_style import SampleStream
+from modeling_ocrnet.data.map_style import TrainingDataset
 from modeling_ocrnet.data.transforms import TrainingTransform
 from modeling_ocrnet.preparation.export_dataset import export
 
@@ -78,7 +78,9 @@ def data_benchmark(
 
 
 def _ours(root: Path, samples: int) -> Callable[[], float]:
-    stream = SampleStream(data.load("cityscapes", root, "train"), TrainingTransform((512, 1024), (2048, 1024)), seed=0)
+    stream = TrainingDataset(
+        data.load("cityscapes", root, "train"), TrainingTransform((512, 1024), (2048, 1024)), seed=0
+    )
     position = 0
 
     def timed() -> float:
@@ -138,11 +140,11 @@ def worker_memory(sizes: tuple[int, ...] = (1_000, 100_000), reads: int = 200) -
             columns = {"image": [image] * rows, "label": [label] * rows, "name": names}
             dataset = Dataset.from_dict(columns, features=features).with_transform(decode)
             del columns, names
-            found[rows] = _own_memory(SampleStream(dataset, TrainingTransform((32, 64), (64, 32)), 0), reads)
+            found[rows] = _own_memory(TrainingDataset(dataset, TrainingTransform((32, 64), (64, 32)), 0), reads)
     return found
 
 
-def _own_memory(stream: SampleStream, reads: int) -> float:
+def _own_memory(stream: TrainingDataset, reads: int) -> float:
     """MB of pages that a forked child doesn't share, after reading from the whole stream."""
     import psutil
 

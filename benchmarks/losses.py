@@ -15,9 +15,9 @@ from modeling_ocrnet.conversion import mmseg
 from modeling_ocrnet.data.decoding import DataError
 from modeling_ocrnet.interop.loss_comparison import Comparison, compare, describe, draw
 from modeling_ocrnet.interop.loss_logs import read_losses
-from modeling_ocrnet.runtime import keep_freed_memory
+from modeling_ocrnet.runtime import disable_malloc_trim
 from modeling_ocrnet.training.build import Experiment, build, build_accelerator, build_batches
-from modeling_ocrnet.training.loop import update
+from modeling_ocrnet.training.loop import train_step
 from modeling_ocrnet.training.recipe import DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
 
 PEER = Path(__file__).parent / "peers" / "mmseg_losses.py"
@@ -55,7 +55,7 @@ def loss_benchmark(
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: holds files already; give a new folder")
     (folder / "batches").mkdir(parents=True)
-    keep_freed_memory()
+    disable_malloc_trim()
     recipe = Recipe(
         data=DataRecipe(name="street_scenes", root=root, crop_size=tuple(crop_size), scale=(512, 256), workers=1),
         # contiguous as there: in another order of memory, sums are rounded otherwise
@@ -96,7 +96,7 @@ def _train(experiment: Experiment, folder: Path) -> Path:
     log = folder / "metrics.jsonl"
     with log.open("w", encoding="utf-8") as file:
         for step in range(experiment.recipe.schedule.max_steps):
-            values = update(experiment, batches, step)
+            values = train_step(experiment, batches, step)
             file.write(json.dumps({"step": step + 1, **{key: x.item() for key, x in values.items()}}) + "\n")
     return log
 

@@ -30,7 +30,7 @@ from modeling_ocrnet.image_processing_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.engines.engine import FORMATS, Export, open_export
 from modeling_ocrnet.modeling_ocrnet import OCRNetForSemanticSegmentation
-from modeling_ocrnet.runtime import keep_freed_memory
+from modeling_ocrnet.runtime import disable_malloc_trim
 
 
 def build(spec: dict) -> OCRNetForSemanticSegmentation:
@@ -144,7 +144,7 @@ def main() -> None:
     run, plain = {"infer": inference, "train": training, "metric": metric}[spec["job"]](spec)
     ready = {"torch": torch.__version__, "operations": operations(plain)}
     if spec["keep_memory"]:
-        keep_freed_memory()
+        disable_malloc_trim()
     run()
     print(json.dumps(ready), flush=True)
     for _ in sys.stdin:

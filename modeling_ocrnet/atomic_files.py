@@ -25,7 +25,7 @@ def atomic_folder(target: Path, accelerator: Accelerator, manifest: bool = False
     Its files are on the disk, not only in the system's memory, before it gets its name.
 
     Args:
-        manifest: write the checksums of all its files, last, as [`damage`] compares them.
+        manifest: write the checksums of all its files, last, as [`find_corruption`] compares them.
     """
     temporary = target.with_name(f".{target.name}.tmp")
     if accelerator.is_main_process:
@@ -37,19 +37,19 @@ def atomic_folder(target: Path, accelerator: Accelerator, manifest: bool = False
     if accelerator.is_main_process:
         if manifest:
             write_manifest(temporary)
-        put_in_place(temporary, target)
+        commit_folder(temporary, target)
     accelerator.wait_for_everyone()
 
 
-def put_in_place(temporary: Path, target: Path) -> None:
+def commit_folder(temporary: Path, target: Path) -> None:
     """Give a finished folder its name; what had the name before is deleted once the new one can't be lost any more."""
     for path in (*temporary.rglob("*"), temporary):
         _to_disk(path)
     replaced = temporary
     if not target.exists():
         os.replace(temporary, target)
-    elif not exchange(temporary, target):
-        # two steps: `tidy` mends what a crash between them leaves
+    elif not swap_folders(temporary, target):
+        # two steps: `clean_partial_writes` mends what a crash between them leaves
         replaced = target.with_name(f".{target.name}.old")
         shutil.rmtree(replaced, ignore_errors=True)
         os.replace(target, replaced)
@@ -58,7 +58,7 @@ def put_in_place(temporary: Path, target: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def exchange(a: Path, b: Path) -> bool:
+def swap_folders(a: Path, b: Path) -> bool:
     """Let two folders change names in one step, where the system and the file system can (Linux, most of them)."""
     try:
         rename = ctypes.CDLL(None).renameat2
@@ -75,7 +75,7 @@ def remove(folder: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def tidy(parent: Path, pattern: str) -> None:
+def clean_partial_writes(parent: Path, pattern: str) -> None:
     """Clear away what a crash left of folders whose names match `pattern`: none of it was finished, or all is replaced.
 
     Only where no process is writing there.
@@ -99,7 +99,7 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
 
 
-def damage(folder: Path) -> str | None:
+def find_corruption(folder: Path) -> str | None:
     """What is wrong with a folder's files, going by its manifest: the first thing found; `None` where it is whole."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 @cache  # it holds for good
-def keep_freed_memory() -> bool:
+def disable_malloc_trim() -> bool:
     """Let freed activations stay with the process instead of going back to the kernel.
 
     On a CPU, large activations are mapped and unmapped at every step, and the kernel zeroes their pages anew each

@@ -10,15 +10,15 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
-from modeling_ocrnet.data.numpy_rows import Frames
+from modeling_ocrnet.data.numpy_rows import NumpyRows
 from modeling_ocrnet.data.transforms import TrainingTransform
 from modeling_ocrnet.evaluation.boundary import BoundaryScores
-from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
+from modeling_ocrnet.evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
 from modeling_ocrnet.export.parity import compare
 from modeling_ocrnet.inference.drawing import class_palette, overlay, shares
-from modeling_ocrnet.inference.files import find_jobs, predict_files
-from modeling_ocrnet.inference.segmentation import Inference, segment
+from modeling_ocrnet.inference.files import collect_inputs, predict_files
+from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 from modeling_ocrnet.preparation.export_dataset import export
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
@@ -147,7 +147,7 @@ def test_masks_of_own_data_and_of_its_exports(root, store, tmp_path):
     assert data.check(rows).pixels[-1] == 6
     for i in range(2):
         np.testing.assert_array_equal(np.asarray(rows[i]["label"]), drawn(i))
-        label = Frames(rows)[i][1]
+        label = NumpyRows(rows)[i][1]
         assert label.dtype == np.uint16
         np.testing.assert_array_equal(label, drawn(i))
 
@@ -157,7 +157,7 @@ def test_augmentation_keeps_and_swaps_wide_labels(root):
     transform = TrainingTransform(
         crop_size=(48, 64), scale=SIZE[::-1], ratio_range=(1, 1), flip_probability=1, flip_pairs=labels.flip_pairs
     )
-    image, label, _ = Frames(rows)[0]
+    image, label, _ = NumpyRows(rows)[0]
     _, flipped = transform(image, label, np.random.default_rng(0))
     swap = np.arange(NONE + 1)
     swap[254], swap[299] = 299, 254
@@ -188,11 +188,11 @@ def test_from_training_to_predictions(root, tmp_path, monkeypatch):
         model.ocr_head.classifier.bias[290] += 1000
     model.save_pretrained(folder)
     record = evaluate_checkpoint(
-        str(folder), Task(**own, save_predictions=str(tmp_path / "ids"), workers=0), Inference()
+        str(folder), EvaluationArguments(**own, save_predictions=str(tmp_path / "ids"), workers=0), InferenceOptions()
     )
     assert record["classes"]["c290"]["accuracy"] == 1.0
-    (job,) = find_jobs([str(root / "val" / "images" / "0.png")], tmp_path / "out")
-    assert predict_files(model, processor, [job], Inference()) == []
+    (job,) = collect_inputs([str(root / "val" / "images" / "0.png")], tmp_path / "out")
+    assert predict_files(model, processor, [job], InferenceOptions()) == []
     for file in (tmp_path / "ids" / "0.png", job.result("ids")):
         assert np.unique(np.asarray(Image.open(file))).tolist() == [290]
     (label_map,) = segment(model, processor, [Image.new("RGB", SIZE)])

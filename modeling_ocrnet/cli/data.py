@@ -20,7 +20,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ..data import DATASETS, OWN, DataSource
+from ..data import CUSTOM_DATASETS, DATASETS, DataSource
 from ..hub.folder import HubError
 from ..preparation.export_dataset import export
 from ..preparation.inspection import inspect
@@ -41,7 +41,7 @@ def parse(argv: list[str] | None) -> Namespace:
         command = Parser(description=function.__doc__.partition("\n")[0], formatter_class=HelpFormatter)
         parameters = signature(function).parameters
         if "source" in parameters:
-            command.add_argument("name", type=str, help=f"One of {', '.join((*DATASETS, *OWN))}.")
+            command.add_argument("name", type=str, help=f"One of {', '.join((*DATASETS, *CUSTOM_DATASETS))}.")
             command.add_class_arguments(DataSource, skip={"name"})
         elif "name" in parameters:
             command.add_argument("name", type=str | None, nargs="?", help=f"One of {', '.join(DATASETS)}.")

@@ -12,19 +12,19 @@ import sys
 from dataclasses import fields
 
 from .. import data
-from ..evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
+from ..evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from ..evaluation.submission import check_submission
 from .parser import inference_parser, parse
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = inference_parser("MODEL --name DATASET --root FOLDER [options]", __doc__, model_needed=False)
-    parser.add_class_arguments(Task)
+    parser.add_class_arguments(EvaluationArguments)
     parser.add_argument("--check_submission", type=str | None, help="Only check this zip against the split.")
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        task = Task(**{field.name: options.pop(field.name) for field in fields(Task)})
+        task = EvaluationArguments(**{field.name: options.pop(field.name) for field in fields(EvaluationArguments)})
         if options.check_submission:
             dataset, labels = data.load(task, split=task.split), data.label_set(task)
             problems = check_submission(options.check_submission, dataset, labels)

@@ -15,7 +15,7 @@ import sys
 from dataclasses import fields
 
 from ..data.image_files import RULE
-from ..export.export_checkpoint import Task, export_checkpoint
+from ..export.export_checkpoint import ExportArguments, export_checkpoint
 from .parser import HelpFormatter, Parser
 
 
@@ -30,12 +30,12 @@ def main(argv: list[str] | None = None) -> None:
         default=[],
         help=f"Images, folders or glob patterns to check it on instead of a dataset: there is no mIoU then. {RULE}",
     )
-    parser.add_class_arguments(Task, skip={"images"})
+    parser.add_class_arguments(ExportArguments, skip={"images"})
     options = parser.instantiate(parser.parse_args(argv))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("modeling_ocrnet").setLevel(logging.INFO)
     try:
-        task = Task(**{field.name: options.pop(field.name) for field in fields(Task)})
+        task = ExportArguments(**{field.name: options.pop(field.name) for field in fields(ExportArguments)})
         agreement = export_checkpoint(options.model, options.output, task)
     except (ValueError, OSError) as error:  # DataError is a ValueError
         sys.exit(f"export.py: {error}")

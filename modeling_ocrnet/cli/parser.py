@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_pa
 
 from ..inference.engines.engine import EngineName
 from ..inference.engines.precision import Precision
-from ..inference.segmentation import Inference
+from ..inference.segmentation import InferenceOptions
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -59,7 +59,7 @@ def check_filled(kind: Any, value: Any, name: str = "") -> None:
 
 
 def inference_parser(usage: str, description: str, model_needed: bool = True) -> Parser:
-    """A parser with the model, its engine and precision, and every field of [`Inference`] as a documented option."""
+    """A parser with the model, its engine, its precision, and every field of [`InferenceOptions`]."""
     parser = Parser(usage=f"%(prog)s {usage}", description=description, formatter_class=HelpFormatter)
     about = "A checkpoint folder (<output_dir>/model), what scripts/export.py wrote, or a Hub repository."
     if model_needed:
@@ -68,14 +68,14 @@ def inference_parser(usage: str, description: str, model_needed: bool = True) ->
         parser.add_argument("model", type=str | None, nargs="?", help=about)
     parser.add_argument("--engine", type=EngineName, default="auto", help=_ENGINE)
     parser.add_argument("--precision", type=Precision | None, default=None, help=_PRECISION)
-    parser.add_class_arguments(Inference)
+    parser.add_class_arguments(InferenceOptions)
     return parser
 
 
-def parse(parser: Parser, argv: list[str] | None) -> tuple[Namespace, Inference]:
+def parse(parser: Parser, argv: list[str] | None) -> tuple[Namespace, InferenceOptions]:
     """The options of a command line, those of inference apart; what is wrong ends the program with one line."""
     options = parser.instantiate(parser.parse_args(argv))
     try:
-        return options, Inference(**{field.name: options.pop(field.name) for field in fields(Inference)})
+        return options, InferenceOptions(**{field.name: options.pop(field.name) for field in fields(InferenceOptions)})
     except ValueError as error:
         parser.error(str(error))

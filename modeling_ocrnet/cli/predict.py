@@ -12,7 +12,7 @@ import sys
 
 from ..data.image_files import RULE
 from ..image_processing_ocrnet import to_range
-from ..inference.files import find_jobs, predict_files
+from ..inference.files import collect_inputs, predict_files
 from ..inference.loading import load_engine
 from .parser import inference_parser, parse
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         to_range(options.value_range)
-        jobs = find_jobs(options.inputs, options.output_dir)
+        jobs = collect_inputs(options.inputs, options.output_dir)
         model, processor = load_engine(options.model, options.engine, options.precision)
         if options.value_range is not None:
             processor.value_range = options.value_range

@@ -9,7 +9,7 @@ Every field of the recipe can be given on the command line. --check tries everyt
 
 import sys
 
-from ..training.dry_run import fit_to_minutes, rehearse
+from ..training.dry_run import dry_run, fit_to_time_budget
 from ..training.failure import end
 from ..training.loop import train
 from .recipe_parser import parse_recipe, recipe_parser
@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> None:
     recipe, options = parse_recipe(parser, sys.argv[1:] if argv is None else argv)
     try:
         if options.check:
-            rehearse(recipe)
+            dry_run(recipe)
             return
         if options.minutes is not None:
-            recipe = fit_to_minutes(recipe, options.minutes, options.resume)
+            recipe = fit_to_time_budget(recipe, options.minutes, options.resume)
         train(recipe, options.resume)
     except (Exception, KeyboardInterrupt) as error:
         end("train.py", error)

@@ -11,7 +11,7 @@ from .architecture import hrnet_fields, ocrnet_fields
 from .converted_checkpoint import (
     HRNET_MODULES,
     IMAGENET_HEADS,
-    Translation,
+    ConvertedCheckpoint,
     any_starts,
     attention_modules,
     conv_norm,
@@ -33,20 +33,20 @@ _BACKBONE = {name: f"backbone.{name}" for name in HRNET_MODULES}
 _DROP = {"loss.": "belongs to the training loss", **IMAGENET_HEADS}
 
 
-def recognises(keys) -> bool:
+def matches(keys) -> bool:
     """Are these the names of the authors' segmentation network?"""
     return any_starts(keys, "conv3x3_ocr.")
 
 
-def adapt(checkpoint: Checkpoint) -> Translation:
+def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     """The segmentation network, or an ImageNet backbone of the same authors.
 
     Raises:
         ValueError: for weights of neither.
     """
-    if not recognises(checkpoint.state) and imagenet.recognises(checkpoint.state):
-        return imagenet.adapt(checkpoint)
+    if not matches(checkpoint.state) and imagenet.matches(checkpoint.state):
+        return imagenet.convert(checkpoint)
     renamed = rename(checkpoint.state, _MODULES, _BACKBONE, _DROP)
     backbone = hrnet_fields(renamed.state, "backbone.", align_corners=True, fuse_upsample="size")
     fields = ocrnet_fields(renamed.state, backbone, align_corners=True, dropout=0.05, loss_average="valid")
-    return Translation(ORIGIN, fields, renamed.state, renamed.names, renamed.dropped, {"align_corners": True})
+    return ConvertedCheckpoint(ORIGIN, fields, renamed.state, renamed.names, renamed.dropped, {"align_corners": True})

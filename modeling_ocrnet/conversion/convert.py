@@ -17,11 +17,11 @@ from ..modeling_hrnet import HRNetBackbone
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import authors, imagenet, mmseg, openseg
 from .converted_card import model_card
-from .converted_checkpoint import Translation
+from .converted_checkpoint import ConvertedCheckpoint
 from .loading import Checkpoint, read_checkpoint
 from .weights import check_weights
 
-# a family is a module with `recognises(keys)` and `adapt(checkpoint)`; `auto` asks them in this order
+# a family is a module with `matches(keys)` and `convert(checkpoint)`; `auto` asks them in this order
 FAMILIES = {"mmseg": mmseg, "hrnet": authors, "openseg": openseg, "timm": imagenet}
 _CONFIGS = {"ocrnet": OCRNetConfig, "hrnet": HRNetConfig, "timm_backbone": TimmBackboneConfig}
 _COUNTER = "num_batches_tracked"
@@ -60,7 +60,7 @@ class Report:
         return "\n".join(lines)
 
 
-def translate(checkpoint: Checkpoint, source: str = "auto") -> Translation:
+def translate(checkpoint: Checkpoint, source: str = "auto") -> ConvertedCheckpoint:
     """The weights under our names, with what the network is.
 
     Args:
@@ -73,14 +73,14 @@ def translate(checkpoint: Checkpoint, source: str = "auto") -> Translation:
     if source != "auto" and source not in FAMILIES:
         raise ValueError(f"source {source!r} is unknown; there are auto, {', '.join(FAMILIES)}")
     if source == "auto":
-        source = next((name for name, family in FAMILIES.items() if family.recognises(checkpoint.state)), None)
+        source = next((name for name, family in FAMILIES.items() if family.matches(checkpoint.state)), None)
     if source is None:
         raise ValueError(
             f"{checkpoint.path}: weights of no known family, e.g. {', '.join(list(checkpoint.state)[:3])}; expected an "
             f"OCRNet or an ImageNet backbone of {', '.join(FAMILIES)}"
         )
     try:
-        return FAMILIES[source].adapt(checkpoint)
+        return FAMILIES[source].convert(checkpoint)
     except ValueError as error:
         raise ValueError(f"{checkpoint.path}: as a checkpoint of {source}: {error}") from error
 
@@ -208,7 +208,9 @@ def _model(config: PreTrainedConfig) -> PreTrainedModel:
     return HRNetBackbone(config) if isinstance(config, HRNetConfig) else AutoBackbone.from_config(config)
 
 
-def _complete(translation: Translation, model: PreTrainedModel) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _complete(
+    translation: ConvertedCheckpoint, model: PreTrainedModel
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The state dict for `model`, and what of it the checkpoint doesn't hold."""
     own, state, names = model.state_dict(), dict(translation.state), translation.names
     missing = {}

@@ -16,7 +16,7 @@ IMAGENET_HEADS = dict.fromkeys(
 
 
 @dataclass
-class Translation:
+class ConvertedCheckpoint:
     """A checkpoint under our names.
 
     Args:
@@ -45,7 +45,7 @@ class Renamed:
     dropped: dict[str, str]
 
 
-def bare(key: str) -> str:
+def strip_wrappers(key: str) -> str:
     """A name without the prefixes that DataParallel and training wrappers put before it."""
     while key.startswith(("module.", "model.")):
         key = key.partition(".")[2]
@@ -72,7 +72,7 @@ def rename(
     """
     result, unexplained = Renamed({}, {}, {}), []
     for key, value in state.items():
-        ours, name = None, bare(key)
+        ours, name = None, strip_wrappers(key)
         module, _, parameter = name.rpartition(".")
         reason = next((why for start, why in (drop or {}).items() if name.startswith(start)), None)
         target = modules.get(module) or modules.get(module.removesuffix(".0"))
@@ -117,4 +117,4 @@ def attention_modules(head: str) -> dict[str, str]:
 
 def any_starts(keys: Iterable[str], start: str) -> bool:
     """Is there a name that begins so, wrappers' prefixes aside?"""
-    return any(bare(key).startswith(start) for key in keys)
+    return any(strip_wrappers(key).startswith(start) for key in keys)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from .architecture import hrnet_fields, resnet_fields
-from .converted_checkpoint import HRNET_MODULES, IMAGENET_HEADS, Translation, any_starts, rename
+from .converted_checkpoint import HRNET_MODULES, IMAGENET_HEADS, ConvertedCheckpoint, any_starts, rename
 from .loading import Checkpoint
 
 ORIGIN = "an ImageNet classifier of timm (https://github.com/huggingface/pytorch-image-models) or of HRNet's authors"
 
 
-def recognises(keys) -> bool:
+def matches(keys) -> bool:
     """Are these a bare backbone's names?"""
     return any_starts(keys, "stage4.") or any_starts(keys, "layer4.")
 
 
-def adapt(checkpoint: Checkpoint) -> Translation:
+def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     """A backbone without its classifier.
 
     Raises:
@@ -28,4 +28,4 @@ def adapt(checkpoint: Checkpoint) -> Translation:
         names = {name: f"_backbone.{name}" for name in ("conv1.", "bn1.", "layer")}
         renamed = rename(checkpoint.state, {}, names, IMAGENET_HEADS)
         fields = resnet_fields(renamed.state, "_backbone.")
-    return Translation(ORIGIN, fields, renamed.state, renamed.names, renamed.dropped)
+    return ConvertedCheckpoint(ORIGIN, fields, renamed.state, renamed.names, renamed.dropped)

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from .unpickling import UnsafePickleError, load_inert
+from .unpickling import UnsafePickleError, load_tensors_only
 
 # where training programs keep the weights inside their checkpoints
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -83,4 +83,4 @@ def _load_pickle(path: Path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # something beside the tensors
-        return load_inert(path)
+        return load_tensors_only(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
-from .converted_checkpoint import Translation, any_starts, conv_norm, rename
+from .converted_checkpoint import ConvertedCheckpoint, any_starts, conv_norm, rename
 from .loading import Checkpoint
 
 ORIGIN = "mmsegmentation (https://github.com/open-mmlab/mmsegmentation)"
@@ -32,12 +32,12 @@ _RESNET = {"backbone.layer": "backbone._backbone.layer"}
 _HRNET = {"backbone.": "backbone."}
 
 
-def recognises(keys) -> bool:
+def matches(keys) -> bool:
     """Are these mmsegmentation's names?"""
     return any_starts(keys, "decode_head.")
 
 
-def adapt(checkpoint: Checkpoint) -> Translation:
+def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     """Classes and palette come from the checkpoint's `meta`. Dropout is that of mmsegmentation's own configs: none for
     HRNet, 0.1 for ResNet.
 
@@ -61,7 +61,7 @@ def adapt(checkpoint: Checkpoint) -> Translation:
             fields["label2id"] = {name: i for i, name in enumerate(values)}
         elif values is not None:
             fields["palette"] = values
-    return Translation(ORIGIN, fields, renamed.state, renamed.names, dropped)
+    return ConvertedCheckpoint(ORIGIN, fields, renamed.state, renamed.names, dropped)
 
 
 def _dataset(meta) -> tuple[list[str] | None, list[list[int]] | None]:

@@ -8,7 +8,15 @@ pooling rounds sizes up. Networks trained with inplace_abn use leaky ReLU in the
 from __future__ import annotations
 
 from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
-from .converted_checkpoint import IMAGENET_HEADS, Translation, any_starts, attention_modules, bare, conv_norm, rename
+from .converted_checkpoint import (
+    IMAGENET_HEADS,
+    ConvertedCheckpoint,
+    any_starts,
+    attention_modules,
+    conv_norm,
+    rename,
+    strip_wrappers,
+)
 from .loading import Checkpoint
 
 ORIGIN = "openseg.pytorch (https://github.com/openseg-group/openseg.pytorch)"
@@ -43,12 +51,12 @@ _RESNET_PIXELS = {"do_rescale": False, "image_mean": [102.9801, 115.9465, 122.77
 _ABN_EPS = 1e-5
 
 
-def recognises(keys) -> bool:
+def matches(keys) -> bool:
     """Are these openseg's names?"""
     return any_starts(keys, "conv3x3.") or any_starts(keys, "conv_3x3.")
 
 
-def adapt(checkpoint: Checkpoint) -> Translation:
+def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     """HRNet + OCR or ResNet + OCR.
 
     Raises:
@@ -62,7 +70,7 @@ def adapt(checkpoint: Checkpoint) -> Translation:
     shared = {"align_corners": True, "dropout": 0.05, "loss_average": "valid"}
     processor = {"align_corners": True, "do_flip_channel_order": True}
     # inplace_abn's norm holds its activation, a wrapped torch norm is the first of two: `1.weight` for `1.0.weight`
-    if {"conv3x3.1.weight", "conv_3x3.1.weight"} & {bare(key) for key in checkpoint.state}:
+    if {"conv3x3.1.weight", "conv_3x3.1.weight"} & {strip_wrappers(key) for key in checkpoint.state}:
         shared["hidden_act"] = "leaky_relu"
         # and it scales by |weight| + eps (github.com/mapillary/inplace_abn, forward)
         norms = [key for key, value in state.items() if value.ndim == 1 and key.endswith(".weight")]
@@ -74,4 +82,4 @@ def adapt(checkpoint: Checkpoint) -> Translation:
     else:
         backbone = hrnet_fields(state, "backbone.", align_corners=True, fuse_upsample="size")
         fields = ocrnet_fields(state, backbone, **shared)
-    return Translation(ORIGIN, fields, state, renamed.names, renamed.dropped, processor)
+    return ConvertedCheckpoint(ORIGIN, fields, state, renamed.names, renamed.dropped, processor)

@@ -94,7 +94,7 @@ def load(file, **kwargs):
     return Unpickler(file, **kwargs).load()
 
 
-def load_inert(path: Path):
+def load_tensors_only(path: Path):
     """What `torch.load` gives, with placeholders for all that isn't a tensor or plain Python data.
 
     Raises:

@@ -16,13 +16,13 @@ from .checks import Findings, check, check_sample
 from .coverage import check_classes, require_labelled, say
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
-from .source import DATASETS, OWN, DataSource, check_name
+from .source import CUSTOM_DATASETS, DATASETS, DataSource, check_name
 from .store import find_stored, read_manifest
 
 __all__ = [
     "DATASETS",
     "IGNORE",
-    "OWN",
+    "CUSTOM_DATASETS",
     "DataError",
     "DataSource",
     "Findings",
@@ -45,7 +45,7 @@ def reader(name: str) -> ModuleType:
         ValueError: for an unknown dataset.
     """
     check_name(name)
-    return import_module(f".{name}" if name in OWN else f".datasets.{name}", __name__)
+    return import_module(f".{name}" if name in CUSTOM_DATASETS else f".datasets.{name}", __name__)
 
 
 def _source(source: str | DataSource, root: str | Path | None) -> DataSource:
@@ -69,7 +69,7 @@ def label_set(source: str | DataSource, root: str | Path | None = None) -> Label
     """
     source = _source(source, root)
     module = reader(source.name)
-    return module.label_set(source) if source.name in OWN else module.LABELS
+    return module.label_set(source) if source.name in CUSTOM_DATASETS else module.LABELS
 
 
 def load(

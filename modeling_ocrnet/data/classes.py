@@ -146,7 +146,7 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_ID
 
 
-def proposal(masks: Iterable[dict]) -> str:
+def suggest_classes_json(masks: Iterable[dict]) -> str:
     """What masks hold, with shares, and a classes.json for it, ready to be saved.
 
     Args:

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from .classes import proposal, read_classes
+from .classes import read_classes, suggest_classes_json
 from .decoding import DataError
 from .image_files import folder_names, image_names
 from .labels import LabelSet
@@ -56,7 +56,7 @@ def label_set(source: DataSource) -> LabelSet:
         raise DataError(f"{root}: holds no images and masks; train {_WAYS.format(split='train')}")
     masks = [x for x in _pairs(where, source, labelled=False).masks if x is not None]
     sample = masks[:: max(1, -(-len(masks) // SAMPLE))]
-    held = proposal({"path": str(x), "bytes": None} for x in sample)
+    held = suggest_classes_json({"path": str(x), "bytes": None} for x in sample)
     raise DataError(
         f"{file}: there is no such file, and it says what the classes are. {len(sample)} of {len(masks)} masks hold\n"
         f"{held}\n\nGive the classes their names, and save this as {file}"

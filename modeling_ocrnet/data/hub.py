@@ -13,7 +13,7 @@ from datasets import Dataset, Image, IterableDataset
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from .classes import proposal, read_classes
+from .classes import read_classes, suggest_classes_json
 from .decoding import DataError, located
 from .labels import LabelSet
 from .source import DataSource
@@ -40,7 +40,7 @@ def label_set(source: DataSource) -> LabelSet:
     masks = [located(mask, f"{split} {i}") for i, mask in enumerate(masks) if mask is not None]
     raise DataError(
         f"{source.path}: has no {' or '.join(_FILES)}, so nothing says what the classes are. The first {len(masks)} "
-        f"masks of {split} hold\n{proposal(masks)}\n\n"
+        f"masks of {split} hold\n{suggest_classes_json(masks)}\n\n"
         "Give the classes their names, save this as a file, and name it: classes FILE"
     )
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from .decoding import DataError, Decode
 from .map_style import REPLACEMENTS, collate, start_worker, to_sample
-from .numpy_rows import decode_frame
+from .numpy_rows import decode_row
 from .transforms import TrainingTransform
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ Position = tuple[int, int]
 """How far a reader has come: its epoch, and the samples of that epoch that it has given."""
 
 
-class ReaderStream(torch.utils.data.IterableDataset):
-    """What one reader gives: samples as [`SampleStream`]'s, with `position`, the reader's after that sample.
+class IterableTrainingDataset(torch.utils.data.IterableDataset):
+    """What one reader gives: samples as [`TrainingDataset`]'s, with `position`, the reader's after that sample.
 
     Args:
         rows: undecoded rows, with the columns `image`, `label` and `name`.
@@ -65,7 +65,7 @@ class ReaderStream(torch.utils.data.IterableDataset):
                 rng = np.random.default_rng([*self.key, epoch, given])
                 given += 1
                 try:
-                    frame = decode_frame(row, self.decode)
+                    frame = decode_row(row, self.decode)
                 except DataError as error:
                     if not self.skip or len(skipped) == REPLACEMENTS:
                         raise
@@ -95,7 +95,7 @@ def streamed_batches(
     pin_memory: bool = False,
     skip: bool = False,
 ) -> Iterator[dict]:
-    """This process's micro-batches, endlessly: as [`stream_loader`]'s, with `reader` and `position`.
+    """This process's micro-batches, endlessly: as [`training_loader`]'s, with `reader` and `position`.
 
     Args:
         workers: readers of this process, each a process of its own; 0 for one that reads in this process.
@@ -114,7 +114,7 @@ def streamed_batches(
         )
     loaders = []
     for i in range(count):
-        stream = ReaderStream(
+        stream = IterableTrainingDataset(
             rows,
             decode,
             transform,
@@ -133,7 +133,7 @@ def streamed_batches(
             collate_fn=_collate,
             worker_init_fn=start_worker,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # as in stream_loader
+            generator=torch.Generator(),  # as in training_loader
         )
         loaders.append(iter(loader))
     for turn in itertools.count(taken):

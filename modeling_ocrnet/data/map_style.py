@@ -19,7 +19,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from .errors import DataError
-from .numpy_rows import Frames
+from .numpy_rows import NumpyRows
 from .transforms import TrainingTransform
 
 REPLACEMENTS = 10  # samples in a row that may be unreadable
@@ -33,7 +33,7 @@ def to_sample(
     return {"pixel_values": torch.from_numpy(pixel_values), "labels": torch.from_numpy(labels), "name": name}
 
 
-class SampleStream(torch.utils.data.Dataset):
+class TrainingDataset(torch.utils.data.Dataset):
     """Sample p of the stream, as [`to_sample`] makes them.
 
     Beside the dataset's own table, of which forked workers share one copy, it holds 16 bytes a row: two permutations.
@@ -45,7 +45,7 @@ class SampleStream(torch.utils.data.Dataset):
 
     def __init__(self, dataset: Dataset, transform: TrainingTransform, seed: int, skip: bool = False):
         self.dataset, self.transform, self.seed, self.skip = dataset, transform, seed, skip
-        self._frames = Frames(dataset)
+        self._frames = NumpyRows(dataset)
         self._permutation = lru_cache(maxsize=2)(self._permute)
 
     def _permute(self, epoch: int) -> np.ndarray:
@@ -76,7 +76,7 @@ class SampleStream(torch.utils.data.Dataset):
 
 
 @dataclass(frozen=True)
-class MicroBatches:
+class MicroBatchSampler:
     """The positions of one process's micro-batches from update `start` on, in order.
 
     Update u of the run trains on positions u * global_batch ... (u + 1) * global_batch - 1, whatever the number of
@@ -115,10 +115,12 @@ def start_worker(_: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def stream_loader(stream: SampleStream, batches: MicroBatches, workers: int, pin_memory: bool = False) -> DataLoader:
+def training_loader(
+    dataset: TrainingDataset, batches: MicroBatchSampler, workers: int, pin_memory: bool = False
+) -> DataLoader:
     """A loader of this process's micro-batches: dicts of `pixel_values`, `labels`, `names` and `skipped`."""
     return DataLoader(
-        stream,
+        dataset,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,

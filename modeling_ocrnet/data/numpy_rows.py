@@ -15,7 +15,7 @@ from .png import decode_png
 from .train_ids import train_ids_of
 
 
-class Frames:
+class NumpyRows:
     """`frames[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) of train ids (uint8; uint16
     for more than 255 classes) and the name of a dataset's row i.
 
@@ -28,11 +28,11 @@ class Frames:
         self._rows = dataset.with_format(None)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
-        return decode_frame(self._rows[index], self._decode)
+        return decode_row(self._rows[index], self._decode)
 
 
-def decode_frame(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
-    """An undecoded row as [`Frames`] gives it. Arrays of a raw store are views, of which only what is used is read.
+def decode_row(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
+    """An undecoded row as [`NumpyRows`] gives it. Arrays of a raw store are views, of which only what is used is read.
 
     Raises:
         DataError: for what can't be read, and where the mask isn't as large as its image.

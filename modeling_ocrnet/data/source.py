@@ -21,7 +21,7 @@ DATASETS = (
     "street_scenes",
 )
 # one's own: the classes come with the data
-OWN = ("folder", "hub")
+CUSTOM_DATASETS = ("folder", "hub")
 
 # fields that not every dataset takes
 _TAKEN_BY = {
@@ -29,14 +29,16 @@ _TAKEN_BY = {
     "path": ("hub",),
     "config_name": ("hub",),
     "val_share": ("folder",),
-    **dict.fromkeys(("image_column", "mask_column", "classes", "reduce_zero_label", "ignore_ids", "value_range"), OWN),
+    **dict.fromkeys(
+        ("image_column", "mask_column", "classes", "reduce_zero_label", "ignore_ids", "value_range"), CUSTOM_DATASETS
+    ),
 }
 
 
 def check_name(name: str) -> None:
     """Refuse what is no dataset's name."""
-    if name not in (*DATASETS, *OWN):
-        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *OWN))}")
+    if name not in (*DATASETS, *CUSTOM_DATASETS):
+        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
 
 
 @dataclass

@@ -18,7 +18,7 @@ from ..data.decoding import with_value_range
 from ..inference.engines.engine import EngineName
 from ..inference.engines.precision import Precision, precision_of
 from ..inference.loading import class_names, load_engine, load_processor
-from ..inference.segmentation import Inference
+from ..inference.segmentation import InferenceOptions
 from .class_names import match_classes
 from .launch import check_launch
 from .loop import evaluate_model
@@ -29,7 +29,7 @@ logger = logging.getLogger("modeling_ocrnet.evaluation")
 
 
 @dataclass
-class Task(data.DataSource):
+class EvaluationArguments(data.DataSource):
     """What is evaluated, and what is kept."""
 
     split: str = "val"
@@ -57,8 +57,8 @@ class Task(data.DataSource):
 
 def evaluate_checkpoint(
     model_name: str,
-    task: Task,
-    options: Inference,
+    task: EvaluationArguments,
+    options: InferenceOptions,
     engine: EngineName = "auto",
     precision: Precision | None = None,
 ) -> dict | None:
@@ -140,7 +140,7 @@ def _check_names(names: list[str]) -> None:
         )
 
 
-def _folder(task: Task):
+def _folder(task: EvaluationArguments):
     """Where predictions go: the folder asked for, or one beside the submission that goes away again."""
     if task.save_predictions:
         Path(task.save_predictions).mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from ..data.labels import LabelSet
-from ..inference.segmentation import Inference, segment
+from ..inference.segmentation import InferenceOptions, segment
 from .boundary import BoundaryScores
 from .cityscapes_scores import InstanceIoU, category_iou
 from .mean_iou import MeanIoU
@@ -25,7 +25,7 @@ def evaluate_model(
     dataset: Dataset,
     accelerator: Accelerator,
     labels: LabelSet,
-    options: Inference | None = None,
+    options: InferenceOptions | None = None,
     *,
     order: np.ndarray | None = None,
     boundaries: bool = False,
@@ -53,7 +53,7 @@ def evaluate_model(
         and `category_iiou` where the dataset was loaded with instances; what [`BoundaryScores`] computes, if asked
         for. Empty where no row has labels.
     """
-    options = options or Inference()
+    options = options or InferenceOptions()
     metric, instances = MeanIoU(), InstanceIoU(labels)
     metric.reserve(len(labels.names))
     edges = BoundaryScores(len(labels.names), ignore_index=labels.ignore)

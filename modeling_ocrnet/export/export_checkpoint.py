@@ -21,11 +21,11 @@ from ..inference.engines.precision import DTYPES
 from ..inference.files import find_images
 from ..inference.loading import class_names, load_model
 from .formats import check_packages, write
-from .parity import BOUNDS, Agreement, compare
+from .parity import BOUNDS, ParityReport, compare
 
 
 @dataclass
-class Task(data.DataSource):
+class ExportArguments(data.DataSource):
     """What is exported, and the images that it is checked on."""
 
     format: Literal["onnx", "openvino", "torch", "aotinductor"] = "onnx"
@@ -58,7 +58,7 @@ class Task(data.DataSource):
             raise ValueError(f"points must be percents from 0 to 100, got {self.points}")
 
 
-def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
+def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityReport:
     """Export a checkpoint.
 
     Args:
@@ -112,7 +112,7 @@ def export_checkpoint(name: str, output: str, task: Task) -> Agreement:
     return agreement
 
 
-def _rows(task: Task, split: str, count: int, value_range: ValueRange) -> Sequence[dict]:
+def _rows(task: ExportArguments, split: str, count: int, value_range: ValueRange) -> Sequence[dict]:
     """Up to `count` rows of a split, evenly spread, or of the images given."""
     if task.images:
         rows = _Files(list(find_images(task.images, "predictions")), value_range)

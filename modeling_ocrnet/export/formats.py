@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from ..inference.engines.compiled import compile_package
-from ..inference.engines.engine import FORMATS, needed
+from ..inference.engines.engine import FORMATS, import_optional
 from ..inference.engines.openvino_runtime import convert, unreported
-from ..inference.engines.program import INPUT, OUTPUT, as_program
+from ..inference.engines.program import INPUT, OUTPUT, export_program
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .quantization import quantize
 
@@ -30,16 +30,16 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
     check_packages(kind, precision)
     path = folder / FORMATS[kind].file
     if kind == "torch":
-        torch.export.save(as_program(model), path)
+        torch.export.save(export_program(model), path)
     elif kind == "aotinductor":
-        compile_package(as_program(model), path)
+        compile_package(export_program(model), path)
     elif kind == "onnx":
         options = {"dynamo": True, "external_data": False, "verbose": False}
-        program = as_program(model, products=True)
+        program = export_program(model, products=True)
         exported = torch.onnx.export(program, (), input_names=[INPUT], output_names=[OUTPUT], **options)
         if precision == "int8":
             with unreported():
-                needed("onnx").save(quantize(exported.model_proto, images, model.config.num_labels), path)
+                import_optional("onnx").save(quantize(exported.model_proto, images, model.config.num_labels), path)
         else:
             exported.save(path)
     else:
@@ -47,7 +47,7 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
         with unreported():
             if precision == "int8":
                 network = quantize(network, images, model.config.num_labels)
-            needed("openvino").save_model(network, path, compress_to_fp16=precision in ("fp16", "int8"))
+            import_optional("openvino").save_model(network, path, compress_to_fp16=precision in ("fp16", "int8"))
 
 
 def check_packages(kind: str, precision: str) -> None:
@@ -60,6 +60,6 @@ def check_packages(kind: str, precision: str) -> None:
         raise ValueError(f"{kind} is exported in {', '.join(FORMATS[kind].precisions)}, not in {precision}")
     with unreported():
         for package in {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(kind, ()):
-            needed(package)
+            import_optional(package)
         if precision == "int8":
-            needed("nncf")
+            import_optional("nncf")

@@ -16,7 +16,7 @@ BOUNDS = {"fp32": 0.999, "fp16": 0.99, "bf16": 0.98, "int8": 0.98}
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ParityReport:
     """What a comparison found.
 
     Args:
@@ -53,7 +53,7 @@ class Agreement:
             raise ValueError(f"{self}: at most {most_points} points may be lost")
 
 
-def compare(model, exported, processor, rows: Iterable[dict], order: np.ndarray | None = None) -> Agreement:
+def compare(model, exported, processor, rows: Iterable[dict], order: np.ndarray | None = None) -> ParityReport:
     """Segment images with both.
 
     Args:
@@ -77,4 +77,4 @@ def compare(model, exported, processor, rows: Iterable[dict], order: np.ndarray 
     scores = [
         x.compute(num_labels=classes, ignore_index=ignored)["mean_iou"] if scored else None for x in (before, after)
     ]
-    return Agreement(images, same / pixels, *scores)
+    return ParityReport(images, same / pixels, *scores)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..inference.engines.engine import needed
+from ..inference.engines.engine import import_optional
 from ..inference.engines.openvino_runtime import is_constant
 from ..inference.engines.program import INPUT
 
@@ -17,11 +17,11 @@ def quantize(network, images: list, classes: int):
     convolution that reads the image.
 
     Args:
-        network: an `onnx.ModelProto` or an `openvino.Model`, made of products (`as_program`).
+        network: an `onnx.ModelProto` or an `openvino.Model`, made of products (`export_program`).
         images: what to calibrate on: items are (1, 3, height, width) float32 arrays.
         classes: how many there are.
     """
-    nncf = needed("nncf")
+    nncf = import_optional("nncf")
     is_onnx = hasattr(network, "graph")
     exact = _of_onnx(network, classes) if is_onnx else _of_openvino(network, classes)
     logging.getLogger("nncf").setLevel(logging.WARNING)

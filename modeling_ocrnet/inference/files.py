@@ -20,7 +20,7 @@ from ..data.image_files import image_files, is_image
 from ..data.spelling import nfc, stored
 from .drawing import class_palette, colorize, overlay, with_legend
 from .loading import class_names
-from .segmentation import Inference, segment
+from .segmentation import InferenceOptions, segment
 
 logger = logging.getLogger("modeling_ocrnet.inference")
 
@@ -28,7 +28,7 @@ KINDS = ("mask", "overlay", "ids")
 
 
 @dataclass(frozen=True)
-class Job:
+class InputImage:
     """An image, and the path that its results' names begin with."""
 
     image: Path
@@ -38,7 +38,7 @@ class Job:
         return self.target.with_name(f"{self.target.name}_{kind}.png")
 
 
-def find_jobs(inputs: list[str], output_dir: str | Path) -> list[Job]:
+def collect_inputs(inputs: list[str], output_dir: str | Path) -> list[InputImage]:
     """What is to be segmented, and where the results go.
 
     Args:
@@ -50,7 +50,7 @@ def find_jobs(inputs: list[str], output_dir: str | Path) -> list[Job]:
         DataError: for an input without images, and where a result would overwrite an input.
     """
     output_dir, found = Path(output_dir), find_images(inputs, output_dir)
-    jobs = [Job(path, output_dir / target) for path, target in _targets(found).items()]
+    jobs = [InputImage(path, output_dir / target) for path, target in _targets(found).items()]
     if outside := [x.image for x in jobs if ".." in x.target.relative_to(output_dir).parts]:
         raise DataError(f"{outside[0]}: its results would leave {output_dir}: give a pattern without '..' after a '*'")
     inputs_there = {_alike(_real(path)) for path in found}
@@ -142,7 +142,7 @@ def _alike(path: Path) -> str:
     return nfc(nfc(str(path)).casefold())
 
 
-def predict_files(model, processor, jobs: list[Job], options: Inference) -> list[str]:
+def predict_files(model, processor, jobs: list[InputImage], options: InferenceOptions) -> list[str]:
     """Segment images and write, for each, its coloured mask, an overlay with a legend, and its ids.
 
     The ids are the dataset's own where the checkpoint knows them (`config.label_ids`), class indices otherwise.

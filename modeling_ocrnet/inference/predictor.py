@@ -13,12 +13,12 @@ from ..data.decoding import ValueRange, read_image
 from ..data.stored_values import check_whole
 from ..fusion_ocrnet import FusedOCRNet
 from ..image_processing_ocrnet import from_array, to_range, to_rgb
-from ..runtime import keep_freed_memory
+from ..runtime import disable_malloc_trim
 from .engines.compiled import compiled
 from .engines.engine import EngineName, Export
 from .engines.precision import Precision, fast_precision
 from .loading import load_engine
-from .segmentation import Inference, segment
+from .segmentation import InferenceOptions, segment
 
 ImageLike = Image.Image | np.ndarray | str | Path
 
@@ -42,15 +42,15 @@ class Predictor:
         name: str | Path,
         engine: EngineName = "auto",
         precision: Precision | Literal["auto"] = "auto",
-        options: Inference | None = None,
+        options: InferenceOptions | None = None,
         value_range: ValueRange = None,
     ):
         to_range(value_range)
-        keep_freed_memory()
+        disable_malloc_trim()
         if precision == "auto":
             precision = None if Export.read(Path(name)) else fast_precision(PartialState().device)
         self.model, self.processor = load_engine(str(name), engine, precision)
-        self.options = options or Inference()
+        self.options = options or InferenceOptions()
         if value_range is not None:
             self.processor.value_range = value_range
 

@@ -22,7 +22,7 @@ STRIP = 2**20  # scores (classes x rows x width) that exist at once: 4 MB in flo
 
 
 @dataclass
-class Inference:
+class InferenceOptions:
     """How images are segmented."""
 
     window: tuple[int, int] | None = None
@@ -62,7 +62,7 @@ class _Window:
     logits: Tensor
 
 
-class View:
+class TTAView:
     """One look at an image (at a scale, perhaps mirrored): windows of logits on a canvas of `size`."""
 
     def __init__(self, size: tuple[int, int], align_corners: bool):
@@ -71,14 +71,14 @@ class View:
     def rows(self, start: int, stop: int) -> Tensor:
         """Logits of rows `start` to `stop` of the canvas, (classes, stop - start, width); windows are averaged."""
         if len(self.windows) == 1:  # a whole image
-            return resized_rows(self.windows[0].logits, self.size, start, stop, self.align_corners)
+            return interpolate_rows(self.windows[0].logits, self.size, start, stop, self.align_corners)
         total, count = None, torch.zeros(stop - start, self.size[1])
         for window in self.windows:
             top, bottom = max(start, window.top), min(stop, window.top + window.height)
             if top >= bottom:
                 continue
             box = (window.height, window.width)
-            part = resized_rows(window.logits, box, top - window.top, bottom - window.top, self.align_corners)
+            part = interpolate_rows(window.logits, box, top - window.top, bottom - window.top, self.align_corners)
             if total is None:
                 total = part.new_zeros(len(part), stop - start, self.size[1])
                 count = count.to(part)
@@ -88,7 +88,9 @@ class View:
         return total / count
 
 
-def resized_rows(source: Tensor | View, size: tuple[int, int], start: int, stop: int, align_corners: bool) -> Tensor:
+def interpolate_rows(
+    source: Tensor | TTAView, size: tuple[int, int], start: int, stop: int, align_corners: bool
+) -> Tensor:
     """Rows `start` to `stop` of what a bilinear `F.interpolate` to `size` would give, in float32.
 
     Args:
@@ -100,7 +102,7 @@ def resized_rows(source: Tensor | View, size: tuple[int, int], start: int, stop:
     Returns:
         (channels, stop - start, width).
     """
-    is_view = isinstance(source, View)
+    is_view = isinstance(source, TTAView)
     height, width = source.size if is_view else source.shape[-2:]
     if is_view and (height, width) == tuple(size):
         return source.rows(start, stop)
@@ -129,13 +131,13 @@ class Prediction:
         size: height and width of the image.
     """
 
-    def __init__(self, views: list[View], size: tuple[int, int]):
+    def __init__(self, views: list[TTAView], size: tuple[int, int]):
         self.views, self.size = views, (int(size[0]), int(size[1]))
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Scores of rows `start` to `stop`, (classes, stop - start, width) float32: logits of a single view, the
         mean probabilities of several."""
-        parts = (resized_rows(view, self.size, start, stop, view.align_corners) for view in self.views)
+        parts = (interpolate_rows(view, self.size, start, stop, view.align_corners) for view in self.views)
         if len(self.views) == 1:
             return next(parts)
         return sum(part.softmax(dim=0) for part in parts) / len(self.views)
@@ -153,7 +155,7 @@ class Prediction:
 
 
 @torch.no_grad()
-def predict(model, pixel_values: Tensor, options: Inference | None = None, size=None) -> list[Prediction]:
+def predict(model, pixel_values: Tensor, options: InferenceOptions | None = None, size=None) -> list[Prediction]:
     """Run the network on images of one size. Agrees with mmsegmentation's whole, slide and multi-scale inference.
 
     Args:
@@ -165,7 +167,7 @@ def predict(model, pixel_values: Tensor, options: Inference | None = None, size=
     Returns:
         A prediction an image.
     """
-    options = options or Inference()
+    options = options or InferenceOptions()
     height, width = pixel_values.shape[-2:]
     pixel_values = pixel_values.to(model.device, model.dtype)
     views = [[] for _ in pixel_values]
@@ -175,15 +177,17 @@ def predict(model, pixel_values: Tensor, options: Inference | None = None, size=
         if shape != (height, width):
             seen = F.interpolate(pixel_values, size=shape, mode="bilinear", align_corners=False)
         for mirrored in (False, True) if options.flip else (False,):
-            for of_image, view in zip(views, _look(model, seen.flip(3) if mirrored else seen, options), strict=True):
-                of_image.append(_unmirrored(view, model.config.flip_pairs) if mirrored else view)
+            for of_image, view in zip(
+                views, _forward_windows(model, seen.flip(3) if mirrored else seen, options), strict=True
+            ):
+                of_image.append(_unflip(view, model.config.flip_pairs) if mirrored else view)
     return [Prediction(x, size or (height, width)) for x in views]
 
 
-def _look(model, images: Tensor, options: Inference) -> list[View]:
+def _forward_windows(model, images: Tensor, options: InferenceOptions) -> list[TTAView]:
     """One view an image, (batch, 3, height, width)."""
     size = tuple(images.shape[-2:])
-    views = [View(size, model.config.align_corners) for _ in images]
+    views = [TTAView(size, model.config.align_corners) for _ in images]
     boxes = [(i, *box) for box in window_boxes(size, options) for i in range(len(images))]
     for first in range(0, len(boxes), options.batch_size):
         chunk = boxes[first : first + options.batch_size]
@@ -193,7 +197,7 @@ def _look(model, images: Tensor, options: Inference) -> list[View]:
     return views
 
 
-def window_boxes(size: tuple[int, int], options: Inference) -> Iterator[tuple[int, int, int, int]]:
+def window_boxes(size: tuple[int, int], options: InferenceOptions) -> Iterator[tuple[int, int, int, int]]:
     """Boxes (top, left, height, width) that cover an image, all of one size: the last ones are moved inside."""
     height, width = (min(a, b) for a, b in zip(options.window or size, size, strict=True))
     down, across = options.stride or size
@@ -207,7 +211,7 @@ def _starts(length: int, window: int, stride: int) -> list[int]:
     return [min(i * stride, length - window) for i in range(count)]
 
 
-def _unmirrored(view: View, flip_pairs) -> View:
+def _unflip(view: TTAView, flip_pairs) -> TTAView:
     """The view as if the image hadn't been mirrored: positions, and classes that have a left and a right."""
     order = None
     for window in view.windows:
@@ -220,7 +224,7 @@ def _unmirrored(view: View, flip_pairs) -> View:
     return view
 
 
-def segment(model, processor, images: list[Image.Image], options: Inference | None = None) -> list[np.ndarray]:
+def segment(model, processor, images: list[Image.Image], options: InferenceOptions | None = None) -> list[np.ndarray]:
     """The label maps of images, each at its image's size.
 
     Args:
@@ -232,7 +236,7 @@ def segment(model, processor, images: list[Image.Image], options: Inference | No
     Returns:
         (height, width) class indices, an image each: uint8, or uint16 for more than 255 classes.
     """
-    options = options or Inference()
+    options = options or InferenceOptions()
     label_maps, first = [], 0
     while first < len(images):
         size = images[first].size

@@ -94,7 +94,7 @@ def export(
         description["label_bits"] = 16
     if store == "raw" and source.value_range is not None:
         description["value_range"] = source.value_range
-    if name in data.OWN:
+    if name in data.CUSTOM_DATASETS:
         description["classes"] = [[x.name, x.id, x.train_id, x.color] for x in labels.labels]
     folder = Path(output_dir).expanduser()
     manifest = Manifest(folder, description)
@@ -111,7 +111,7 @@ def export(
             for shard in plans[split]:
                 _write_shard(folder, manifest, store, files[split], shard, decode, bar)
     write_atomically(folder / "id2label.json", json.dumps(dict(enumerate(labels.names)), indent=1) + "\n")
-    if name in data.OWN:
+    if name in data.CUSTOM_DATASETS:
         write_atomically(folder / "classes.json", json.dumps(classes_of(labels), indent=1) + "\n")
     if store == "parquet":
         write_atomically(folder / "README.md", make_dataset_card(name, labels, manifest.content))

@@ -11,7 +11,7 @@ from ..data.store import read_manifest
 from .class_weights import as_yaml, weights_of
 from .contact_sheet import contact_sheet
 from .page import render
-from .statistics import survey
+from .statistics import collect_statistics
 from .summary import table
 
 
@@ -49,9 +49,9 @@ def inspect(
         raise ValueError(
             f"{source.root}: an export, checked when it was written: inspect the dataset that it was made from"
         )
-    known = ("train", "val") if source.name in data.OWN else data.reader(source.name).SPLITS
+    known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.reader(source.name).SPLITS
     chosen = [x.strip() for x in splits.split(",")] if splits else [x for x in ("train", "val", "test") if x in known]
-    found = survey(source, chosen, limit, workers)
+    found = collect_statistics(source, chosen, limit, workers)
     print(table(found), end="\n\n")
     line = None
     if class_weights is not None and not found.splits[0].labelled:

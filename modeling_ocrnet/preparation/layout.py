@@ -25,7 +25,7 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
     if name is None:
         print(listing())
         return 0
-    if name in data.OWN:
+    if name in data.CUSTOM_DATASETS:
         raise ValueError(f"layout is for published datasets; README (Your own images) says what {name!r} expects")
     reader = data.reader(name)
     chosen = [x.strip() for x in splits.split(",")] if splits else _usual(name)
@@ -34,7 +34,7 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
     print(describe(name))
     if root is None:
         return 0
-    there, missing = look(name, Path(root).expanduser(), chosen)
+    there, missing = check_tree(name, Path(root).expanduser(), chosen)
     print("\n  ".join([f"\nunder {root}", *there, *(f"MISSING  {x}" for x in missing)]))
     return 1 if missing else 0
 
@@ -70,7 +70,7 @@ def describe(name: str) -> str:
     return "\n".join(lines)
 
 
-def look(name: str, root: Path, splits: list[str]) -> tuple[list[str], list[str]]:
+def check_tree(name: str, root: Path, splits: list[str]) -> tuple[list[str], list[str]]:
     """What of a dataset is below a root, and what is missing, a line each.
 
     Args:

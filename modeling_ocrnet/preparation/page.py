@@ -6,7 +6,7 @@ from html import escape
 from string import Template
 
 from .contact_sheet import Picture
-from .statistics import Split, Survey
+from .statistics import DatasetStatistics, Split
 from .summary import summary
 
 PAGE = Template("""<!DOCTYPE html>
@@ -73,7 +73,7 @@ $sheet
 """)
 
 
-def render(found: Survey, pictures: list[Picture], weights: str | None = None) -> str:
+def render(found: DatasetStatistics, pictures: list[Picture], weights: str | None = None) -> str:
     """The page. Names of files and classes may hold anything: all of them are escaped.
 
     Args:
@@ -95,7 +95,7 @@ def render(found: Survey, pictures: list[Picture], weights: str | None = None) -
     )
 
 
-def _cards(found: Survey):
+def _cards(found: DatasetStatistics):
     for split in found.splits:
         number = "–" if split.rows is None else f"{len(split.rows):,}"
         text = summary(split).partition(" pairs")[2].lstrip(", ") if split.rows is not None else "not found"
@@ -110,7 +110,7 @@ def _listing(title: str, lines: list[str]) -> str:
     return f"<h2>{title}</h2><ul>{''.join(f'<li>{escape(x)}</li>' for x in lines)}</ul>"
 
 
-def _classes(found: Survey) -> str:
+def _classes(found: DatasetStatistics) -> str:
     splits = [split for split in found.splits if split.masks]
     labels, ids = found.labels, found.labels.ids
     total = sum(split.labelled for split in splits)

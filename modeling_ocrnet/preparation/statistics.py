@@ -102,7 +102,7 @@ class Split:
 
 
 @dataclass
-class Survey:
+class DatasetStatistics:
     """What is in a dataset.
 
     Args:
@@ -124,7 +124,9 @@ class Survey:
     notes: list[str]
 
 
-def survey(source: data.DataSource, splits: list[str], limit: int | None = None, workers: int = 8) -> Survey:
+def collect_statistics(
+    source: data.DataSource, splits: list[str], limit: int | None = None, workers: int = 8
+) -> DatasetStatistics:
     """Read all pairs of some splits, and go on whatever is wrong with one.
 
     Args:
@@ -138,7 +140,7 @@ def survey(source: data.DataSource, splits: list[str], limit: int | None = None,
         DataError: where own data doesn't say what its classes are.
     """
     labels = data.label_set(source)
-    for split in () if source.name in data.OWN else splits:
+    for split in () if source.name in data.CUSTOM_DATASETS else splits:
         check_split(split, data.reader(source.name).SPLITS)
     found, files = [], defaultdict(list)  # files: where each content occurs, as (split, name)
     with ThreadPoolExecutor(workers) as pool:
@@ -169,12 +171,12 @@ def survey(source: data.DataSource, splits: list[str], limit: int | None = None,
         errors.append(problem)
     more_errors, more_warnings = _duplicates(files)
     root = source.root or source.path or data.reader(source.name).DEFAULT_ROOT
-    return Survey(source.name, root, labels, found, errors + more_errors, warnings + more_warnings, notes)
+    return DatasetStatistics(source.name, root, labels, found, errors + more_errors, warnings + more_warnings, notes)
 
 
 def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
     """Masks without an image. Own data that has some isn't loaded at all."""
-    if source.name in data.OWN:
+    if source.name in data.CUSTOM_DATASETS:
         return ()
     reader = data.reader(source.name)
     return reader.find(Path(source.root or reader.DEFAULT_ROOT).expanduser(), split).strays

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .statistics import Split, Survey
+from .statistics import DatasetStatistics, Split
 
 
-def table(found: Survey) -> str:
+def table(found: DatasetStatistics) -> str:
     """Pairs and sizes of each split, and of each class its share of the labelled pixels and the masks that have it."""
     lines = [f"{found.dataset}, {len(found.labels.names)} classes, {found.root}"]
     for split in found.splits:

@@ -23,15 +23,15 @@ from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
 from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
-from ..data.map_style import MicroBatches, SampleStream, stream_loader
+from ..data.map_style import MicroBatchSampler, TrainingDataset, training_loader
 from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
-from .optimization import build_optimizer, weight_average
+from .optimization import build_ema, build_optimizer
 from .recipe import Recipe
 from .recipe_checks import check_fields
-from .sharding import may_be_channels_last, set_up_sharding
+from .sharding import set_up_sharding, supports_channels_last
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -195,7 +195,7 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     model = build_model(recipe, labels)
     # on its device before the optimizer is made: some devices replace the parameters when they move
     model = model.to(accelerator.device)
-    if recipe.model.channels_last and may_be_channels_last(accelerator):
+    if recipe.model.channels_last and supports_channels_last(accelerator):
         model = model.to(memory_format=torch.channels_last)
     if recipe.model.sync_batch_norm and accelerator.num_processes > 1:
         if _can_sync(accelerator.device):
@@ -209,7 +209,7 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     if recipe.model.ema_decay is not None:
         # before Accelerate wraps the model; each process keeps one, and all are moved by the same updates
-        experiment.average = weight_average(model, recipe.model.ema_decay)
+        experiment.average = build_ema(model, recipe.model.ema_decay)
         accelerator.register_for_checkpointing(experiment.average)
     experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
     experiment.model.train()
@@ -266,7 +266,7 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
             pin_memory=pinned,
             skip=options.on_error == "skip",
         )
-    batches = MicroBatches(
+    batches = MicroBatchSampler(
         global_batch=recipe.global_batch,
         micro_batch=recipe.micro_batch,
         rank=accelerator.process_index,
@@ -274,5 +274,5 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
         start=start,
         stop=recipe.schedule.max_steps,
     )
-    stream = SampleStream(experiment.train_data, transform, recipe.seed, skip=options.on_error == "skip")
-    return iter(stream_loader(stream, batches, options.workers, pin_memory=pinned))
+    stream = TrainingDataset(experiment.train_data, transform, recipe.seed, skip=options.on_error == "skip")
+    return iter(training_loader(stream, batches, options.workers, pin_memory=pinned))

@@ -10,11 +10,11 @@ import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from ..atomic_files import atomic_folder, damage, remove, tidy
+from ..atomic_files import atomic_folder, clean_partial_writes, find_corruption, remove
 from .failure import saving
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe
-from .restoring import CheckpointError, compare_facts, draw_anew, read_state, restore
+from .restoring import CheckpointError, check_compatible, read_state, reseed, restore
 from .sharding import to_save
 
 MODEL_FOLDERS = ("model", "model_ema", "best")
@@ -69,9 +69,9 @@ def open_run(accelerator: Accelerator, resume: str | None, output_dir: Path) -> 
         try:
             if resume is None:
                 _refuse_older_run(output_dir)  # which may be going on: nothing is cleared away
-            tidy(output_dir / "checkpoints", "step-*")
+            clean_partial_writes(output_dir / "checkpoints", "step-*")
             for name in MODEL_FOLDERS:
-                tidy(output_dir, name)
+                clean_partial_writes(output_dir, name)
             answer = [(None, []) if resume is None else choose_checkpoint(resume, output_dir)]
         except (CheckpointError, OSError) as error:
             answer = [error]
@@ -105,14 +105,14 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
             raise CheckpointError(
                 f"{path}: not a checkpoint (no state.json); give `last` or a folder checkpoints/step-..."
             )
-        if reason := damage(path):
+        if reason := find_corruption(path):
             raise CheckpointError(
                 f"{path}: damaged ({reason}): choose another; --resume last takes the last one that is whole"
             )
         return path, []
     skipped = []
     for path in reversed(find_checkpoints(output_dir)):
-        if (reason := damage(path)) is None:
+        if (reason := find_corruption(path)) is None:
             return path, skipped
         skipped.append(f"{path}: damaged ({reason}), so an earlier one is taken")
     if skipped:
@@ -130,7 +130,7 @@ def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path, facts:
     """Load a checkpoint into the prepared model and optimizer.
 
     Args:
-        facts: of this run, from [`run_facts`], to compare with those of the run that wrote it.
+        facts: of this run, from [`run_fingerprint`], to compare with those of the run that wrote it.
 
     Returns:
         The `state` that it was saved with.
@@ -143,10 +143,10 @@ def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path, facts:
     if found := differences(as_dict(recipe), theirs):
         raise CheckpointError(f"{path} was trained with another recipe:\n  " + "\n  ".join(found))
     state = read_state(path, recipe.schedule.max_steps)
-    processes = compare_facts(accelerator, path, facts or {}, state.get("facts") or {})
+    processes = check_compatible(accelerator, path, facts or {}, state.get("facts") or {})
     restore(accelerator, path, generators=processes == accelerator.num_processes)
     if processes != accelerator.num_processes:
-        draw_anew(accelerator, recipe.seed, state["step"])
+        reseed(accelerator, recipe.seed, state["step"])
     return state
 
 

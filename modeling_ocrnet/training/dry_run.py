@@ -1,4 +1,4 @@
-"""A rehearsal: everything a run does, once, in a folder that is thrown away; what the run would take, and how long a
+"""A dry run: everything a run does, once, in a folder that is thrown away; what the run would take, and how long a
 run fits into a given time."""
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from ..runtime import use_all_cores
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, open_run, save_checkpoint
 from .failure import check_writable
-from .loop import update
+from .loop import train_step
 from .recipe import Recipe
 from .recipe_file import read_recipe
 from .sharding import whole
-from .tracking import log_head, start_logging
+from .tracking import log_run_header, start_logging
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
 
 @dataclass(frozen=True)
-class Costs:
+class RunCost:
     """What a run is made of, measured: seconds of an update and of an evaluated image, bytes of a checkpoint."""
 
     update: float
@@ -47,7 +47,7 @@ class Costs:
         return self.update * recipe.schedule.max_steps + self.image * self.images * evaluations
 
 
-def rehearse(recipe: Recipe) -> None:
+def dry_run(recipe: Recipe) -> None:
     """Check and build everything, run two updates, one evaluation image and one checkpoint, and report.
 
     Raises:
@@ -69,7 +69,7 @@ def rehearse(recipe: Recipe) -> None:
     )
 
 
-def fit_to_minutes(recipe: Recipe, minutes: float, resume: str | None = None) -> Recipe:
+def fit_to_time_budget(recipe: Recipe, minutes: float, resume: str | None = None) -> Recipe:
     """The recipe with as many updates as this machine does in so many minutes, everything included.
 
     A few updates are measured, and what is left of the time since the process began is filled, in steps of 50 updates
@@ -77,7 +77,7 @@ def fit_to_minutes(recipe: Recipe, minutes: float, resume: str | None = None) ->
 
     Raises:
         ValueError: for a time that isn't positive.
-        What [`rehearse`] raises.
+        What [`dry_run`] raises.
     """
     if not minutes > 0:
         raise ValueError(f"minutes must be positive, got {minutes}")
@@ -94,7 +94,7 @@ def fit_to_minutes(recipe: Recipe, minutes: float, resume: str | None = None) ->
     return replace(recipe, schedule=replace(recipe.schedule, max_steps=steps))
 
 
-def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
+def measure(recipe: Recipe, updates: int, verbose: bool = False) -> RunCost:
     """Build everything in a folder that is thrown away, and do everything once, updates several times.
 
     `verbose`: log what the run is, and each update's loss.
@@ -107,12 +107,12 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
         start_logging(accelerator, Path(scratch))
         experiment = build(recipe, accelerator)
         if verbose:
-            log_head(accelerator, recipe)
+            log_run_header(accelerator, recipe)
         batches = build_batches(experiment, 0)
         seconds = []
         for step in range(min(updates, recipe.schedule.max_steps)):
             start = time.perf_counter()
-            values = update(experiment, batches, step)
+            values = train_step(experiment, batches, step)
             loss = values["loss"].item()
             if verbose:
                 logger.info("update %d: loss %.4f", step + 1, loss)
@@ -132,7 +132,7 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> Costs:
         per_image = (time.perf_counter() - start) / processes
         saved = save_checkpoint(accelerator, recipe, Path(scratch), {"step": 0, "best": None})
         disk = sum(x.stat().st_size for x in saved.rglob("*"))
-    return Costs(
+    return RunCost(
         # the first ones take longer
         update=statistics.mean(seconds[len(seconds) // 2 :]),
         image=per_image,

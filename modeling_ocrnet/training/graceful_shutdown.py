@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1  # prctl.h
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
-class Interruption:
+class GracefulShutdown:
     """While active, the first Ctrl-C, SIGTERM or SIGUSR1 sets `reason`; a second one ends the process as usual.
 
     A process that `accelerate launch` or torchrun started also stops when its launcher is gone, instead of running on
@@ -27,7 +27,7 @@ class Interruption:
         if self._launcher is not None:
             _end_with_parent(signal.SIGTERM)  # it would wait for the others, which the launcher brings together
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> GracefulShutdown:
         if self._launcher is not None:
             _end_with_parent(0)  # which can send several, one for each of the parent's threads; from now on it is asked
         for number in SIGNALS:

@@ -17,16 +17,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..evaluation.loop import evaluate_model
 from ..report.training_run import draw_curve, draw_pictures
-from ..runtime import keep_freed_memory, use_all_cores
+from ..runtime import disable_malloc_trim, use_all_cores
 from .build import Experiment, build, build_accelerator, build_batches
 from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
 from .failure import NonFiniteLoss, check_writable
-from .graceful_shutdown import Interruption
-from .optimization import agree_on_buffers, learning_rate
+from .graceful_shutdown import GracefulShutdown
+from .optimization import broadcast_buffers, learning_rate
 from .recipe import Recipe
-from .restoring import run_facts
+from .restoring import run_fingerprint
 from .sharding import whole
-from .tracking import Meter, MetricsLog, log_head, start_logging, write_model_zoo_line
+from .tracking import Meter, MetricsLog, log_run_header, start_logging, write_model_zoo_line
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -47,7 +47,7 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
         SaveError: where the disk is full.
         SystemExit: after a signal, with a checkpoint saved.
     """
-    interruption = Interruption()
+    shutdown = GracefulShutdown()
     output_dir = Path(recipe.output_dir)
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator.device)
@@ -58,7 +58,7 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     for line in damaged:
         logger.warning("%s", line)
     experiment = build(recipe, accelerator)
-    facts = run_facts(accelerator, experiment.train_data, experiment.labels)
+    facts = run_fingerprint(accelerator, experiment.train_data, experiment.labels)
     state = {"step": 0, "best": None}
     if checkpoint is not None:
         state = load_checkpoint(accelerator, recipe, checkpoint, facts)
@@ -67,12 +67,12 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     elif accelerator.is_main_process:
         write_recipe(recipe, output_dir)
     state["facts"] = facts
-    log_head(accelerator, recipe)
+    log_run_header(accelerator, recipe)
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
     metrics = MetricsLog(accelerator, recipe, output_dir)
-    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), interruption:
-        final = run(experiment, state, metrics, output_dir, interruption)
+    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), shutdown:
+        final = training_loop(experiment, state, metrics, output_dir, shutdown)
     target = output_dir / "model"
     save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
     if experiment.average is not None:
@@ -100,7 +100,9 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     return target
 
 
-def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path, interruption: Interruption) -> dict:
+def training_loop(
+    experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path, shutdown: GracefulShutdown
+) -> dict:
     """All updates from `state["step"]` on, with their log lines, evaluations and checkpoints.
 
     Returns:
@@ -115,7 +117,7 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
     bar = tqdm(total=last, initial=state["step"], unit="update", disable=None if accelerator.is_main_process else True)
     for step in range(state["step"], last):
         log_now = (step + 1) % recipe.logging.every == 0 or step + 1 == last
-        values = update(experiment, batches, step, with_accuracy=log_now)
+        values = train_step(experiment, batches, step, with_accuracy=log_now)
         accuracy = values.pop("pixel_accuracy", None)
         meter.add(values, recipe.global_batch)
         state["step"] = step + 1
@@ -124,7 +126,7 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
             line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
             line["lr"] = experiment.optimizer.param_groups[0]["lr"]
             if recipe.data.on_error == "skip":
-                line["skipped"] = _total(accelerator, experiment.skipped)
+                line["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
             metrics.write(step + 1, **line)
             report(line, step + 1, recipe, bar)
             if recipe.logging.modelzoo and accelerator.is_main_process:
@@ -132,26 +134,26 @@ def run(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Pa
         if (step + 1) % recipe.evaluation.every == 0 or step + 1 == last:
             scores = state["scores"] = evaluate(experiment, state, metrics, output_dir)
             meter.reset()
-        stop = _total(accelerator, interruption.reason is not None) > 0  # all after the same update
+        stop = all_reduce_sum(accelerator, shutdown.reason is not None) > 0  # all after the same update
         if stop or (step + 1) % recipe.checkpoint.every == 0 or step + 1 == last:
             if experiment.positions is not None:
                 state["stream"] = gather_object([experiment.positions])
-            state["skipped"] = _total(accelerator, experiment.skipped)
+            state["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
             path = save_checkpoint(accelerator, recipe, output_dir, state)
             logger.info("saved %s", path)
             meter.reset()
         if stop and step + 1 < last:
             logger.info(
                 "stopped by %s after update %d: go on with --resume last",
-                interruption.reason or "another process",
+                shutdown.reason or "another process",
                 step + 1,
             )
-            raise SystemExit(interruption.exit_code)
+            raise SystemExit(shutdown.exit_code)
     bar.close()
     return scores
 
 
-def update(
+def train_step(
     experiment: Experiment, batches: Iterator[dict], step: int, with_accuracy: bool = False
 ) -> dict[str, torch.Tensor]:
     """One optimizer update over this process's share of the global batch.
@@ -195,7 +197,7 @@ def update(
                 accelerator.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
-    keep_freed_memory()  # from the first update on
+    disable_malloc_trim()  # from the first update on
     if experiment.average is not None:
         experiment.average.update_parameters(experiment.bare_model)
     values = dict(zip(("loss", "ocr_loss", "auxiliary_loss"), torch.stack(losses).mean(0), strict=True))
@@ -255,7 +257,7 @@ def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights
     """
     recipe, accelerator, labels = experiment.recipe, experiment.accelerator, experiment.labels
     start = time.perf_counter()
-    agree_on_buffers(accelerator, model)
+    broadcast_buffers(accelerator, model)
     with whole(accelerator, model):
         result = evaluate_model(
             model,
@@ -290,6 +292,6 @@ def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights
     }
 
 
-def _total(accelerator, count: int) -> int:
+def all_reduce_sum(accelerator, count: int) -> int:
     """The sum of a small number over all processes."""
     return round(accelerator.reduce(torch.tensor([float(count)], device=accelerator.device), "sum").item())

@@ -49,7 +49,7 @@ def learning_rate(step: int, base: float, schedule: ScheduleRecipe) -> float:
     return rate
 
 
-def decay_at(averaged: int, decay: float) -> float:
+def warmed_up_decay(averaged: int, decay: float) -> float:
     """The decay of the next update, after `averaged` of them: it grows to `decay` as (1 + n) / (10 + n).
 
     A constant decay of 0.999 would still hold 60% of the first weights after 500 updates; this way the average spans
@@ -59,7 +59,7 @@ def decay_at(averaged: int, decay: float) -> float:
     return min(decay, (1 + averaged) / (10 + averaged))
 
 
-def weight_average(model: torch.nn.Module, decay: float) -> AveragedModel:
+def build_ema(model: torch.nn.Module, decay: float) -> AveragedModel:
     """An average of `model`'s weights, which `update_parameters(model)` moves on; `.module` is the averaged network.
 
     Batch norm's running mean and variance are averaged like the weights (as timm and torchvision's references do):
@@ -68,19 +68,19 @@ def weight_average(model: torch.nn.Module, decay: float) -> AveragedModel:
 
     Args:
         model: on its device, not wrapped.
-        decay: of an update, once warmed up (see [`decay_at`]).
+        decay: of an update, once warmed up (see [`warmed_up_decay`]).
     """
 
     def average(averaged: list[torch.Tensor], current: list[torch.Tensor], count: torch.Tensor | int) -> None:
         if averaged[0].is_floating_point():
-            get_ema_multi_avg_fn(decay_at(int(count), decay))(averaged, current, count)
+            get_ema_multi_avg_fn(warmed_up_decay(int(count), decay))(averaged, current, count)
         else:
             torch._foreach_copy_(averaged, current)
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
 
 
-def agree_on_buffers(accelerator: Accelerator, model: torch.nn.Module) -> None:
+def broadcast_buffers(accelerator: Accelerator, model: torch.nn.Module) -> None:
     """Give every process the main process's batch norm statistics, which are those that are saved.
 
     Without SyncBatchNorm each process has its own between two updates, and scores would mix them.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..data.source import DataSource
-from ..inference.segmentation import Inference
+from ..inference.segmentation import InferenceOptions
 from .recipe_checks import check_numbers
 
 
@@ -105,7 +105,7 @@ class EvaluationRecipe:
     """Split to evaluate on."""
     resize: bool = False
     """Resize images to data.scale first; the image processor that is saved does so too."""
-    inference: Inference = field(default_factory=Inference)
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
     """How images are segmented."""
     limit: int | None = None
     """Evaluate on the first so many images alone."""
@@ -199,7 +199,7 @@ class Recipe:
 
 
 # Fields that may differ between a checkpoint and the run that resumes it: they don't change what is computed.
-_FREE = (
+MAY_DIFFER_ON_RESUME = (
     "output_dir",
     "data.root",
     "data.classes",
@@ -221,8 +221,8 @@ def differences(ours: dict, theirs: dict) -> list[str]:
     defaults = flatten(as_dict(Recipe()))
     flat_ours, flat_theirs = defaults | flatten(ours), defaults | flatten(theirs)
     # how a stream is shared out depends on its readers
-    free = {x for x in _FREE if x != "data.workers" or not flat_ours["data.streaming"]}
-    groups = tuple(x for x in _FREE if x.endswith("."))
+    free = {x for x in MAY_DIFFER_ON_RESUME if x != "data.workers" or not flat_ours["data.streaming"]}
+    groups = tuple(x for x in MAY_DIFFER_ON_RESUME if x.endswith("."))
     return [
         f"{key}: {flat_theirs.get(key)!r} in the checkpoint, now {flat_ours.get(key)!r}"
         for key in sorted(flat_ours.keys() | flat_theirs.keys())

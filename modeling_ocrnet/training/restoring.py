@@ -44,7 +44,7 @@ def read_state(path: Path, max_steps: int) -> dict[str, Any]:
     return state
 
 
-def run_facts(accelerator: Accelerator, data: Dataset | IterableDataset, labels: LabelSet) -> dict[str, Any]:
+def run_fingerprint(accelerator: Accelerator, data: Dataset | IterableDataset, labels: LabelSet) -> dict[str, Any]:
     """What a run depends on beside its recipe, for `state.json`: processes, precision, and a digest of its data.
 
     The digest is of classes and frames' names (not of streams' frames): files may move, but not be others.
@@ -57,8 +57,8 @@ def run_facts(accelerator: Accelerator, data: Dataset | IterableDataset, labels:
     return {**facts, "data": digest.hexdigest()}
 
 
-def compare_facts(accelerator: Accelerator, path: Path, ours: dict, theirs: dict) -> int:
-    """Compare [`run_facts`] of this run with those of the one that wrote the checkpoint `path`.
+def check_compatible(accelerator: Accelerator, path: Path, ours: dict, theirs: dict) -> int:
+    """Compare [`run_fingerprint`] of this run with those of the one that wrote the checkpoint `path`.
 
     Another number of processes computes nearly the same; that it isn't the same to the bit is said in a warning.
 
@@ -96,7 +96,7 @@ def compare_facts(accelerator: Accelerator, path: Path, ours: dict, theirs: dict
     return then
 
 
-def draw_anew(accelerator: Accelerator, seed: int, step: int) -> None:
+def reseed(accelerator: Accelerator, seed: int, step: int) -> None:
     """Random generators for a run that goes on with another number of processes than wrote its checkpoint.
 
     The count of micro-batches starts anew too: an update has another number of them now.

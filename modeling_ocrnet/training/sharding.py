@@ -44,7 +44,7 @@ def set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
         options["gradient_clipping"] = recipe.optimizer.clip_norm or 0.0
 
 
-def may_be_channels_last(accelerator: Accelerator) -> bool:
+def supports_channels_last(accelerator: Accelerator) -> bool:
     """Whether weights may be stored so: FSDP refuses parameters that aren't contiguous (images may always be)."""
     return accelerator.distributed_type != DistributedType.FSDP
 

@@ -39,7 +39,7 @@ def start_logging(accelerator: Accelerator, output_dir: Path) -> None:
     package.setLevel(logging.INFO)
 
 
-def log_head(accelerator: Accelerator, recipe: Recipe) -> None:
+def log_run_header(accelerator: Accelerator, recipe: Recipe) -> None:
     """What must be known to read the rest: versions, device, world, precision, commit, recipe."""
     logger.info(
         "torch %s on python %s, device %s (%s), processes %d, precision %s, accumulation %d, threads %d, commit %s",

@@ -13,7 +13,7 @@ from modeling_ocrnet import HRNetBackbone, OCRNetForSemanticSegmentation, OCRNet
 from modeling_ocrnet.conversion.convert import convert_checkpoint, export_mmseg
 from modeling_ocrnet.conversion.imagenet_hrnet import load_imagenet_backbone
 from modeling_ocrnet.conversion.weights import check_weights
-from modeling_ocrnet.export.export_checkpoint import Task, export_checkpoint
+from modeling_ocrnet.export.export_checkpoint import ExportArguments, export_checkpoint
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.loading import load_engine, load_model
 
@@ -44,7 +44,7 @@ def change(folder, kind, value):
 
 
 def export(folder):
-    export_checkpoint(str(folder), str(folder.parent / "exported"), Task(format="torch", images=["x.png"]))
+    export_checkpoint(str(folder), str(folder.parent / "exported"), ExportArguments(format="torch", images=["x.png"]))
 
 
 def to_mmseg(folder):

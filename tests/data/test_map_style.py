@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data.map_style import MicroBatches, SampleStream, stream_loader
+from modeling_ocrnet.data.map_style import MicroBatchSampler, TrainingDataset, training_loader
 from modeling_ocrnet.data.transforms import TrainingTransform
 
 
 @pytest.fixture
 def stream(scenes):
     transform = TrainingTransform(crop_size=(32, 48), scale=(128, 64))
-    return SampleStream(data.load("street_scenes", scenes, "train"), transform, seed=3)
+    return TrainingDataset(data.load("street_scenes", scenes, "train"), transform, seed=3)
 
 
 def positions(processes: int, start: int = 0, stop: int = 6) -> list[set[int]]:
     """What each update trains on, over all processes."""
-    shares = [list(MicroBatches(8, 2, rank, processes, start, stop)) for rank in range(processes)]
+    shares = [list(MicroBatchSampler(8, 2, rank, processes, start, stop)) for rank in range(processes)]
     assert len({len(x) for x in shares}) == 1
     steps = 8 // (2 * processes)
     return [
@@ -36,7 +36,11 @@ def test_every_update_has_the_same_samples(processes):
 
 def test_a_resumed_run_goes_on_where_it_stopped():
     assert positions(2, start=4) == positions(2)[4:]
-    assert len(MicroBatches(8, 2, 0, 2, start=4, stop=6)) == len(list(MicroBatches(8, 2, 0, 2, start=4, stop=6))) == 4
+    assert (
+        len(MicroBatchSampler(8, 2, 0, 2, start=4, stop=6))
+        == len(list(MicroBatchSampler(8, 2, 0, 2, start=4, stop=6)))
+        == 4
+    )
 
 
 def test_an_epoch_holds_every_image_once(stream):
@@ -46,8 +50,8 @@ def test_an_epoch_holds_every_image_once(stream):
 
 
 def test_a_sample_is_a_function_of_its_position(stream, scenes):
-    again = SampleStream(data.load("street_scenes", scenes, "train"), stream.transform, seed=3)
-    other = SampleStream(data.load("street_scenes", scenes, "train"), stream.transform, seed=4)
+    again = TrainingDataset(data.load("street_scenes", scenes, "train"), stream.transform, seed=3)
+    other = TrainingDataset(data.load("street_scenes", scenes, "train"), stream.transform, seed=4)
     for p in (17, 3, 17):
         assert torch.equal(stream[p]["pixel_values"], again[p]["pixel_values"])
         assert torch.equal(stream[p]["labels"], again[p]["labels"])
@@ -61,9 +65,9 @@ def test_a_sample_is_a_function_of_its_position(stream, scenes):
 
 
 def test_workers_change_nothing(stream):
-    batches = MicroBatches(4, 2, 0, 1, start=1, stop=4)
-    alone = list(stream_loader(stream, batches, workers=0))
-    helped = list(stream_loader(stream, batches, workers=2))
+    batches = MicroBatchSampler(4, 2, 0, 1, start=1, stop=4)
+    alone = list(training_loader(stream, batches, workers=0))
+    helped = list(training_loader(stream, batches, workers=2))
     assert [x["names"] for x in alone] == [x["names"] for x in helped]
     for a, b in zip(alone, helped, strict=True):
         assert a["pixel_values"].shape == (2, 3, 32, 48)
@@ -74,7 +78,7 @@ def test_workers_change_nothing(stream):
 def test_flips_happen_half_of_the_time(scenes):
     """Through the whole stream: generators of neighbouring positions are independent."""
     transform = TrainingTransform((64, 128), (128, 64), ratio_range=(1, 1), cat_max_ratio=1, photometric=False)
-    stream = SampleStream(data.load("street_scenes", scenes, "train"), transform, seed=0)
+    stream = TrainingDataset(data.load("street_scenes", scenes, "train"), transform, seed=0)
     plain = {row["name"]: np.asarray(row["label"]) for row in stream.dataset}
     samples = [stream[p] for p in range(100)]
     flipped = sum(np.array_equal(plain[x["name"]][:, ::-1], x["labels"].numpy().astype(np.uint8)) for x in samples)
@@ -87,7 +91,7 @@ def test_what_cannot_be_read_is_skipped(scenes, tmp_path):
     shutil.copytree(scenes, root)
     dataset = data.load("street_scenes", root, "train")
     transform = TrainingTransform(crop_size=(32, 48), scale=(128, 64))
-    stream, whole = (SampleStream(dataset, transform, seed=3, skip=skip) for skip in (True, False))
+    stream, whole = (TrainingDataset(dataset, transform, seed=3, skip=skip) for skip in (True, False))
     before = [whole[p]["name"] for p in range(20)]
     paths = {row["name"]: row["image"]["path"] for row in dataset.with_format(None)}
     for position in (3, 4):

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from benchmarks.data import worker_memory
 from modeling_ocrnet import data
 from modeling_ocrnet.data.decoding import Decode
-from modeling_ocrnet.data.numpy_rows import Frames
+from modeling_ocrnet.data.numpy_rows import NumpyRows
 from modeling_ocrnet.data.png import decode_png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -82,7 +82,7 @@ def test_all_others_are_left_to_pillow(content):
 def test_frames_are_the_rows(scenes):
     rows = data.load("street_scenes", scenes, "train")
     for index, row in enumerate(rows):
-        image, label, name = Frames(rows)[index]
+        image, label, name = NumpyRows(rows)[index]
         assert name == row["name"]
         np.testing.assert_array_equal(image, np.asarray(row["image"]))
         np.testing.assert_array_equal(label, np.asarray(row["label"]))
@@ -93,7 +93,7 @@ def test_so_are_those_that_pillow_has_to_convert(frames, mode):
     RGB.convert(mode).save(frames / "train" / "0.png", exif=ROTATED)
     Image.new("L", RGB.size[::-1], 2).save(frames / "trainannot" / "0.png")
     rows = data.load("camvid", frames, "train")
-    found, label, _ = Frames(rows)[0]
+    found, label, _ = NumpyRows(rows)[0]
     assert found.shape == (30, 40, 3)  # turned
     np.testing.assert_array_equal(found, np.asarray(rows[0]["image"]))
     np.testing.assert_array_equal(label, np.asarray(rows[0]["label"]))
@@ -112,7 +112,7 @@ def test_a_mask_that_wasnt_turned_with_its_image(suffix, tmp_path):
     message = r"masks/train/b\.png: 30x40, but its image is 40x30: turn it, as EXIF turns the image"
     with pytest.raises(data.DataError, match=f"1 of 2 pairs have a problem:\n  .*{message}"):
         data.check(rows, masks=1)  # by the headers: of the rows only `a` is decoded
-    for read in (lambda: rows[1], lambda: Frames(rows)[1]):
+    for read in (lambda: rows[1], lambda: NumpyRows(rows)[1]):
         with pytest.raises(data.DataError, match=message):
             read()
 
@@ -126,7 +126,7 @@ def test_training_needs_a_mask_for_every_image(frames):
     with pytest.raises(data.DataError, match="1 of 6 images have no mask, 2 for one"):
         data.check(partly, labelled=True)
     with pytest.raises(data.DataError, match="2: has no mask"):
-        Frames(partly)[2]
+        NumpyRows(partly)[2]
 
 
 @pytest.mark.usefixtures("decoder")
@@ -136,7 +136,7 @@ def test_damage_is_named(frames):
     content[1000:1400] = bytes(400)
     path.write_bytes(content)
     with pytest.raises(data.DataError, match="0.png: a damaged image"):
-        Frames(data.load("camvid", frames, "train"))[0]
+        NumpyRows(data.load("camvid", frames, "train"))[0]
 
 
 @pytest.fixture

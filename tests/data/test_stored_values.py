@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data.classes import proposal
+from modeling_ocrnet.data.classes import suggest_classes_json
 from modeling_ocrnet.data.decoding import DataError, Decode, open_image, read_image, read_instances, read_mask
 from modeling_ocrnet.data.labels import IGNORE, Label, LabelSet
-from modeling_ocrnet.data.numpy_rows import decode_frame
+from modeling_ocrnet.data.numpy_rows import decode_row
 
 _NONE = Label("none", 255, IGNORE, (0, 0, 0))
 LABELS = LabelSet((*(Label(f"class {i}", i, i, (i, i, i)) for i in range(255)), _NONE))
@@ -92,9 +92,9 @@ def read(content: bytes, labels: LabelSet = LABELS) -> np.ndarray:
     picture = io.BytesIO()
     Image.new("RGB", found.shape[::-1]).save(picture, "PNG")
     row = {"name": "x", "image": {"path": None, "bytes": picture.getvalue()}, "label": source}
-    np.testing.assert_array_equal(decode_frame(row, Decode(labels))[1], found)
+    np.testing.assert_array_equal(decode_row(row, Decode(labels))[1], found)
     np.testing.assert_array_equal(read_instances(source), found)
-    listed = [x.split()[1] for x in proposal([source]).split("\n\n")[0].splitlines()]
+    listed = [x.split()[1] for x in suggest_classes_json([source]).split("\n\n")[0].splitlines()]
     assert listed == [f"{x}:" for x in np.unique(found)]
     return found
 

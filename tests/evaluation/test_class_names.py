@@ -11,9 +11,9 @@ from PIL import Image
 
 from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.evaluation.class_names import match_classes
-from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
+from modeling_ocrnet.evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from modeling_ocrnet.export.parity import compare
-from modeling_ocrnet.inference.segmentation import Inference, segment
+from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 
 NAMES = ["road", "tree", "car", "sky", "bus"]
 ORDER = [3, 0, 4, 1, 2]  # where the model's classes stand in the data
@@ -59,8 +59,10 @@ def permuted():
 
 def test_data_in_another_order_is_scored_by_its_names(model, checkpoint, tmp_path):
     root = write_data(model, tmp_path / "own", permuted(), ORDER)
-    task = Task(name="folder", root=str(root), workers=0, save_predictions=str(tmp_path / "ids"), boundaries=True)
-    record = evaluate_checkpoint(str(checkpoint), task, Inference())
+    task = EvaluationArguments(
+        name="folder", root=str(root), workers=0, save_predictions=str(tmp_path / "ids"), boundaries=True
+    )
+    record = evaluate_checkpoint(str(checkpoint), task, InferenceOptions())
     assert record["mean_iou"] == record["overall_accuracy"] == record["boundary_iou"] == 1.0
     for i in range(2):  # predictions have the data's ids
         ours, theirs = (np.asarray(Image.open(x / f"{i}.png")) for x in (tmp_path / "ids", root / "masks" / "val"))
@@ -72,7 +74,9 @@ def test_names_that_do_not_tell_the_order_are_refused(model, checkpoint, tmp_pat
     names[0] = "lorry"
     root = write_data(model, tmp_path / "own", names, ORDER)
     with pytest.raises(ValueError, match="'road' is class 0 of the one, 3 of the other, and not all names agree"):
-        evaluate_checkpoint(str(checkpoint), Task(name="folder", root=str(root), workers=0), Inference())
+        evaluate_checkpoint(
+            str(checkpoint), EvaluationArguments(name="folder", root=str(root), workers=0), InferenceOptions()
+        )
 
 
 def test_exports_are_compared_by_names(model):

@@ -15,9 +15,9 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
-from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
+from modeling_ocrnet.evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
-from modeling_ocrnet.inference.segmentation import Inference, segment
+from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 from street_scenes import write_street_scenes
 
 REPO = Path(__file__).parents[2]
@@ -100,18 +100,18 @@ def test_images_of_one_name_are_refused_before_their_predictions_overwrite_each_
         city = next((root / kind / "val").iterdir())
         for copy in ("monday", "tuesday"):
             shutil.copytree(city, tmp_path / "root" / kind / "val" / copy)
-    task = Task("cityscapes", str(tmp_path / "root"), **{kept: str(tmp_path / "out")})
+    task = EvaluationArguments("cityscapes", str(tmp_path / "root"), **{kept: str(tmp_path / "out")})
     name = min(x.name.removesuffix("_leftImg8bit.png") for x in (root / "leftImg8bit" / "val").rglob("*.png"))
     with pytest.raises(data.DataError, match=f"{name}: 2 images of the split are called so .*<name>.png: give"):
-        evaluate_checkpoint(str(tmp_path / "none"), task, Inference())
+        evaluate_checkpoint(str(tmp_path / "none"), task, InferenceOptions())
     assert not (tmp_path / "out").exists()
 
 
 def test_only_cityscapes_has_a_server():
     """Said before anything is segmented."""
-    assert Task("street_scenes", submission="out.zip").submission == "out.zip"
+    assert EvaluationArguments("street_scenes", submission="out.zip").submission == "out.zip"
     with pytest.raises(ValueError, match="--submission is for Cityscapes' test server, not for camvid: use --save_pre"):
-        Task("camvid", submission="out.zip")
+        EvaluationArguments("camvid", submission="out.zip")
 
 
 def test_another_class_count_is_one_line(checkpoint, tmp_path):

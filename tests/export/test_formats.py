@@ -13,13 +13,13 @@ from PIL import Image
 from torch import nn
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
-from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
+from modeling_ocrnet.evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from modeling_ocrnet.export import formats
-from modeling_ocrnet.export.parity import Agreement
+from modeling_ocrnet.export.parity import ParityReport
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.engines.engine import FORMATS
 from modeling_ocrnet.inference.loading import load_engine, load_model
-from modeling_ocrnet.inference.segmentation import Inference, segment
+from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 
 KINDS = ("onnx", "openvino", "torch")
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "torch": ()}
@@ -63,11 +63,11 @@ def script(name, *argv):
 def exported(checkpoint, photos, scenes, tmp_path_factory):
     """A function from a format, and int8 if need be, to a folder that scripts/export.py wrote."""
     root, made, programs = tmp_path_factory.mktemp("exported"), {}, {}
-    as_program = formats.as_program
+    export_program = formats.export_program
 
     def once(model, products=False):  # the same network each time
         if products not in programs:
-            programs[products] = as_program(model, products)
+            programs[products] = export_program(model, products)
         return programs[products]
 
     def export(kind, precision="fp32"):
@@ -78,7 +78,7 @@ def exported(checkpoint, photos, scenes, tmp_path_factory):
             of_data = ("--name", "street_scenes", "--root", scenes) if precision == "fp32" else ("--images", photos)
             bounds = () if precision == "fp32" else ("--agreement", "0")  # of an untrained network
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(formats, "as_program", once)
+                patch.setattr(formats, "export_program", once)
                 script("export", checkpoint, folder, "--format", kind, "--precision", precision, *of_data, *bounds)
             made[folder] = True
         return folder
@@ -104,7 +104,7 @@ def test_predict_takes_it(kind, exported, checkpoint, photos, tmp_path):
     argv = [exported(kind), photos, "--output_dir", tmp_path, "--engine", FORMATS[kind].engine, "--flip", "true"]
     script("predict", *argv, "--window", "[64,64]")
     model, processor = load_model(str(checkpoint))
-    options = Inference(window=(64, 64), flip=True)
+    options = InferenceOptions(window=(64, 64), flip=True)
     for photo in photos.iterdir():
         (expected,) = segment(model, processor, [Image.open(photo).convert("RGB")], options)
         assert len(np.unique(expected)) > 1
@@ -121,8 +121,8 @@ def test_threads_get_what_one_gets(kind, exported, photos):
 
 
 def test_evaluate_takes_it(exported, checkpoint, scenes):
-    task = Task("street_scenes", root=str(scenes), workers=0)
-    record, expected = (evaluate_checkpoint(str(x), task, Inference()) for x in (exported("onnx"), checkpoint))
+    task = EvaluationArguments("street_scenes", root=str(scenes), workers=0)
+    record, expected = (evaluate_checkpoint(str(x), task, InferenceOptions()) for x in (exported("onnx"), checkpoint))
     assert record["mean_iou"] == pytest.approx(expected["mean_iou"], abs=1e-3)
     assert record["precision"] == "fp32"
 
@@ -151,8 +151,8 @@ def test_eight_bits_see_nearly_the_same(kind, exported, checkpoint, photos):
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (Agreement(2, 0.97, None, None), "97.00% of the pixels of 2 images: expected at least 98.00%"),
-        (Agreement(2, 0.99, 0.5, 0.49), r"mIoU 49.00 for 50.00 \(-1.00 points\): at most 0.5 points"),
+        (ParityReport(2, 0.97, None, None), "97.00% of the pixels of 2 images: expected at least 98.00%"),
+        (ParityReport(2, 0.99, 0.5, 0.49), r"mIoU 49.00 for 50.00 \(-1.00 points\): at most 0.5 points"),
     ],
 )
 def test_what_agrees_too_little_is_refused(found, reason, exported, checkpoint, photos, tmp_path, monkeypatch):

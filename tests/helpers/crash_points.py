@@ -84,7 +84,7 @@ def install(folder: Path, point: str | None = None) -> None:
     watch = Watch(folder, point)
     watch.around(loop, "build", lambda *_: "building")
     watch.around(loop, "load_checkpoint", lambda _, __, path, *___: f"restoring {path.name}")
-    watch.around(loop, "update", lambda _, __, step, **___: f"update {step + 1}")
+    watch.around(loop, "train_step", lambda _, __, step, **___: f"update {step + 1}")
     watch.around(loop, "evaluate", lambda _, state, *__: f"evaluation after update {state['step']}")
     watch.around(loop, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of update {state['step']}")
     watch.around(loop, "save_model", lambda *args: f"writing {args[4].name}/")
@@ -142,7 +142,7 @@ def _wait_elsewhere(watch: Watch) -> None:
     images = iter(range(10**9))
     segment, read, write_recipe, load_state = (
         evaluation.segment,
-        stream.SampleStream.__getitem__,
+        stream.TrainingDataset.__getitem__,
         checkpoint.write_recipe,
         Accelerator.load_state,
     )
@@ -167,6 +167,6 @@ def _wait_elsewhere(watch: Watch) -> None:
         load_state(self, *args, **options)
         watch.reach(POINTS[9])
 
-    evaluation.segment, stream.SampleStream.__getitem__ = segment_watched, read_watched
+    evaluation.segment, stream.TrainingDataset.__getitem__ = segment_watched, read_watched
     checkpoint.write_recipe, Accelerator.load_state = write_watched, load_watched
     assert restoring.Accelerator is Accelerator

@@ -114,7 +114,7 @@ def write_losses(recipe, frozen: bool, target: Path) -> None:
     batches = loop.build_batches(experiment, 0)
     losses = []
     for step in range(recipe.schedule.max_steps):
-        losses.append(accelerator.reduce(loop.update(experiment, batches, step)["loss"], "mean").item())
+        losses.append(accelerator.reduce(loop.train_step(experiment, batches, step)["loss"], "mean").item())
     if accelerator.is_main_process:
         norm = experiment.bare_model.backbone.bn1
         found = {"losses": losses, "statistics": norm.running_mean.tolist(), "norm": type(norm).__name__}

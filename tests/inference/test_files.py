@@ -105,7 +105,7 @@ def test_no_two_inputs_share_a_result(kind, tmp_path, monkeypatch):
     for image in images:
         Path(image).parent.mkdir(parents=True, exist_ok=True)
         picture().save(image)
-    jobs = files.find_jobs(inputs, "out")
+    jobs = files.collect_inputs(inputs, "out")
     assert sorted(str(x.target.relative_to("out")) for x in jobs) == expected
     assert {x.image.resolve() for x in jobs} == {Path(x).resolve() for x in images}
     assert len({unicodedata.normalize("NFD", str(x.target)).lower() for x in jobs}) == len(images)
@@ -122,7 +122,7 @@ def test_inputs_without_a_folder_in_common_are_refused(tmp_path, monkeypatch):
         picture().save(tmp_path / folder / "a.png")
     monkeypatch.setattr(files.os.path, "commonpath", on_two_drives)
     with pytest.raises(DataError, match=r"d/a.png and .*e/a.png: both results would be called a.png: run them apart"):
-        files.find_jobs([str(tmp_path / "d"), str(tmp_path / "e")], tmp_path / "out")
+        files.collect_inputs([str(tmp_path / "d"), str(tmp_path / "e")], tmp_path / "out")
 
 
 def test_a_folder_is_read_with_its_links_and_without_what_is_hidden(tmp_path):
@@ -135,7 +135,9 @@ def test_a_folder_is_read_with_its_links_and_without_what_is_hidden(tmp_path):
     (photos / "again").symlink_to(photos)
 
     def found(*inputs):
-        return sorted(str(x.target.relative_to(tmp_path / "out")) for x in files.find_jobs(inputs, tmp_path / "out"))
+        return sorted(
+            str(x.target.relative_to(tmp_path / "out")) for x in files.collect_inputs(inputs, tmp_path / "out")
+        )
 
     assert found(str(photos)) == ["a", "linked/b"]
     # but what is named is meant
@@ -155,19 +157,19 @@ def test_inputs_are_never_overwritten(tmp_path):
     picture().save(tmp_path / "a.png")
     picture().save(tmp_path / "a_mask.png")
     with pytest.raises(DataError, match="a_mask.png: would be overwritten"):
-        files.find_jobs([str(tmp_path)], tmp_path)
+        files.collect_inputs([str(tmp_path)], tmp_path)
     # results of an earlier run below the input folder aren't inputs
     (tmp_path / "out").mkdir()
     picture().save(tmp_path / "out" / "a_mask.png")
     for text in (tmp_path, tmp_path / "*", tmp_path / "**"):
-        assert len(files.find_jobs([str(text)], tmp_path / "out")) == 2
+        assert len(files.collect_inputs([str(text)], tmp_path / "out")) == 2
 
 
 @pytest.mark.parametrize("missing", ["nothing.png", "empty", "*.tiff"])
 def test_inputs_without_images_are_errors(tmp_path, missing):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image"):
-        files.find_jobs([str(tmp_path / missing)], tmp_path / "out")
+        files.collect_inputs([str(tmp_path / missing)], tmp_path / "out")
 
 
 def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path, monkeypatch):

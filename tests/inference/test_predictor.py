@@ -16,7 +16,7 @@ from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.engines import compiled, openvino_runtime, precision
 from modeling_ocrnet.inference.engines import engine as engines
-from modeling_ocrnet.inference.segmentation import Inference, segment
+from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 
 
 def picture(seed=0, width=101, height=65):
@@ -53,7 +53,7 @@ def test_every_kind_of_image_gets_the_label_map_of_segment(predictor, tmp_path):
 
 
 def test_a_list_and_options(checkpoint):
-    options = Inference(window=(64, 64), scales=[1.0, 0.75], flip=True, batch_size=3)
+    options = InferenceOptions(window=(64, 64), scales=[1.0, 0.75], flip=True, batch_size=3)
     images = [picture(0), picture(1), picture(2, 60, 80), picture(3)]
     expected = segment(reference.mmseg_model(), OCRNetImageProcessor(), images, options)
     found = Predictor(checkpoint, precision="fp32", options=options)(images)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.inference import segmentation
-from modeling_ocrnet.inference.segmentation import Inference, predict, resized_rows, segment, window_boxes
+from modeling_ocrnet.inference.segmentation import InferenceOptions, interpolate_rows, predict, segment, window_boxes
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def picture(width, height, seed=0):
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_sliding_window_agrees_with_mmsegmentation(model, expected, batch_size):
-    options = Inference(window=(64, 96), stride=(43, 64), batch_size=batch_size)
+    options = InferenceOptions(window=(64, 96), stride=(43, 64), batch_size=batch_size)
     (prediction,) = predict(model, expected["pixel_values"], options)
     logits = expected["slide_logits"][0]
     # logits of these random weights reach hundreds: 1e-4 of the largest, as in test_parity
@@ -38,7 +38,7 @@ def test_a_sliding_window_agrees_with_mmsegmentation(model, expected, batch_size
 
 
 def test_scales_and_mirrors_agree_with_mmsegmentation(model, expected):
-    options = Inference(scales=[0.5, 1.0, 1.5], flip=True)
+    options = InferenceOptions(scales=[0.5, 1.0, 1.5], flip=True)
     (prediction,) = predict(model, expected["pixel_values"], options)
     torch.testing.assert_close(prediction.rows(0, 130), expected["multiscale_flip_probabilities"][0], atol=1e-3, rtol=0)
 
@@ -48,12 +48,12 @@ def test_scales_and_mirrors_agree_with_mmsegmentation(model, expected):
 def test_strips_of_a_resized_map_are_those_of_interpolate(size, align_corners):
     source = torch.randn(3, 33, 50)
     whole = F.interpolate(source[None], size=size, mode="bilinear", align_corners=align_corners)[0]
-    strips = [resized_rows(source, size, x, min(x + 5, size[0]), align_corners) for x in range(0, size[0], 5)]
+    strips = [interpolate_rows(source, size, x, min(x + 5, size[0]), align_corners) for x in range(0, size[0], 5)]
     torch.testing.assert_close(torch.cat(strips, dim=1), whole, atol=1e-5, rtol=0)
 
 
 def test_label_maps_do_not_depend_on_the_strips(model, expected, monkeypatch):
-    options = Inference(window=(64, 96), scales=[1.0, 0.75], flip=True)
+    options = InferenceOptions(window=(64, 96), scales=[1.0, 0.75], flip=True)
     (prediction,) = predict(model, expected["pixel_values"], options, size=(201, 300))
     whole = prediction.rows(0, 201).argmax(dim=0).numpy()
     rows = []
@@ -68,7 +68,7 @@ def test_label_maps_do_not_depend_on_the_strips(model, expected, monkeypatch):
 def test_images_in_a_batch_get_what_they_get_alone(model):
     processor = OCRNetImageProcessor()
     images = [picture(96, 64, 0), picture(96, 64, 1), picture(80, 72, 2), picture(96, 64, 3)]
-    together = segment(model, processor, images, Inference(batch_size=3))
+    together = segment(model, processor, images, InferenceOptions(batch_size=3))
     for image, label_map in zip(images, together, strict=True):
         assert label_map.shape == image.size[::-1]
         assert label_map.dtype == np.uint8
@@ -80,7 +80,7 @@ def test_images_in_a_batch_get_what_they_get_alone(model):
 def test_a_mirrored_image_gets_the_mirrored_prediction(model, expected, window, monkeypatch):
     """And its left arm is the other one's right arm."""
     monkeypatch.setattr(model.config, "flip_pairs", [[1, 3]])
-    options = Inference(window=window, flip=True)
+    options = InferenceOptions(window=window, flip=True)
     (prediction,) = predict(model, expected["pixel_values"], options)
     (mirrored,) = predict(model, expected["pixel_values"].flip(3), options)
     swapped = mirrored.rows(0, 130).flip(2)[[0, 3, 2, 1, 4]]
@@ -100,7 +100,7 @@ def test_bfloat16_segments_alike(model, expected):
 def test_windows_cover_the_image_and_stay_inside(size):
     covered = np.zeros(size, int)
     shapes = set()
-    for top, left, height, width in window_boxes(size, Inference(window=(64, 96), stride=(43, 64))):
+    for top, left, height, width in window_boxes(size, InferenceOptions(window=(64, 96), stride=(43, 64))):
         assert top >= 0
         assert left >= 0
         assert top + height <= size[0]
@@ -123,4 +123,4 @@ def test_windows_cover_the_image_and_stay_inside(size):
 )
 def test_options_that_make_no_sense_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
-        Inference(**fields)
+        InferenceOptions(**fields)

@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data.map_style import SampleStream
+from modeling_ocrnet.data.map_style import TrainingDataset
 from modeling_ocrnet.data.transforms import TrainingTransform
 from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.preparation.export_dataset import export
@@ -158,7 +158,7 @@ def test_the_raw_store_gives_the_same_samples(scenes, tmp_path):
     """Bit for bit, over three epochs of every augmentation."""
     store = export("street_scenes", str(tmp_path / "raw"), str(scenes), store="raw", shard_mb=1)
     transform = TrainingTransform((32, 48), (128, 64))
-    files, raw = (SampleStream(data.load("street_scenes", x, "train"), transform, seed=5) for x in (scenes, store))
+    files, raw = (TrainingDataset(data.load("street_scenes", x, "train"), transform, seed=5) for x in (scenes, store))
     for position in range(30):
         a, b = files[position], raw[position]
         assert a["name"] == b["name"]

@@ -10,7 +10,7 @@ from PIL import Image
 from modeling_ocrnet import data
 from modeling_ocrnet.data.decoding import DataError, read_image, read_mask
 from modeling_ocrnet.data.label_sets import COCO_STUFF_10K
-from modeling_ocrnet.data.numpy_rows import Frames
+from modeling_ocrnet.data.numpy_rows import NumpyRows
 
 SMALL = ("--schedule.max_steps", "1", "--data.crop_size", "[32,32]", "--global_batch", "2", "--micro_batch", "2")
 TRAIN = (*SMALL, "--mixed_precision", "no", "--model.backbone", "null", "--data.workers", "0")
@@ -31,7 +31,7 @@ def rows(root, script, checkpoint):
 
 
 def frames(root, script, checkpoint):
-    return _library(lambda: Frames(data.load("camvid", root, "val"))[0])
+    return _library(lambda: NumpyRows(data.load("camvid", root, "val"))[0])
 
 
 def inspect(root, script, checkpoint):

@@ -19,7 +19,7 @@ from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator
 from modeling_ocrnet.training.checkpoint import CheckpointError
-from modeling_ocrnet.training.optimization import decay_at
+from modeling_ocrnet.training.optimization import warmed_up_decay
 from modeling_ocrnet.training.sharding import set_up_sharding
 
 
@@ -51,7 +51,7 @@ def test_it_is_the_recurrence_of_its_formula(averaging, decay):
     batches = loop.build_batches(experiment, 0)
     expected = None
     for step in range(4):
-        loop.update(experiment, batches, step)
+        loop.train_step(experiment, batches, step)
         now = {key: value.numpy().astype(np.float64) for key, value in experiment.bare_model.state_dict().items()}
         d = min(decay, (1 + step) / (10 + step)) if step else 0.0  # the weights before the first update don't count
         expected = now if expected is None else {key: d * expected[key] + (1 - d) * now[key] for key in now}
@@ -64,9 +64,9 @@ def test_it_is_the_recurrence_of_its_formula(averaging, decay):
 
 
 def test_the_decay_warms_up():
-    assert [decay_at(n, 0.999) for n in (0, 8, 90, 10**5)] == [0.1, 0.5, 0.91, 0.999]
+    assert [warmed_up_decay(n, 0.999) for n in (0, 8, 90, 10**5)] == [0.1, 0.5, 0.91, 0.999]
     # what is left of the first weights after 500 updates; a constant decay would leave 0.607
-    assert np.prod([decay_at(n, 0.999) for n in range(1, 500)]) < 1e-12
+    assert np.prod([warmed_up_decay(n, 0.999) for n in range(1, 500)]) < 1e-12
 
 
 def test_what_a_run_with_an_average_leaves(averaging, scenes):
@@ -98,19 +98,19 @@ def test_what_a_run_with_an_average_leaves(averaging, scenes):
 def test_it_resumes_exactly(averaging):
     whole = loop.train(averaging("whole")).parent
     recipe = averaging("parts")
-    stopped = loop.update
+    stopped = loop.train_step
 
     def stop(experiment, batches, step, **options):
         if step == 2:
             signal.raise_signal(signal.SIGTERM)
         return stopped(experiment, batches, step, **options)
 
-    loop.update = stop
+    loop.train_step = stop
     try:
         with pytest.raises(SystemExit):
             loop.train(recipe)
     finally:
-        loop.update = stopped
+        loop.train_step = stopped
     parts = loop.train(recipe, resume="last").parent
     for name in ("model", "model_ema", "best"):
         assert same(whole / name, parts / name)

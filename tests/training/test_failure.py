@@ -19,7 +19,7 @@ from modeling_ocrnet.data import DataError
 from modeling_ocrnet.training import failure, loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import find_checkpoints
-from modeling_ocrnet.training.dry_run import rehearse
+from modeling_ocrnet.training.dry_run import dry_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,18 +32,18 @@ def assert_resumes(recipe):
     """The last checkpoint can be gone on from."""
     (saved,) = steps(recipe)[-1:]
     continued = []
-    update = loop.update
+    update = loop.train_step
 
     def once(experiment, batches, step, **_):
         continued.append(step)
         raise KeyboardInterrupt
 
-    loop.update = once
+    loop.train_step = once
     try:
         with pytest.raises(KeyboardInterrupt):
             loop.train(recipe, resume="last")
     finally:
-        loop.update = update
+        loop.train_step = update
     assert continued == [saved]
 
 
@@ -62,7 +62,7 @@ def test_a_disk_that_is_full(quick_recipe, tmp_path):
 
 
 def let_no_file_grow_after_two_updates():
-    update = loop.update
+    update = loop.train_step
 
     def limited(experiment, batches, step, **keywords):
         if step == 2:
@@ -70,7 +70,7 @@ def let_no_file_grow_after_two_updates():
             resource.setrlimit(resource.RLIMIT_FSIZE, (weights.stat().st_size // 2,) * 2)
         return update(experiment, batches, step, **keywords)
 
-    loop.update = limited
+    loop.train_step = limited
 
 
 def test_a_data_worker_that_dies(quick_recipe, scenes, tmp_path):
@@ -162,7 +162,7 @@ def test_damaged_images_can_be_skipped(quick_recipe, spoilt, tmp_path):
     assert [key for key in whole if not (whole[key] == parts[key]).all()] == []
 
 
-@pytest.mark.parametrize("go", [loop.train, rehearse])
+@pytest.mark.parametrize("go", [loop.train, dry_run])
 @pytest.mark.parametrize("place", ["below a file", "not to be written to"])
 def test_a_folder_that_cannot_be_written_is_found_first(quick_recipe, tmp_path, monkeypatch, place, go):
     if place == "below a file":

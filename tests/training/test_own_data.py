@@ -8,10 +8,10 @@ from helpers.tiny import TINY_BACKBONE
 from PIL import Image
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation
-from modeling_ocrnet.evaluation.evaluate_checkpoint import Task, evaluate_checkpoint
-from modeling_ocrnet.inference.files import find_jobs, predict_files
+from modeling_ocrnet.evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
+from modeling_ocrnet.inference.files import collect_inputs, predict_files
 from modeling_ocrnet.inference.loading import load_model
-from modeling_ocrnet.inference.segmentation import Inference
+from modeling_ocrnet.inference.segmentation import InferenceOptions
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 
@@ -52,16 +52,18 @@ def test_from_images_to_predictions(root, tmp_path, tiny_recipe, monkeypatch):
     assert config.id2label == {0: "left", 1: "right"}
     assert (config.label_ids, config.palette) == ([3, 700], [[200, 0, 0], [0, 0, 200]])
 
-    task = Task(**own, save_predictions=str(tmp_path / "ids"), output=str(tmp_path / "scores.json"), workers=0)
-    record = evaluate_checkpoint(str(folder), task, Inference())
+    task = EvaluationArguments(
+        **own, save_predictions=str(tmp_path / "ids"), output=str(tmp_path / "scores.json"), workers=0
+    )
+    record = evaluate_checkpoint(str(folder), task, InferenceOptions())
     assert set(record["classes"]) == {"left", "right"}
     assert record == json.loads((tmp_path / "scores.json").read_text())
     written = sorted((tmp_path / "ids").glob("*.png"))
     assert len(written) == record["images"] > 0
 
     model, processor = load_model(str(folder), "fp32")
-    jobs = find_jobs([str(root / "images" / f"{x.stem}.jpg") for x in written], str(tmp_path / "out"))
-    assert predict_files(model, processor, jobs, Inference()) == []
+    jobs = collect_inputs([str(root / "images" / f"{x.stem}.jpg") for x in written], str(tmp_path / "out"))
+    assert predict_files(model, processor, jobs, InferenceOptions()) == []
     for job, evaluated in zip(jobs, written, strict=True):
         ids, colors = (np.asarray(Image.open(job.result(x))) for x in ("ids", "mask"))
         assert np.array_equal(ids, np.asarray(Image.open(evaluated)))  # 700 takes 16 bits

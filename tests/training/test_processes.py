@@ -85,14 +85,14 @@ def test_every_number_of_processes_counts_the_same(tmp_path):
 
 def signal_process_1(number: int, during: int):
     """One process alone gets a signal, in the middle of an update."""
-    update = loop.update
+    update = loop.train_step
 
     def signalled(experiment, batches, step, **keywords):
         if step == during and experiment.accelerator.process_index == 1:
             os.kill(os.getpid(), number)
         return update(experiment, batches, step, **keywords)
 
-    loop.update = signalled
+    loop.train_step = signalled
 
 
 def test_all_processes_stop_after_the_same_update(quick_recipe, tmp_path):

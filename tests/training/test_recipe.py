@@ -37,7 +37,7 @@ def test_there_are_recipes():
 def test_every_recipe_is_short_and_valid(path):
     recipe = parse("--config", str(path))
     assert recipe.output_dir == f"runs/{path.parent.name}/{path.stem}"
-    assert recipe.data.name in (*data.DATASETS, *data.OWN)
+    assert recipe.data.name in (*data.DATASETS, *data.CUSTOM_DATASETS)
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 30
     # it states what differs from the defaults, and nothing else
@@ -198,7 +198,9 @@ def test_help_documents_every_field():
 def test_help_names_every_dataset_and_variant():
     text = re.sub(r"\s+", " ", recipe_parser().format_help())
     described = {x: re.search(rf"--{x} \S+ (.*?) \(type: ", text).group(1) for x in ("data.name", "model.variant")}
-    assert {x for x in (*data.DATASETS, *data.OWN) if not re.search(rf"\b{x}\b", described["data.name"])} == set()
+    assert {
+        x for x in (*data.DATASETS, *data.CUSTOM_DATASETS) if not re.search(rf"\b{x}\b", described["data.name"])
+    } == set()
     assert {x for x in (*VARIANTS, "r101-d8") if not re.search(rf"\b{x}\b", described["model.variant"])} == set()
 
 

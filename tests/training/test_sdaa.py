@@ -72,10 +72,10 @@ def with_the_device(library: Path, function, *arguments):
 
 def train_and_watch(recipes: dict, target: Path) -> None:
     """Each pair of recipes: one whole run, and one that is stopped after two updates and resumed."""
-    update, seen = loop.update, {}
+    update, seen = loop.train_step, {}
     for precision, (whole, parts) in recipes.items():
         seen[precision] = {"losses": [], "inputs": [], "pins": build._can_pin(torch.device("sdaa"))}
-        loop.update = watched(update, seen[precision])
+        loop.train_step = watched(update, seen[precision])
         loop.train(whole)
         AcceleratorState._reset_state(reset_partial_state=True)
         stop_after(2)
@@ -90,7 +90,7 @@ def train_and_watch(recipes: dict, target: Path) -> None:
 
 
 def watched(update, seen: dict):
-    """`loop.update`, that notes where everything is."""
+    """`loop.train_step`, that notes where everything is."""
     known = []
 
     def watch(experiment, batches, step, **keywords):

@@ -26,13 +26,13 @@ from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.inference.segmentation import segment
 from modeling_ocrnet.interop.loss_logs import read_losses
 from modeling_ocrnet.preparation.export_dataset import export
-from modeling_ocrnet.runtime import keep_freed_memory
-from modeling_ocrnet.training import dry_run as rehearsal
+from modeling_ocrnet.runtime import disable_malloc_trim
+from modeling_ocrnet.training import dry_run as dry_run_module
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator, build_model, build_optimizer, build_processor
 from modeling_ocrnet.training.checkpoint import CheckpointError
-from modeling_ocrnet.training.dry_run import fit_to_minutes, rehearse
+from modeling_ocrnet.training.dry_run import dry_run, fit_to_time_budget
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,16 +170,16 @@ def test_the_model_zoos_lines_are_written(tiny_recipe, tmp_path, capsys):
 
 def stop_after(updates: int, number: int = signal.SIGTERM) -> None:
     """Send this process a signal once so many updates are done."""
-    update = loop.update
+    update = loop.train_step
 
     def counted(experiment, batches, step, **kwargs):
         values = update(experiment, batches, step, **kwargs)
         if step + 1 == updates:
-            loop.update = update
+            loop.train_step = update
             os.kill(os.getpid(), number)
         return values
 
-    loop.update = counted
+    loop.train_step = counted
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -223,7 +223,7 @@ def test_gradient_accumulation_agrees_with_the_larger_batch(tiny_recipe, tmp_pat
         freeze_statistics(experiment.bare_model)
         experiment.model = InFloat64(experiment.bare_model.double())
         batches = loop.build_batches(experiment, 0)
-        losses[micro] = [loop.update(experiment, batches, step)["loss"].item() for step in range(4)]
+        losses[micro] = [loop.train_step(experiment, batches, step)["loss"].item() for step in range(4)]
     assert losses[1] == pytest.approx(losses[4], rel=1e-9)
 
 
@@ -234,7 +234,7 @@ def test_bfloat16(tiny_recipe):
         recipe = tiny_recipe(mixed_precision=precision)
         experiment = loop.build(recipe, build_accelerator(recipe))
         batches = loop.build_batches(experiment, 0)
-        losses[precision] = [loop.update(experiment, batches, step)["loss"].item() for step in range(3)]
+        losses[precision] = [loop.train_step(experiment, batches, step)["loss"].item() for step in range(3)]
         assert {p.dtype for p in experiment.bare_model.parameters()} == {torch.float32}
         AcceleratorState._reset_state(reset_partial_state=True)
     assert losses["bf16"] != losses["no"]
@@ -262,7 +262,7 @@ def test_gradients_are_clipped(tiny_recipe):
     recipe = tiny_recipe(optimizer=R.OptimizerRecipe(clip_norm=1e-3, momentum=0.0, weight_decay=0.0))
     experiment = loop.build(recipe, build_accelerator(recipe))
     before = [p.detach().clone() for p in experiment.bare_model.parameters()]
-    loop.update(experiment, loop.build_batches(experiment, 0), 0)
+    loop.train_step(experiment, loop.build_batches(experiment, 0), 0)
     moved = torch.stack(
         [(p - q).norm() for p, q in zip(experiment.bare_model.parameters(), before, strict=True)]
     ).norm()
@@ -340,13 +340,13 @@ def test_tensorboard(tiny_recipe):
     assert len(events.Scalars("loss")) == 4
 
 
-def test_a_rehearsal_leaves_nothing(tiny_recipe):
+def test_a_dry_run_leaves_nothing(tiny_recipe):
     recipe = tiny_recipe()
     said = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())
     logging.getLogger("modeling_ocrnet.training").addHandler(handler)
-    rehearse(recipe)
+    dry_run(recipe)
     logging.getLogger("modeling_ocrnet.training").removeHandler(handler)
     assert not Path(recipe.output_dir).exists()
     assert re.search(r"4 updates of [\d.]+ s and 1 evaluations of 2 images.*peak memory [\d.]+ GB", said[-1])
@@ -355,22 +355,22 @@ def test_a_rehearsal_leaves_nothing(tiny_recipe):
 def test_a_run_of_so_many_minutes(tiny_recipe, monkeypatch):
     """By hand: 10 minutes are 600 s, 20 s have passed, 30 images take 1 s each, and a tenth is for the rest: 495 s are
     left for updates of 2 s."""
-    monkeypatch.setattr(rehearsal, "measure", lambda recipe, updates: rehearsal.Costs(2.0, 1.0, 30, 0, 0.0))
-    monkeypatch.setattr(rehearsal, "seconds_since_the_start", lambda: 20.0)
+    monkeypatch.setattr(dry_run_module, "measure", lambda recipe, updates: dry_run_module.RunCost(2.0, 1.0, 30, 0, 0.0))
+    monkeypatch.setattr(dry_run_module, "seconds_since_the_start", lambda: 20.0)
     recipe = tiny_recipe()
-    assert fit_to_minutes(recipe, 10).schedule == R.ScheduleRecipe(max_steps=200)  # 247, in steps of 50
-    assert fit_to_minutes(recipe, 0.1).schedule.max_steps == 50
+    assert fit_to_time_budget(recipe, 10).schedule == R.ScheduleRecipe(max_steps=200)  # 247, in steps of 50
+    assert fit_to_time_budget(recipe, 0.1).schedule.max_steps == 50
     with pytest.raises(ValueError, match="minutes must be positive, got -1"):
-        fit_to_minutes(recipe, -1)
+        fit_to_time_budget(recipe, -1)
 
     loop.train(recipe)
-    assert fit_to_minutes(recipe, 10, "auto") == recipe  # a run that has begun keeps its length
+    assert fit_to_time_budget(recipe, 10, "auto") == recipe  # a run that has begun keeps its length
 
 
 def test_the_allocator_is_told_where_there_is_glibc():
     import platform
 
-    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+    assert disable_malloc_trim() == (platform.libc_ver()[0] == "glibc")
 
 
 def test_the_documented_command(scenes, tmp_path):

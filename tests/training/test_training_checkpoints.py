@@ -25,7 +25,7 @@ from modeling_ocrnet.training.checkpoint import (
     open_run,
     save_checkpoint,
 )
-from modeling_ocrnet.training.restoring import run_facts
+from modeling_ocrnet.training.restoring import run_fingerprint
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_folder_is_replaced_in_one_step(tmp_path, monkeypatch):
     assert (content(target), content(temporary)) == ("new", "old")
     folders.exchange(target, temporary)
     monkeypatch.setattr(os, "replace", lambda *_: pytest.fail("renamed"))
-    folders.put_in_place(temporary, target)
+    folders.commit_folder(temporary, target)
     assert content(target) == "new"
     assert [x.name for x in tmp_path.iterdir()] == ["best"]
 
@@ -173,10 +173,10 @@ def test_where_it_takes_two_steps_a_crash_between_them_is_mended(steps, tmp_path
     monkeypatch.setattr(os, "replace", dying)
     if steps < 2:
         with pytest.raises(KeyboardInterrupt):
-            folders.put_in_place(temporary, target)
+            folders.commit_folder(temporary, target)
     else:
         monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-        folders.put_in_place(temporary, target)
+        folders.commit_folder(temporary, target)
     monkeypatch.undo()
     assert target.exists() == (steps != 1)
     folders.tidy(tmp_path, "best")
@@ -267,9 +267,9 @@ def test_facts_tell_data_apart(scenes, tmp_path):
     moved = data.load("street_scenes", shutil.copytree(scenes, tmp_path / "moved"), "train")
     other = [(rows.select(range(9)), labels), (rows.select(range(9, -1, -1)), labels), (rows, data.label_set("camvid"))]
     accelerator = Accelerator(cpu=True)
-    facts = run_facts(accelerator, rows, labels)
-    assert run_facts(accelerator, moved, labels) == facts
-    assert len({run_facts(accelerator, *x)["data"] for x in other} | {facts["data"]}) == 4
+    facts = run_fingerprint(accelerator, rows, labels)
+    assert run_fingerprint(accelerator, moved, labels) == facts
+    assert len({run_fingerprint(accelerator, *x)["data"] for x in other} | {facts["data"]}) == 4
 
 
 @pytest.mark.parametrize("then", [2, 3])

@@ -21,7 +21,7 @@ from . import openvino_runtime
 from .engine import Engine, package
 from .openvino_runtime import OpenVINONetwork
 from .precision import precision_of
-from .program import as_program
+from .program import export_program
 
 logger = logging.getLogger("modeling_ocrnet.inference")
 
@@ -91,7 +91,7 @@ def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
 
 
 def _compile(model: FusedOCRNet, path: Path) -> None:
-    compile_package(as_program(model), path)
+    compile_package(export_program(model), path)
 
 
 def _convert(model: FusedOCRNet, path: Path) -> None:

@@ -103,7 +103,7 @@ class Engine(nn.Module):
         return OCRNetOutput(logits=self.run(pixel_values))
 
 
-def needed(name: str) -> ModuleType:
+def import_optional(name: str) -> ModuleType:
     """A package of an extra.
 
     Raises:
@@ -154,7 +154,7 @@ def _computed_in(precision: str) -> str:
 
 
 def _onnxruntime(path: Path) -> Callable[[Tensor], Tensor]:
-    session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = import_optional("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(pixel_values: Tensor) -> Tensor:
         (logits,) = session.run(None, {INPUT: pixel_values.contiguous().numpy()})
@@ -164,7 +164,7 @@ def _onnxruntime(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _openvino(path: Path, precision: str) -> Callable[[Tensor], Tensor]:
-    needed("openvino")
+    import_optional("openvino")
     return OpenVINONetwork(path, precision)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
-from .program import as_program
+from .program import export_program
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 KEPT_SIZES = 4  # each has the memory of a pass of its own
@@ -39,7 +39,7 @@ def unreported() -> Iterator[None]:
 def convert(model: OCRNetForSemanticSegmentation):
     """The fused model as an `openvino.Model` from float32 images of any size to logits."""
     with unreported():
-        program = as_program(copy.deepcopy(model).float(), products=True)
+        program = export_program(copy.deepcopy(model).float(), products=True)
         return import_module("openvino").convert_model(program)
 
 

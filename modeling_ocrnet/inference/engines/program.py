@@ -45,7 +45,7 @@ class _Logits(nn.Module):
         return self.model(pixel_values).logits
 
 
-def as_program(model: OCRNetForSemanticSegmentation, products: bool = False) -> ExportedProgram:
+def export_program(model: OCRNetForSemanticSegmentation, products: bool = False) -> ExportedProgram:
     """The fused model from `pixel_values` (batch, 3, height, width), all three of any size, to `logits`.
 
     Args:
