@@ -30,6 +30,7 @@ from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .averaging import weight_average
 from .config_fields import check_fields
+from .fast_layers import convert_for_training
 from .recipe import Recipe
 from .sharding import may_be_channels_last, set_up_sharding
 
@@ -218,6 +219,8 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     model = model.to(accelerator.device)
     if recipe.model.channels_last and may_be_channels_last(accelerator):
         model = model.to(memory_format=torch.channels_last)
+    if recipe.model.fast_layers:
+        model = convert_for_training(model)
     if recipe.model.sync_batch_norm and accelerator.num_processes > 1:
         if _can_sync(accelerator.device):
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
