@@ -32,6 +32,7 @@ _R101_HEADS = {
     "dropout": 0.1,
     "auxiliary_dropout": 0.1,
 }
+OLD_NORMALIZER = "loss_average"  # the name of `loss_normalizer` in configs of version 0.1
 MOST_LABELS = 2**16  # of label maps in files of 16 bits
 _OF_CLASSES = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
 
@@ -73,8 +74,9 @@ class OCRNetConfig(PreTrainedConfig):
             than 255 classes.
         cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
         lovasz_weight (`float`, defaults to 0.0): Share of the Lovász-softmax loss (classes present in the batch).
-        loss_average (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels, ignored
-            ones included (mmsegmentation), or the (class-weighted) number of those that count (torch, the authors).
+        loss_normalizer (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels,
+            ignored ones included (mmsegmentation), or the (class-weighted) number of those that count (torch, the
+            authors). Its old name, `loss_average`, is still read.
         class_weights (`list[float]`, *optional*): One weight a class in the cross-entropy.
         ohem_threshold (`float`, *optional*): Online hard example mining: only pixels whose true class has a lower
             probability train, or
@@ -124,7 +126,7 @@ class OCRNetConfig(PreTrainedConfig):
     loss_ignore_index: int | None = None
     cross_entropy_weight: float | int = 1.0
     lovasz_weight: float | int = 0.0
-    loss_average: Literal["all", "valid"] = "all"
+    loss_normalizer: Literal["all", "valid"] = "all"
     class_weights: list[float | int] | tuple[float | int, ...] | None = None
     ohem_threshold: float | int | None = None
     ohem_min_kept: int | None = None
@@ -140,6 +142,9 @@ class OCRNetConfig(PreTrainedConfig):
         self.ocr_in_indices = list(self.ocr_in_indices)
         self.auxiliary_in_indices = list(self.auxiliary_in_indices)
         self.flip_pairs = [list(pair) for pair in self.flip_pairs]
+        if OLD_NORMALIZER in kwargs:
+            logger.warning_once("%s is called loss_normalizer now, and is saved under that name", OLD_NORMALIZER)
+            self.loss_normalizer = kwargs.pop(OLD_NORMALIZER)
         super().__post_init__(**kwargs)
         if self.loss_ignore_index is None:
             self.loss_ignore_index = ignore_index(self.num_labels)

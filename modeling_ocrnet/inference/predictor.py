@@ -11,8 +11,8 @@ from PIL import Image
 
 from ..data.decoding import ValueRange, read_image
 from ..data.stored_values import check_whole
-from ..fusion_ocrnet import FusedOCRNet
 from ..image_processing_ocrnet import from_array, to_range, to_rgb
+from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from ..runtime import disable_malloc_trim
 from .engines.compiled import compiled
 from .engines.engine import EngineName, Export
@@ -87,7 +87,7 @@ class Predictor:
         Returns:
             Itself: `predictor = Predictor(folder).warmup((512, 1024))`.
         """
-        if compile and isinstance(self.model, FusedOCRNet):
+        if compile and isinstance(self.model, OCRNetForSemanticSegmentation):
             self.model = compiled(self.model)
         self(np.zeros((*size, 3), np.uint8))
         return self

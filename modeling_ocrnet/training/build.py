@@ -28,6 +28,7 @@ from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .fast_layers import convert_for_training
 from .optimization import build_ema, build_optimizer
 from .recipe import Recipe
 from .recipe_checks import check_fields
@@ -197,6 +198,8 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     model = model.to(accelerator.device)
     if recipe.model.channels_last and supports_channels_last(accelerator):
         model = model.to(memory_format=torch.channels_last)
+    if recipe.model.fast_layers:
+        model = convert_for_training(model)
     if recipe.model.sync_batch_norm and accelerator.num_processes > 1:
         if _can_sync(accelerator.device):
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)

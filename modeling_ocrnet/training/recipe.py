@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..data.source import DataSource
 from ..inference.segmentation import InferenceOptions
-from .recipe_checks import check_numbers
+from .recipe_checks import check_numbers, renamed_fields
 
 
 @dataclass
@@ -47,18 +47,23 @@ class ModelRecipe:
     backbone: str | None = "timm/hrnet_w18.ms_in1k"
     """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of OCRNetConfig, such as dropout, class_weights, ohem_threshold; loss_average (all: ignored pixels
-    count in the loss's mean, as in mmsegmentation; valid: they don't), lovasz_weight, align_corners."""
+    """Further fields of OCRNetConfig, such as dropout, class_weights, ohem_threshold; loss_normalizer (all: ignored
+    pixels count in the loss's mean, as in mmsegmentation; valid: they don't), lovasz_weight, align_corners."""
     backbone_config: dict[str, Any] = field(default_factory=dict)
     """Further fields of HRNetConfig (r101-d8: TimmBackboneConfig): zero_init_residual, fuse_upsample ..."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower."""
     channels_last: bool = True
     """Keep images as (height, width, channels) in memory: faster on CPUs and on recent GPUs."""
+    fast_layers: bool = True
+    """Train with faster layers of the same state dict: CPUs gain most, and results differ by rounding alone."""
     sync_batch_norm: bool = True
     """Batch norm statistics over all processes, where there are several and their device can."""
     ema_decay: float | None = None
     """Average the weights too, with this decay an update, e.g. 0.999 (null: don't); evaluated and saved beside them."""
+
+    def __post_init__(self):
+        self.config = renamed_fields(self.config)
 
 
 @dataclass
@@ -210,6 +215,7 @@ MAY_DIFFER_ON_RESUME = (
     "checkpoint.",
     "logging.",
     "model.backbone",
+    "model.fast_layers",
 )
 
 
@@ -219,7 +225,7 @@ def differences(ours: dict, theirs: dict) -> list[str]:
     A field that one of them doesn't have, because it is older, has its default there.
     """
     defaults = flatten(as_dict(Recipe()))
-    flat_ours, flat_theirs = defaults | flatten(ours), defaults | flatten(theirs)
+    flat_ours, flat_theirs = defaults | flatten(ours), defaults | renamed_fields(flatten(theirs), "model.config.")
     # how a stream is shared out depends on its readers
     free = {x for x in MAY_DIFFER_ON_RESUME if x != "data.workers" or not flat_ours["data.streaming"]}
     groups = tuple(x for x in MAY_DIFFER_ON_RESUME if x.endswith("."))

@@ -6,7 +6,11 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from ..configuration_ocrnet import OCRNetConfig
+from transformers.utils import logging
+
+from ..configuration_ocrnet import OLD_NORMALIZER, OCRNetConfig
+
+logger = logging.get_logger(__name__)
 
 _POSITIVE = {
     "global_batch",
@@ -76,6 +80,20 @@ _SET_ELSEWHERE = {
     **dict.fromkeys(("id2label", "label2id", "num_labels", "palette", "label_ids", "flip_pairs"), _OF_DATA),
     "backbone_config": "model.variant and model.backbone_config say",
 }
+
+
+def renamed_fields(given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`model.config` with fields that were renamed under today's names; of each a warning is given once.
+
+    Args:
+        given: names and values.
+        prefix: what all names begin with.
+    """
+    old, new = prefix + OLD_NORMALIZER, prefix + "loss_normalizer"
+    if old not in given:
+        return given
+    logger.warning_once("model.config.%s is called loss_normalizer now", OLD_NORMALIZER)
+    return {new if key == old else key: value for key, value in given.items()}
 
 
 def check_fields(where: str, given: dict[str, Any], config: type) -> None:

@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import cached_assets_path
 from torch.export import ExportedProgram
 
-from ...fusion_ocrnet import FusedOCRNet
+from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import openvino_runtime
 from .engine import Engine, package
 from .openvino_runtime import OpenVINONetwork
@@ -61,7 +61,7 @@ def compiler_name() -> str:
     return f"openvino {version('openvino')}" if find_spec("openvino") is not None else "aotinductor"
 
 
-def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
+def compiled(model: OCRNetForSemanticSegmentation) -> Engine | OCRNetForSemanticSegmentation:
     """The model, compiled: from the cache if it has been before, on any number of threads and for images of any size.
 
     By OpenVINO where it is installed, which takes half a minute, else by AOTInductor, which takes minutes. The cache is
@@ -90,11 +90,11 @@ def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
     return Engine(model.config, package(path), precision, model.device, model.dtype)
 
 
-def _compile(model: FusedOCRNet, path: Path) -> None:
+def _compile(model: OCRNetForSemanticSegmentation, path: Path) -> None:
     compile_package(export_program(model), path)
 
 
-def _convert(model: FusedOCRNet, path: Path) -> None:
+def _convert(model: OCRNetForSemanticSegmentation, path: Path) -> None:
     network = openvino_runtime.convert(model)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         import_module("openvino").save_model(network, Path(scratch) / path.name, compress_to_fp16=False)
@@ -102,7 +102,7 @@ def _convert(model: FusedOCRNet, path: Path) -> None:
             os.replace((Path(scratch) / path.name).with_suffix(suffix), path.with_suffix(suffix))
 
 
-def _key(model: FusedOCRNet, compiler: str) -> str:
+def _key(model: OCRNetForSemanticSegmentation, compiler: str) -> str:
     """What machine code depends on, as 16 hexadecimal digits."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]

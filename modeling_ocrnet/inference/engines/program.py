@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ...fusion_ocrnet import FusedOCRNet, PixelConvolution
+from ...fusion_ocrnet import PixelConv2d, PixelLinear
 from ...modeling_hrnet import HRNetModule
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 
@@ -57,12 +57,12 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
     """
     if "prefer_deferred_runtime_asserts_over_guards" not in inspect.signature(torch.export.export).parameters:
         raise ValueError(f"torch {torch.__version__} exports fixed sizes only: a newer one is needed")
-    fused = copy.deepcopy(model) if isinstance(model, FusedOCRNet) else model.fuse()
+    fused = copy.deepcopy(model) if model.is_fused else model.fuse()
     for module in fused.modules():
         if type(module) is HRNetModule:
             module.__class__ = _AnySizeModule
-        if isinstance(module, PixelConvolution):
-            module.as_product = products
+        if isinstance(module, (PixelConv2d, PixelLinear)):
+            module.use_matmul = products
     example = torch.zeros(_EXAMPLE_FOR_PRODUCTS if products else _EXAMPLE, dtype=fused.dtype, device=fused.device)
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     try:
