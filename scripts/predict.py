@@ -13,10 +13,10 @@ import sys
 import _path  # noqa: F401
 
 from modeling_ocrnet.data.image_files import RULE
-from modeling_ocrnet.image_processing_ocrnet import to_range
 from modeling_ocrnet.inference.checkpoint import load_engine
 from modeling_ocrnet.inference.command_line import inference_parser, parse
 from modeling_ocrnet.inference.files import find_jobs, predict_files
+from modeling_ocrnet.pixels_ocrnet import to_range
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -261,6 +261,7 @@ def test_saving_writes_these_files(folder):
         "model.safetensors",
         "modeling_hrnet.py",
         "modeling_ocrnet.py",
+        "pixels_ocrnet.py",
         "preprocessor_config.json",
         "resizing_ocrnet.py",
     ]
