@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of OCRNet (arXiv 1909.11065)."""
 
 import math
@@ -8,20 +9,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, TimmBackboneConfig
 from transformers.utils import logging
 
-from .configuration_hrnet import HRNetConfig
+from .configuration_hrnet import VARIANTS, HRNetConfig
 
+VERSION = "0.1.0"  # of the package; setup.cfg reads it
 logger = logging.get_logger(__name__)
 
-# Widths and depths of the published variants; HR18s is "HRNetV2-W18-Small-v2".
-_SMALL = {"stage_modules": [1, 1, 3, 2], "stage_blocks": [2, 2, 2, 2]}
-_FULL = {"stage_modules": [1, 1, 4, 3], "stage_blocks": [4, 4, 4, 4]}
-VARIANTS = {
-    "hr18s": {"branch_channels": [18, 36, 72, 144], **_SMALL},
-    "hr18": {"branch_channels": [18, 36, 72, 144], **_FULL},
-    "hr32": {"branch_channels": [32, 64, 128, 256], **_FULL},
-    "hr48": {"branch_channels": [48, 96, 192, 384], **_FULL},
-    "hr64": {"branch_channels": [64, 128, 256, 512], **_FULL},
-}
 # ResNet-101 of output stride 8, under timm's name; the auxiliary head reads stage 3, the OCR head stage 4
 _R101_BACKBONE = {"backbone": "resnet101c", "out_indices": [1, 2, 3, 4], "output_stride": 8}
 _R101_HEADS = {
@@ -48,6 +40,8 @@ class OCRNetConfig(PreTrainedConfig):
 
     Args:
         backbone_config (`PreTrainedConfig | dict`, *optional*): Any transformers backbone; HRNet-W18 by default.
+        custom_backbone (`str`, *optional*): The class of a backbone that the model itself was given; the model sets it.
+            There is no `backbone_config` then.
         ocr_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The backbone's feature maps that the OCR head reads;
             several are resized to the first one's size and concatenated.
         auxiliary_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The same for the auxiliary head. Both lists
@@ -85,6 +79,7 @@ class OCRNetConfig(PreTrainedConfig):
         palette (`list[list[int]]`, *optional*): An RGB colour a class, for pictures.
         label_ids (`list[int]`, *optional*): The id of each class in its dataset's own label files.
         flip_pairs (`list[list[int]]`, defaults to `[]`): Pairs of classes that a mirror swaps (left arm, right arm).
+        modeling_ocrnet_version (`str`, *optional*): Of the code that wrote the file this config was read from.
 
     If the classes change in number or name (`num_labels`, `id2label`), `palette`, `label_ids`, `flip_pairs` and
     `class_weights` are emptied with a warning, since they belonged to the old classes.
@@ -105,6 +100,7 @@ class OCRNetConfig(PreTrainedConfig):
     ]
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    custom_backbone: str | None = None
     ocr_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
     auxiliary_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
     ocr_channels: int = 512
@@ -133,12 +129,14 @@ class OCRNetConfig(PreTrainedConfig):
     palette: list[list[int]] | None = None
     label_ids: list[int] | None = None
     flip_pairs: list[list[int]] | tuple[tuple[int, int], ...] = ()
+    modeling_ocrnet_version: str | None = None
 
     def __post_init__(self, **kwargs):
         labels = kwargs.get("num_labels")
         if isinstance(labels, int) and not 1 <= labels <= MOST_LABELS:  # before a name is made up for each
             raise ValueError(f"num_labels is {labels}, expected 1 to {MOST_LABELS}")
-        self.backbone_config = _resolve_backbone(self.backbone_config)
+        if self.custom_backbone is None:
+            self.backbone_config = _resolve_backbone(self.backbone_config)
         self.ocr_in_indices = list(self.ocr_in_indices)
         self.auxiliary_in_indices = list(self.auxiliary_in_indices)
         self.flip_pairs = [list(pair) for pair in self.flip_pairs]
@@ -167,6 +165,10 @@ class OCRNetConfig(PreTrainedConfig):
         if names is not None and count not in (None, len(names)):
             raise ValueError(f"num_labels is {count}, but id2label names {len(names)} classes")
         return super().from_dict(config_dict, **({} if names is None else {"id2label": names}), **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the base class. What is written says which version wrote it."""
+        return {**super().to_dict(), "modeling_ocrnet_version": VERSION}
 
     def __setattr__(self, name: str, value: Any):
         old = self.__dict__.get("id2label")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """OCRNet rearranged for inference: the same function of the image, computed with fewer operations.
 
 Everything here is exact but for rounding.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From images to OCRNet's input and from its logits to label maps, by public methods of transformers' backends."""
 
 import inspect

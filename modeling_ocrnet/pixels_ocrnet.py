@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From pictures to 8-bit RGB. All entries of the project follow these rules: [`to_rgb`] for PIL's images and for files,
 [`scale_values`] for the numbers in arrays."""
 

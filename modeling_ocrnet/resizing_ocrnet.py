@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feature maps resized to one size and concatenated; and the same with a convolution behind it, in fewer operations.
 
 x_b is map b, W_b the part of a convolution's weight that reads it. The convolution is a sum:

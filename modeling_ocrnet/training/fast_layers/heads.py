@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...heads_ocrnet import ConvNormAct, ObjectAttention, OCRHead, SoftObjectRegions, SpatialGather
 from ...loss_ocrnet import autocast_disabled, upcast_to_float32
-from ...modeling_ocrnet import ConvNormAct, ObjectAttention, OCRHead, SoftObjectRegions, SpatialGather
 from ...resizing_ocrnet import FINE, mix_and_resize, resize_concat, split_weight
 
 
