@@ -25,8 +25,8 @@ _R101_HEADS = {
     "auxiliary_dropout": 0.1,
 }
 OLD_NORMALIZER = "loss_average"  # the name of `loss_normalizer` in configs of version 0.1
-MOST_LABELS = 2**16  # of label maps in files of 16 bits
-_OF_CLASSES = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
+MAX_LABELS = 2**16  # of label maps in files of 16 bits
+_PER_CLASS_FIELDS = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
 
 
 def ignore_index(classes: int) -> int:
@@ -133,8 +133,8 @@ class OCRNetConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         labels = kwargs.get("num_labels")
-        if isinstance(labels, int) and not 1 <= labels <= MOST_LABELS:  # before a name is made up for each
-            raise ValueError(f"num_labels is {labels}, expected 1 to {MOST_LABELS}")
+        if isinstance(labels, int) and not 1 <= labels <= MAX_LABELS:  # before a name is made up for each
+            raise ValueError(f"num_labels is {labels}, expected 1 to {MAX_LABELS}")
         if self.custom_backbone is None:
             self.backbone_config = _resolve_backbone(self.backbone_config)
         self.ocr_in_indices = list(self.ocr_in_indices)
@@ -179,10 +179,10 @@ class OCRNetConfig(PreTrainedConfig):
         super().__setattr__(name, value)
         if name == "id2label" and old and value and _names(old) != value:
             self.label2id = {of_class: index for index, of_class in value.items()}
-            self._forget(_OF_CLASSES, "they belonged to other classes")
-            self._follow(len(old), len(value))
+            self._empty(_PER_CLASS_FIELDS, "they belonged to other classes")
+            self._move_ignore_index(len(old), len(value))
 
-    def _follow(self, old: int, new: int):
+    def _move_ignore_index(self, old: int, new: int):
         """Keep what means "not labelled" off the classes, when their number changes from `old` to `new`."""
         index, expected = self.loss_ignore_index, ignore_index(new)
         if index is not None and index != expected and (index == ignore_index(old) or old <= index < new):
@@ -197,14 +197,14 @@ class OCRNetConfig(PreTrainedConfig):
 
     def save_pretrained(self, *args, **kwargs):
         # id2label may have been changed in place: that must not cost a run its last step
-        misfits = [x for x in _OF_CLASSES if getattr(self, x) and x != "flip_pairs"]
+        misfits = [x for x in _PER_CLASS_FIELDS if getattr(self, x) and x != "flip_pairs"]
         misfits = [x for x in misfits if len(getattr(self, x)) != self.num_labels]
         if any(k >= self.num_labels for pair in self.flip_pairs for k in pair):
             misfits.append("flip_pairs")
-        self._forget(misfits, f"they don't fit {self.num_labels} classes")
+        self._empty(misfits, f"they don't fit {self.num_labels} classes")
         super().save_pretrained(*args, **kwargs)
 
-    def _forget(self, fields: Iterable[str], reason: str):
+    def _empty(self, fields: Iterable[str], reason: str):
         """Empty fields of single classes, and say so in one line."""
         held = [x for x in fields if getattr(self, x, None)]
         for x in held:
@@ -252,8 +252,8 @@ class OCRNetConfig(PreTrainedConfig):
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} classes")
         if any(len(color) != 3 or not all(0 <= x <= 255 for x in color) for color in self.palette or ()):
             raise ValueError(f"palette holds {self.palette}, expected three numbers from 0 to 255 for each class")
-        if any(not 0 <= x < MOST_LABELS for x in self.label_ids or ()):
-            raise ValueError(f"label_ids are {self.label_ids}, expected ids from 0 to {MOST_LABELS - 1}, as files hold")
+        if any(not 0 <= x < MAX_LABELS for x in self.label_ids or ()):
+            raise ValueError(f"label_ids are {self.label_ids}, expected ids from 0 to {MAX_LABELS - 1}, as files hold")
         for pair in self.flip_pairs:
             if len(pair) != 2 or not all(0 <= x < self.num_labels for x in pair):
                 raise ValueError(f"flip_pairs has {list(pair)}, expected two of the {self.num_labels} classes")
