@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """OCRNet rearranged for inference: the same function of the image, computed with fewer operations.
 
 Everything here is exact but for rounding.
@@ -23,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .loss_ocrnet import autocast_disabled, upcast_to_float32
 from .modeling_hrnet import HRNetBackbone
-from .resizing_ocrnet import FINE, TILE, mix_and_resize, resize_concat, split_weight
+from .resizing_ocrnet import FINE_MAPS, TILE, mix_and_resize, resize_concat, split_weight
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -170,12 +171,12 @@ class FusedProjection(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Feature maps to rows of pixels, (batch, h * w, channels), of the first one's size."""
-        pixels = self.fine(resize_concat(features[:FINE], self.align_corners))
+        pixels = self.fine(resize_concat(features[:FINE_MAPS], self.align_corners))
         if self.coarse:
             size = features[0].shape[-2:]
             # how many tiles there are is a formula of the size, and programs of PyTorch would refuse sizes with one
             tile = None if torch.compiler.is_compiling() and not self.fine.use_matmul else TILE
-            coarse = mix_and_resize(features[FINE:], list(self.coarse), size, self.align_corners, tile)
+            coarse = mix_and_resize(features[FINE_MAPS:], list(self.coarse), size, self.align_corners, tile)
             pixels = pixels.add_(coarse.reshape(pixels.shape))
         return self.act(pixels)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The losses that OCRNet is trained with. All of them take logits at label resolution and compute in float32."""
 
 from contextlib import AbstractContextManager, nullcontext

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HRNet (arXiv 1908.07919) as a transformers backbone.
 
 Parameters carry the names that the authors' code, timm and mmsegmentation share, so their weights load as they are.
@@ -10,10 +11,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import BackboneMixin, GradientCheckpointingLayer, PreTrainedModel
 from transformers import initialization as init
-from transformers.backbone_utils import BackboneMixin
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import can_return_tuple
 
@@ -41,7 +40,7 @@ def conv_bn_relu(config: HRNetConfig, inputs: int, outputs: int, kernel: int, st
 @contextmanager
 def frozen_bn_stats(model: nn.Module) -> Iterator[None]:
     """A context in which the batch norms of a model leave their running statistics alone."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.SyncBatchNorm)) and m.track_running_stats]
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None

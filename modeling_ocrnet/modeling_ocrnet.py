@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """OCRNet: object-contextual representations for semantic segmentation (arXiv 1909.11065).
 
 image -> backbone -> pixel representations x_i --------------------------------+
@@ -12,21 +13,19 @@ image -> backbone -> pixel representations x_i --------------------------------+
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone, BackboneMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
-from transformers.modeling_outputs import SemanticSegmenterOutput
+from transformers.modeling_outputs import BackboneOutput, SemanticSegmenterOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_ocrnet import OCRNetConfig
 from .fusion_ocrnet import fuse
-from .loss_ocrnet import SegmentationLoss, autocast_disabled, upcast_to_float32
+from .heads_ocrnet import OCRHead, OCRNetClassifier, SoftObjectRegions
+from .loss_ocrnet import SegmentationLoss
 from .modeling_hrnet import BatchNormCheckpointingMixin, HRNetBackbone
-from .resizing_ocrnet import resize_concat
 
 
 @dataclass
@@ -50,109 +49,6 @@ class OCRNetOutput(SemanticSegmenterOutput):
     auxiliary_loss: Tensor | None = None
     region_representations: Tensor | None = None
     region_attention: Tensor | None = None
-
-
-class ConvNormAct(nn.Sequential):
-    """Convolution, batch norm, activation."""
-
-    def __init__(self, config: OCRNetConfig, inputs: int, outputs: int, kernel: int = 1, bias: bool = False):
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
-        self.norm = nn.BatchNorm2d(outputs, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
-        self.act = ACT2FN[config.hidden_act]
-
-
-class OCRNetClassifier(nn.Conv2d):
-    """A 1x1 convolution to class logits; a class of its own because it is initialised in its own way."""
-
-    def __init__(self, channels: int, classes: int):
-        super().__init__(channels, classes, kernel_size=1)
-
-
-class SoftObjectRegions(nn.Module):
-    """The auxiliary head: where might each class be? Feature maps to (batch, classes, h, w) of the first one's size."""
-
-    def __init__(self, config: OCRNetConfig, inputs: int):
-        super().__init__()
-        self.align_corners = config.align_corners
-        hidden = config.auxiliary_channels or inputs
-        self.projection = ConvNormAct(config, inputs, hidden, config.auxiliary_kernel_size, config.input_conv_bias)
-        self.dropout = nn.Dropout2d(config.auxiliary_dropout)
-        self.classifier = OCRNetClassifier(hidden, config.num_labels)
-
-    def forward(self, features: list[Tensor]) -> Tensor:
-        hidden = self.projection(resize_concat(features, self.align_corners))
-        return self.classifier(self.dropout(hidden))
-
-
-class SpatialGather(nn.Module):
-    """Object region representations (equation 1): f_k = sum_i m_ki x_i. It has no parameters."""
-
-    def forward(self, pixels: Tensor, region_logits: Tensor) -> Tensor:
-        """Gather the pixels of each region.
-
-        Args:
-            pixels: (batch, channels, h, w), the pixel representations x_i.
-            region_logits: (batch, classes, h, w).
-
-        Returns:
-            (batch, channels, classes, 1): a map with one "pixel" a region.
-        """
-        # The softmax runs over SPACE, not over classes: m_k says how much each pixel counts for region k, so that f_k
-        # is a mean of pixels. Its values, about 1 / (h * w), are too small for float16.
-        with autocast_disabled(pixels):
-            regions = upcast_to_float32(region_logits).flatten(2).softmax(dim=2)  # (batch, classes, h*w)
-            values = upcast_to_float32(pixels).flatten(2)  # (batch, channels, h*w)
-            representations = torch.einsum("bki,bci->bck", regions, values)
-        return representations.to(pixels.dtype).unsqueeze(3)
-
-
-class ObjectAttention(nn.Module):
-    """Attention from pixels to regions (equations 2 and 3)."""
-
-    def __init__(self, config: OCRNetConfig):
-        super().__init__()
-        layer = partial(ConvNormAct, config, bias=config.attention_conv_bias)
-        channels, keys = config.ocr_channels, config.key_channels
-        self.query = nn.Sequential(layer(channels, keys), layer(keys, keys))
-        self.key = nn.Sequential(layer(channels, keys), layer(keys, keys))
-        self.value = layer(channels, keys)
-        self.out = layer(keys, channels)
-        self.out.norm.zero_init = config.zero_init_context
-
-    def forward(self, pixels: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (batch, channels, h, w) and regions (batch, channels, classes, 1) to the object context, of the
-        pixels' shape, and the attention (batch, h*w, classes)."""
-        query = self.query(pixels).flatten(2).transpose(1, 2)  # (batch, h*w, keys)
-        key = self.key(regions).flatten(2)  # (batch, keys, classes)
-        value = self.value(regions).flatten(2).transpose(1, 2)  # (batch, classes, keys)
-
-        similarity = (query @ key) * query.shape[-1] ** -0.5
-        attention = upcast_to_float32(similarity).softmax(dim=-1)  # over classes
-        context = (attention.to(value.dtype) @ value).transpose(1, 2)  # (batch, keys, h*w)
-        return self.out(context.unflatten(2, pixels.shape[-2:])), attention
-
-
-class OCRHead(nn.Module):
-    """From features and soft object regions to logits."""
-
-    def __init__(self, config: OCRNetConfig, inputs: int):
-        super().__init__()
-        self.align_corners = config.align_corners
-        channels = config.ocr_channels
-        self.projection = ConvNormAct(config, inputs, channels, kernel=3, bias=config.input_conv_bias)
-        self.gather = SpatialGather()
-        self.attention = ObjectAttention(config)
-        self.fusion = ConvNormAct(config, 2 * channels, channels, bias=config.attention_conv_bias)
-        self.dropout = nn.Dropout2d(config.dropout)
-        self.classifier = OCRNetClassifier(channels, config.num_labels)
-
-    def forward(self, features: list[Tensor], region_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pixels = self.projection(resize_concat(features, self.align_corners))
-        regions = self.gather(pixels, region_logits)
-        context, attention = self.attention(pixels, regions)
-        augmented = self.fusion(torch.cat([context, pixels], dim=1))
-        return self.classifier(self.dropout(augmented)), regions, attention
 
 
 class OCRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
@@ -181,30 +77,81 @@ class OCRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
         return
 
 
+def build_backbone(config: OCRNetConfig) -> nn.Module:
+    """The backbone that a config describes.
+
+    Raises:
+        ValueError: if the model was made over a backbone that only its own code describes.
+    """
+    if config.custom_backbone is not None:
+        name = config.custom_backbone
+        raise ValueError(f"the model was made over a backbone of its own: give it again, backbone={name}(...)")
+    # by its type's name: code that came from a Hub has a second HRNetConfig class
+    is_hrnet = config.backbone_config.model_type == "hrnet"
+    return HRNetBackbone(config.backbone_config) if is_hrnet else AutoBackbone.from_config(config.backbone_config)
+
+
+def _channels(backbone: nn.Module) -> list[int]:
+    """Widths of a backbone's feature maps."""
+    if not hasattr(backbone, "channels"):
+        raise ValueError(f"{type(backbone).__name__} has no `channels`, the widths of its feature maps")
+    return backbone.channels
+
+
 class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
-    """OCRNet over any transformers backbone.
+    """OCRNet over any transformers backbone, or one of your own.
 
     Args:
         config ([`OCRNetConfig`]): the architecture; [`OCRNetConfig.from_variant`] has the published ones.
+        backbone (`nn.Module`, *optional*): in place of the config's: a module that takes images to a list of feature
+            maps, and whose `channels` lists their widths. Its weights stay as they are. They are saved with the
+            model's, but not its code: [`~PreTrainedModel.from_pretrained`] has to be given such a module again.
+
+    Raises:
+        ValueError: if such a model is loaded without its backbone, or a backbone has no `channels`.
+
+    Example:
+
+    >>> import torch
+    >>> from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation
+
+    >>> class Pyramid(torch.nn.Module):
+    ...     channels = [16, 32]
+    ...
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.fine = torch.nn.Conv2d(3, 16, 3, stride=4, padding=1)
+    ...         self.coarse = torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)
+    ...
+    ...     def forward(self, pixel_values):
+    ...         fine = self.fine(pixel_values).relu()
+    ...         return [fine, self.coarse(fine).relu()]
+
+    >>> config = OCRNetConfig(num_labels=5, ocr_in_indices=[0, 1], auxiliary_in_indices=[0, 1])
+    >>> model = OCRNetForSemanticSegmentation(config, backbone=Pyramid())
+    >>> model(torch.zeros(1, 3, 64, 96)).logits.shape
+    torch.Size([1, 5, 16, 24])
     """
 
     is_fused = False  # [`fuse`] makes it true of its copies
 
-    def __init__(self, config: OCRNetConfig):
+    def __init__(self, config: OCRNetConfig, backbone: nn.Module | None = None):
         super().__init__(config)
-        backbone_config = config.backbone_config
-        # by its type's name: code that came from a Hub has a second HRNetConfig class
-        is_hrnet = backbone_config.model_type == "hrnet"
-        self.backbone = HRNetBackbone(backbone_config) if is_hrnet else AutoBackbone.from_config(backbone_config)
+        if backbone is None:
+            backbone = self.backbone = build_backbone(config)
         if config.pool_ceil_mode:
-            for module in self.backbone.modules():
+            for module in backbone.modules():
                 if isinstance(module, nn.MaxPool2d):
                     module.ceil_mode = True
-        widths = self.backbone.channels
+        widths = _channels(backbone)
         self.auxiliary_head = SoftObjectRegions(config, sum(widths[i] for i in config.auxiliary_in_indices))
         self.ocr_head = OCRHead(config, sum(widths[i] for i in config.ocr_in_indices))
         self.criterion = SegmentationLoss()
         self.post_init()
+        if not hasattr(self, "backbone"):  # given: `post_init` would have drawn its weights anew
+            config.backbone_config = backbone.config if isinstance(backbone, BackboneMixin) else None
+            config.custom_backbone = None if config.backbone_config else type(backbone).__name__
+            self.backbone = backbone.to(self.dtype)
 
     def fuse(self) -> "OCRNetForSemanticSegmentation":
         """A copy for inference that computes the same, within rounding, with fewer operations (`fusion_ocrnet.py`).
@@ -234,6 +181,14 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
                 "a fused OCRNet can't be saved: save the model it was made from, and call fuse() after loading"
             )
         return super().save_pretrained(*args, **kwargs)
+
+    def _encode(self, pixel_values: Tensor, output_hidden_states: bool | None) -> BackboneOutput:
+        """The backbone's feature maps, and hidden states if they are asked for and there are any."""
+        if not isinstance(self.backbone, BackboneMixin):
+            return BackboneOutput(feature_maps=tuple(self.backbone(pixel_values)))
+        return self.backbone.forward_with_filtered_kwargs(
+            pixel_values, output_hidden_states=output_hidden_states, return_dict=True
+        )
 
     def _decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both heads: feature maps to soft object regions' logits, logits, regions and attention."""
@@ -270,9 +225,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         if labels is not None and (labels.ndim != 3 or labels.shape[0] != pixel_values.shape[0]):
             raise ValueError(f"labels must be (batch, height, width), got {tuple(labels.shape)}")
         config = self.config
-        outputs = self.backbone.forward_with_filtered_kwargs(
-            pixel_values, output_hidden_states=output_hidden_states, return_dict=True
-        )
+        outputs = self._encode(pixel_values, output_hidden_states)
         region_logits, logits, regions, attention = self._decode(outputs.feature_maps)
 
         loss = ocr_loss = auxiliary_loss = None

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feature maps resized to one size and concatenated; and the same with a convolution behind it, in fewer operations.
 
 x_b is map b, W_b the part of a convolution's weight that reads it. The convolution is a sum:
@@ -23,7 +24,7 @@ from torch import Tensor
 
 # So many maps are resized before the convolution: the finest, and the one of half its size. Of the latter, one map for
 # each entry of the kernel would take longer to write than the narrower convolution saves.
-FINE = 2
+FINE_MAPS = 2
 TILE = 64  # positions of the result that are made at once: more would read more zeros, fewer would overlap more
 
 
@@ -48,7 +49,7 @@ def split_weight(weight: Tensor, widths: list[int]) -> tuple[Tensor, list[Tensor
         The part that reads the fine maps; and a part for each coarse map, (kernel_size, kernel_size * channels, width),
         whose first axis is the kernel's vertical one.
     """
-    fine, *coarse = weight.split([sum(widths[:FINE]), *widths[FINE:]], dim=1)
+    fine, *coarse = weight.split([sum(widths[:FINE_MAPS]), *widths[FINE_MAPS:]], dim=1)
     return fine, [x.permute(2, 3, 0, 1).flatten(1, 2) for x in coarse]
 
 

@@ -22,7 +22,7 @@ from modeling_ocrnet.fusion_ocrnet import (
     fold_batch_norms,
     to_rows,
 )
-from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention
+from modeling_ocrnet.heads_ocrnet import ConvNormAct, ObjectAttention
 from modeling_ocrnet.resizing_ocrnet import resize_concat
 
 OUTPUTS = ("logits", "auxiliary_logits", "region_representations", "region_attention")

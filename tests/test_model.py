@@ -18,7 +18,7 @@ from modeling_ocrnet import (
     OCRNetForSemanticSegmentation,
     OCRNetImageProcessor,
 )
-from modeling_ocrnet.modeling_ocrnet import ObjectAttention, OCRNetClassifier, SpatialGather
+from modeling_ocrnet.heads_ocrnet import ObjectAttention, OCRNetClassifier, SpatialGather
 
 PUBLISHED = {  # parameters at 19 classes, of the model and of its backbone: mmsegmentation's configs
     "hr18s": (6_378_496, 3_860_720),
@@ -256,11 +256,13 @@ def test_saving_writes_these_files(folder):
         "configuration_hrnet.py",
         "configuration_ocrnet.py",
         "fusion_ocrnet.py",
+        "heads_ocrnet.py",
         "image_processing_ocrnet.py",
         "loss_ocrnet.py",
         "model.safetensors",
         "modeling_hrnet.py",
         "modeling_ocrnet.py",
+        "pixels_ocrnet.py",
         "preprocessor_config.json",
         "resizing_ocrnet.py",
     ]

@@ -11,9 +11,9 @@ import logging
 import sys
 
 from ..data.image_files import RULE
-from ..image_processing_ocrnet import to_range
 from ..inference.files import collect_inputs, predict_files
 from ..inference.loading import load_engine
+from ..pixels_ocrnet import to_range
 from .parser import inference_parser, parse
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from datasets import Dataset, Features, Image, IterableDataset, Value
 
-from ..image_processing_ocrnet import to_range
+from ..pixels_ocrnet import to_range
 from .checks import Findings, check, check_sample
 from .coverage import check_classes, require_labelled, say
 from .decoding import DataError, Decode

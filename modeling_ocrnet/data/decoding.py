@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..image_processing_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
+from ..pixels_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import LabelSet
 from .matlab import is_matlab, read_matlab

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
-from ..image_processing_ocrnet import to_range
+from ..pixels_ocrnet import to_range
 
 # published datasets, one module of this package each
 DATASETS = (

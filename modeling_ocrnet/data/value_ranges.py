@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..image_processing_ocrnet import to_range
+from ..pixels_ocrnet import to_range
 
 LITTLE = 1 / 4  # of the range: two bits that nothing uses
 OUTSIDE = 0.01  # of the pixels

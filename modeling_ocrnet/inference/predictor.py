@@ -11,8 +11,8 @@ from PIL import Image
 
 from ..data.decoding import ValueRange, read_image
 from ..data.stored_values import check_whole
-from ..image_processing_ocrnet import from_array, to_range, to_rgb
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from ..pixels_ocrnet import from_array, to_range, to_rgb
 from ..runtime import disable_malloc_trim
 from .engines.compiled import compiled
 from .engines.engine import EngineName, Export

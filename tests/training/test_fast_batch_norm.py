@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from modeling_ocrnet.modeling_hrnet import checkpoint_without_bn_update
-from modeling_ocrnet.training.fast_layers.batch_norm import NARROW, FastBatchNorm2d
+from modeling_ocrnet.training.fast_layers.batch_norm import MAX_CHANNELS, FastBatchNorm2d
 
 
 def maps(channels=18, size=(64, 64), dtype=torch.float32):
@@ -74,7 +74,7 @@ def test_relu_in_place_and_a_gradient_in_another_memory_format_change_nothing():
     [
         (maps(size=(8, 8)), {}),  # too small to gain
         (maps(size=(65, 67)), {}),  # 8710 pixels aren't a multiple of 16
-        (maps(NARROW), {}),
+        (maps(MAX_CHANNELS), {}),
         (maps().contiguous(), {}),
         (maps(dtype=torch.float64), {}),
         (maps(dtype=torch.float16), {}),

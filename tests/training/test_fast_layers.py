@@ -13,8 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 from transformers import Trainer, TrainingArguments
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation
+from modeling_ocrnet.heads_ocrnet import ConvNormAct
 from modeling_ocrnet.loss_ocrnet import SegmentationLoss
-from modeling_ocrnet.modeling_ocrnet import ConvNormAct
 from modeling_ocrnet.training.fast_layers import FAST_LAYERS, convert_for_training
 from modeling_ocrnet.training.fast_layers.heads import fuse_maps, project
 from modeling_ocrnet.training.fast_layers.loss import FastSegmentationLoss

@@ -76,5 +76,5 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
             )
     except Exception as error:  # whatever another backbone's code makes torch.export raise
         reason = " ".join(str(error).split())[:300]
-        kind = model.config.backbone_config.model_type
+        kind = model.config.custom_backbone or model.config.backbone_config.model_type
         raise ValueError(f"a network over the backbone {kind!r} can't be made a program ({reason})") from error

@@ -2,8 +2,8 @@
 
 from torch import nn
 
+from ...heads_ocrnet import ObjectAttention, OCRHead, SoftObjectRegions, SpatialGather
 from ...loss_ocrnet import SegmentationLoss
-from ...modeling_ocrnet import ObjectAttention, OCRHead, SoftObjectRegions, SpatialGather
 from .batch_norm import FastBatchNorm2d
 from .heads import FastObjectAttention, FastOCRHead, FastSoftObjectRegions, FastSpatialGather
 from .loss import FastSegmentationLoss

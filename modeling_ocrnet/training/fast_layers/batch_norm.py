@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 PACK = 16  # pixels that are treated as one
-NARROW = 48  # channels from which on the kernels are as fast
-SMALL = 2**17  # elements of a map up to which the additional calls take longer than they save
+MAX_CHANNELS = 48  # below which torch's kernels are slow
+MIN_ELEMENTS = 2**17  # of a map: with fewer the additional calls take longer than they save
 
 
 class FastBatchNorm2d(nn.BatchNorm2d):
@@ -33,8 +33,8 @@ class FastBatchNorm2d(nn.BatchNorm2d):
             and x.device.type == "cpu"
             and x.dtype in (torch.float32, torch.bfloat16)  # float16 hasn't the range for the gradients' factors
             and x.ndim == 4
-            and x.shape[1] < NARROW
-            and x.numel() >= SMALL
+            and x.shape[1] < MAX_CHANNELS
+            and x.numel() >= MIN_ELEMENTS
             and x.numel() % (PACK * x.shape[1]) == 0
             and x.is_contiguous(memory_format=torch.channels_last)
             and self.affine

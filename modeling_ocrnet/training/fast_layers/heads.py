@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...heads_ocrnet import ConvNormAct, ObjectAttention, OCRHead, SoftObjectRegions, SpatialGather
 from ...loss_ocrnet import autocast_disabled, upcast_to_float32
-from ...modeling_ocrnet import ConvNormAct, ObjectAttention, OCRHead, SoftObjectRegions, SpatialGather
-from ...resizing_ocrnet import FINE, mix_and_resize, resize_concat, split_weight
+from ...resizing_ocrnet import FINE_MAPS, mix_and_resize, resize_concat, split_weight
 
 
 def is_plain(conv: nn.Module) -> bool:
@@ -31,11 +31,11 @@ def convolve_resized(features: list[Tensor], weight: Tensor, bias: Tensor | None
         (batch, channels, height, width), in channels_last memory where there are coarse maps.
     """
     fine, coarse = split_weight(weight, [x.shape[1] for x in features])
-    maps = resize_concat(features[:FINE], align_corners)
+    maps = resize_concat(features[:FINE_MAPS], align_corners)
     total = F.conv2d(maps, fine, bias, padding=weight.shape[-1] // 2)
     if not coarse:
         return total
-    return total.add_(mix_and_resize(features[FINE:], coarse, total.shape[-2:], align_corners).permute(0, 3, 1, 2))
+    return total.add_(mix_and_resize(features[FINE_MAPS:], coarse, total.shape[-2:], align_corners).permute(0, 3, 1, 2))
 
 
 def project(layer: ConvNormAct, features: list[Tensor], align_corners: bool) -> Tensor:
