@@ -62,6 +62,11 @@ def test_files_that_travel_import_nothing_else(path):
             assert standard or of_pictures or top in ("torch", "transformers", "huggingface_hub"), module
 
 
+def test_street_scenes_stand_by_themselves():
+    for path in (ROOT / "street_scenes").rglob("*.py"):
+        assert not [module for _, module in imports(path) if module.startswith("modeling_ocrnet")], path
+
+
 @pytest.mark.parametrize("folder", sorted(set().union(*ORDER)))
 def test_imports_run_one_way(folder):
     (place,) = (i for i, layer in enumerate(ORDER) if folder in layer)
