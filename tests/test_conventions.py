@@ -83,6 +83,11 @@ def test_files_that_travel_use_public_names(path):
     assert found <= {"_init_weights"}  # which every model of transformers has
 
 
+def test_street_scenes_stand_by_themselves():
+    for path in (ROOT / "street_scenes").rglob("*.py"):
+        assert not [module for _, module in imports(path) if module.startswith("modeling_ocrnet")], path
+
+
 @pytest.mark.parametrize("folder", sorted(set().union(*ORDER)))
 def test_imports_run_one_way(folder):
     (place,) = (i for i, layer in enumerate(ORDER) if folder in layer)

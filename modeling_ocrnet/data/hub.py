@@ -17,7 +17,7 @@ from .classes import read_classes, suggest_classes_json
 from .decoding import DataError, located
 from .labels import LabelSet
 from .source import DataSource
-from .spelling import nfc
+from .unicode_names import nfc
 
 __all__ = ["label_set", "open_split", "stream"]
 

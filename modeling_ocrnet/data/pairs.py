@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .decoding import DataError
 from .image_files import folder_names, is_hidden
-from .spelling import nfc, stored_in, two_spellings
+from .unicode_names import nfc, paths_on_disk, two_spellings
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _by_name(folder: Path, suffix: str) -> dict[str, str]:
 def in_list(file: Path, images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
     """The images that a text file names, a name a line."""
     names = read_list(file)
-    return Pairs(names, stored_in(images, names, suffix), stored_in(masks, names, mask_suffix))
+    return Pairs(names, paths_on_disk(images, names, suffix), paths_on_disk(masks, names, mask_suffix))
 
 
 def read_list(file: Path) -> list[str]:

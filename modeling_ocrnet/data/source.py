@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 from ..pixels_ocrnet import to_range
+from .datasets import DATASETS, published
 
-# published datasets, one module of this package each
-DATASETS = (
-    "ade20k",
-    "camvid",
-    "cityscapes",
-    "coco_stuff_10k",
-    "coco_stuff_164k",
-    "lip",
-    "pascal_context_59",
-    "pascal_context_60",
-    "pascal_voc",
-    "street_scenes",
-)
 # one's own: the classes come with the data
 CUSTOM_DATASETS = ("folder", "hub")
+DatasetName = Literal[(*DATASETS, *CUSTOM_DATASETS)]
 
 # fields that not every dataset takes
 _TAKEN_BY = {
@@ -49,9 +39,8 @@ class DataSource:
         ValueError: for an unknown dataset, or a field that it doesn't take.
     """
 
-    name: str = "cityscapes"
-    """Dataset: ade20k, camvid, cityscapes, coco_stuff_10k, coco_stuff_164k, lip, pascal_context_59, pascal_context_60,
-    pascal_voc or street_scenes; or one's own: folder or hub."""
+    name: DatasetName = "cityscapes"
+    """Dataset, a published one or one's own: folder or hub."""
     root: str | None = None
     """Folder that holds it (null: data/<name>). Of a folder all images by their suffix, links followed, nothing
     hidden."""
@@ -91,6 +80,12 @@ class DataSource:
             raise ValueError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
         if self.val_share is not None and not 0 < self.val_share < 1:
             raise ValueError(f"val_share must lie between 0 and 1, got {self.val_share}")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds it: `root`, or the dataset's usual one."""
+        usual = published(self.name).default_root if self.name in DATASETS else f"data/{self.name}"
+        return Path(usual if self.root is None else self.root).expanduser()
 
     @property
     def title(self) -> str:

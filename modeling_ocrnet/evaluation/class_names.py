@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.spelling import nfc
+from ..data.unicode_names import nfc
 
 logger = logging.getLogger("modeling_ocrnet.evaluation")
 SHOWN = 5  # names that a message lists

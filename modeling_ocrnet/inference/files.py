@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..data.decoding import SUFFIXES, DataError, read_noted
 from ..data.image_files import image_files, is_image
-from ..data.spelling import nfc, stored
+from ..data.unicode_names import nfc, path_on_disk
 from .drawing import class_palette, colorize, overlay, with_legend
 from .loading import class_names
 from .segmentation import InferenceOptions, segment
@@ -85,14 +85,14 @@ def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
 
 def _images(text: str, output_dir: Path) -> tuple[Path, list[Path]]:
     """The folder that an input begins at, and its images. Earlier results in a folder below it aren't."""
-    path = stored(Path(text), {})
+    path = path_on_disk(Path(text), {})
     if path.is_file():
         return path.parent, [path]
     if path.is_dir():
         base, images = path, image_files(path)
     else:
         fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
-        base, images = stored(Path(*fixed), {}), []
+        base, images = path_on_disk(Path(*fixed), {}), []
         pattern = str(Path(base, *path.parts[len(fixed) :]))
         for match in map(Path, sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else ()):
             images += image_files(match) if match.is_dir() else [match] if is_image(match.name) else []

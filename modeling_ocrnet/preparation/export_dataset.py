@@ -15,7 +15,7 @@ from .. import data
 from ..data.classes import classes_of
 from ..data.decoding import Decode
 from ..data.fingerprint import fingerprint
-from ..hub.data_notes import note_on
+from ..hub.data_notes import facts_of
 from ..hub.push import push_dataset, require_token
 from .dataset_card import make_dataset_card
 from .manifest import Manifest, write_atomically
@@ -123,11 +123,11 @@ def export(
 
 def _check_push(name: str, store: str, private: bool) -> None:
     """Before hours of work."""
-    note = note_on(name)
+    facts = facts_of(name)
     if store != "parquet":
         raise ValueError("only Parquet is pushed: leave --store raw out")
-    if not private and not (note and note.redistributable):
-        why = "its terms forbid to pass it on" if note else "its terms aren't known here"
+    if not private and not (facts and facts.redistributable):
+        why = "its terms forbid to pass it on" if facts else "its terms aren't known here"
         raise ValueError(f"{name} can't be pushed publicly, {why}: add --private true, and keep the repository so")
     require_token()
 

@@ -49,7 +49,7 @@ def inspect(
         raise ValueError(
             f"{source.root}: an export, checked when it was written: inspect the dataset that it was made from"
         )
-    known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.reader(source.name).SPLITS
+    known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.published(source.name).splits
     chosen = [x.strip() for x in splits.split(",")] if splits else [x for x in ("train", "val", "test") if x in known]
     found = collect_statistics(source, chosen, limit, workers)
     print(table(found), end="\n\n")

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..data.datasets.pascal_context_59 import DEFAULT_ROOT
+from ..data.datasets.pascal_context_59 import DATASET
 from ..data.decoding import DataError, open_image
 from ..data.pairs import find_folder
 from .run_lengths import region_mask
@@ -42,7 +42,7 @@ class Frame:
     regions: list[dict]
 
 
-def pascal_context(root: str = DEFAULT_ROOT, annotations: str | None = None, workers: int = 4) -> int:
+def pascal_context(root: str = DATASET.default_root, annotations: str | None = None, workers: int = 4) -> int:
     """Make PASCAL-Context's masks and lists from trainval_merged.json, beside VOC 2010's JPEGImages.
 
     What is there already is kept, so an interrupted run goes on where it was; remove SegmentationClassContext to make

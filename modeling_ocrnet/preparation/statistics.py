@@ -141,7 +141,7 @@ def collect_statistics(
     """
     labels = data.label_set(source)
     for split in () if source.name in data.CUSTOM_DATASETS else splits:
-        check_split(split, data.reader(source.name).SPLITS)
+        check_split(split, data.published(source.name).splits)
     found, files = [], defaultdict(list)  # files: where each content occurs, as (split, name)
     with ThreadPoolExecutor(workers) as pool:
         for split in dict.fromkeys(splits):
@@ -170,7 +170,7 @@ def collect_statistics(
     if problem := class_problem(labels, pixels, next((x.assumed for x in found if x.assumed), None)):
         errors.append(problem)
     more_errors, more_warnings = _duplicates(files)
-    root = source.root or source.path or data.reader(source.name).DEFAULT_ROOT
+    root = source.root or source.path or str(source.folder)
     return DatasetStatistics(source.name, root, labels, found, errors + more_errors, warnings + more_warnings, notes)
 
 
@@ -178,8 +178,7 @@ def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
     """Masks without an image. Own data that has some isn't loaded at all."""
     if source.name in data.CUSTOM_DATASETS:
         return ()
-    reader = data.reader(source.name)
-    return reader.find(Path(source.root or reader.DEFAULT_ROOT).expanduser(), split).strays
+    return data.published(source.name).find(source.folder, split).strays
 
 
 def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> Split:

@@ -97,7 +97,7 @@ def build_data(
     with accelerator.main_process_first():  # a dataset may have to be made
         val = data.load(recipe.data, split=recipe.evaluation.split)
         if recipe.data.streaming:
-            train = data.reader("hub").stream(recipe.data, recipe.data.split)
+            train = data.hub.stream(recipe.data, recipe.data.split)
         else:
             train = data.load(recipe.data, split=recipe.data.split)
     if accelerator.is_main_process:

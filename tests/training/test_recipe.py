@@ -74,8 +74,7 @@ def test_every_recipe_describes_a_network_for_its_classes(path):
     assert model.config.label_ids == list(labels.ids)
     one_device = recipe.data.name in ("camvid", "street_scenes")  # small ones, for a CPU; the others ran on GPUs
     assert recipe.accumulation_steps(1 if one_device else 8 if "8xb2" in path.stem else 4) == 1
-    reader = data.reader(recipe.data.name)
-    assert {recipe.data.split, recipe.evaluation.split} <= set(reader.SPLITS)
+    assert {recipe.data.split, recipe.evaluation.split} <= set(data.published(recipe.data.name).splits)
 
 
 @pytest.mark.parametrize("variant", ["hr18s", "hr18", "hr48"])
@@ -197,7 +196,7 @@ def test_help_documents_every_field():
 
 def test_help_names_every_dataset_and_variant():
     text = re.sub(r"\s+", " ", recipe_parser().format_help())
-    described = {x: re.search(rf"--{x} \S+ (.*?) \(type: ", text).group(1) for x in ("data.name", "model.variant")}
+    described = {x: re.search(rf"--{x} (\S+ .*?) \(type: ", text).group(1) for x in ("data.name", "model.variant")}
     assert {
         x for x in (*data.DATASETS, *data.CUSTOM_DATASETS) if not re.search(rf"\b{x}\b", described["data.name"])
     } == set()
