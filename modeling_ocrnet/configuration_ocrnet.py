@@ -24,7 +24,7 @@ _R101_HEADS = {
     "dropout": 0.1,
     "auxiliary_dropout": 0.1,
 }
-OLD_NORMALIZER = "loss_average"  # the name of `loss_normalizer` in configs of version 0.1
+OLD_NORMALIZER = "loss_average"  # `loss_normalizer` in configs that name no `modeling_ocrnet_version`
 MAX_LABELS = 2**16  # of label maps in files of 16 bits
 _PER_CLASS_FIELDS = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
 
