@@ -9,6 +9,7 @@ from typing import get_type_hints
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from ..errors import UserError
 from ..training.recipe import Recipe
 from ..training.recipe_file import read_recipe
 from .parser import HelpFormatter, Parser, check_filled
@@ -38,7 +39,7 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
         check_filled(Recipe, options)  # of what stands on the command line, too
         options = parser.instantiate(options)
         recipe = Recipe(**{field.name: options.pop(field.name) for field in fields(Recipe)})
-    except (ValueError, OSError) as error:
+    except UserError as error:
         parser.error(str(error))
     configs = options.pop("config") or []
     if recipe.output_dir is None:

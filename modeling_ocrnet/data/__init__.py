@@ -11,6 +11,7 @@ from types import ModuleType
 
 from datasets import Dataset, Features, Image, IterableDataset, Value
 
+from ..errors import UserError
 from ..pixels_ocrnet import to_range
 from .checks import Findings, check, check_sample
 from .coverage import check_classes, require_labelled, say
@@ -42,7 +43,7 @@ def reader(name: str) -> ModuleType:
     """The module that knows a dataset: of a published one `DEFAULT_ROOT`, `LABELS`, `SPLITS` and `find`.
 
     Raises:
-        ValueError: for an unknown dataset.
+        UserError: for an unknown dataset.
     """
     check_name(name)
     return import_module(f".{name}" if name in CUSTOM_DATASETS else f".datasets.{name}", __name__)
@@ -64,7 +65,7 @@ def label_set(source: str | DataSource, root: str | Path | None = None) -> Label
         root: where it lies; only needed for own data (`label_set("folder", root)`).
 
     Raises:
-        ValueError: for an unknown dataset.
+        UserError: for an unknown dataset.
         DataError: where own data doesn't say what its classes are; the message proposes some.
     """
     source = _source(source, root)
@@ -97,13 +98,13 @@ def load(
         `datasets.IterableDataset` of such rows.
 
     Raises:
-        ValueError: for an unknown dataset or split.
+        UserError: for an unknown dataset or split.
         DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
     """
     source = _source(source, root)
     module = reader(source.name)
     if streaming and source.name != "hub":
-        raise ValueError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
+        raise UserError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
     labels = label_set(source)
     if streaming:
         return module.stream(source, split).map(

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from ..errors import FileError, MissingFileError, UserError, reason
+
 
 class _Loader(yaml.SafeLoader):
     """YAML's own types alone, no key twice, and no aliases: a few lines of them can stand for billions of values."""
@@ -33,13 +35,17 @@ def read_recipe(file: Path) -> dict[str, Any]:
     """The fields of a recipe.
 
     Raises:
-        ValueError: where the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
-        OSError: where it can't be read.
+        UserError: where the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
+        FileError: where it can't be read.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a SafeLoader
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{file}: no such file") from error
+    except OSError as error:
+        raise FileError(f"{file}: can't be read ({reason(error)})") from error
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise ValueError(f"{file}: not a recipe ({' '.join(str(error).split())})") from error
+        raise UserError(f"{file}: not a recipe ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: not a recipe (it holds {type(content).__name__}, expected fields and values)")
+        raise UserError(f"{file}: not a recipe (it holds {type(content).__name__}, expected fields and values)")
     return content

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from street_scenes import write_street_scenes
 
+from ...errors import writing
 from ..label_sets import CITYSCAPES as LABELS
 from ..pairs import Pairs, check_split
 from . import cityscapes
@@ -24,5 +25,6 @@ def find(root: Path, split: str) -> Pairs:
     check_split(split, SPLITS)
     if not root.exists():
         logger.info("drawing street scenes into %s, once", root)
-        write_street_scenes(root)
+        with writing(root):
+            write_street_scenes(root)
     return cityscapes.find(root, split)
