@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from inspect import signature
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -15,9 +16,6 @@ from ..inference.engines.engine import EngineName
 from ..inference.engines.precision import Precision
 from ..inference.segmentation import InferenceOptions
 
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
-
 _ENGINE = "What runs the network (auto: what the folder was exported for; torch, for weights)."
 _PRECISION = "Of weights and activations (null: fp32, or that of the export)."
 
@@ -27,7 +25,13 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's, with what is wrong on one line."""
+    """jsonargparse's, with the fields' own docstrings as help, and what is wrong on one line."""
+
+    def __init__(self, *args, **kwargs):
+        settings = {"docstring_parse_attribute_docstrings": True, "instantiate_subclass_spec_in_any": False}
+        known = signature(set_parsing_settings).parameters  # the latter, since 4.51: no value may name a class
+        set_parsing_settings(**{key: value for key, value in settings.items() if key in known})
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str, *args, **kwargs):
         super().error(" ".join(message.split()), *args, **kwargs)

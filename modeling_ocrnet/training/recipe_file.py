@@ -31,6 +31,36 @@ def _place(mark: yaml.Mark) -> str:
     return f" in line {mark.line + 1}"
 
 
+def find_recipe(name: str, folders: list[Path] | None = None) -> Path:
+    """The file that a recipe's name means: a file of that name, or else one of the project's own.
+
+    Args:
+        name: a path, or a recipe as it lies below `configuration`, with or without `.yaml`:
+            `cityscapes/ocrnet_hr18_40k`.
+        folders: where the project's own recipes lie: inside the installed package, or beside it in a checkout.
+
+    Returns:
+        The file; `Path(name)` if there is none.
+    """
+    given = Path(name)
+    if given.is_file():
+        return given
+    package = Path(__file__).parents[1]
+    below = below_configuration(given)
+    for folder in folders or [package / "configuration", package.parent / "configuration"]:
+        for file in (folder / below, folder / f"{below}.yaml"):
+            if file.is_file():
+                return file
+    return given
+
+
+def below_configuration(path: Path) -> Path:
+    """`.../configuration/cityscapes/x.yaml` to `cityscapes/x.yaml`; what lies elsewhere as it is."""
+    folders = path.parts
+    last = max((i for i, name in enumerate(folders) if name == "configuration"), default=-1)
+    return Path(*folders[last + 1 :])
+
+
 def read_recipe(file: Path) -> dict[str, Any]:
     """The fields of a recipe.
 
