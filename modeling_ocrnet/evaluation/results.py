@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from ..atomic_files import atomic_write
 
 _OVERALL = {
     "mean_iou": "mIoU",
@@ -76,8 +77,5 @@ def _aligned(rows: list[list[str]]) -> str:
 
 def write_json(record: dict, path: str | Path) -> None:
     """Write a record, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
+from ..compat import transform_of
 from ..data.coverage import absent, class_problem, listed, odd_lines
 from ..data.examination import PairFacts, examine
 from ..data.labels import LabelSet
@@ -182,7 +183,7 @@ def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
 
 
 def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> Split:
-    decode, undecoded = rows.format["format_kwargs"]["transform"], rows.with_format(None)
+    decode, undecoded = transform_of(rows), rows.with_format(None)
     split = Split(name, len(decode.labels.names), rows)
 
     def look(row: int) -> tuple[PairFacts, bytes | None]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..data.source import DataSource
+from ..errors import UserError
 from ..inference.segmentation import InferenceOptions
 from .recipe_checks import check_numbers, renamed_fields
 
@@ -170,22 +171,22 @@ class Recipe:
     def __post_init__(self):
         decay = self.model.ema_decay
         if decay is not None and not 0 < decay < 1:
-            raise ValueError(
+            raise UserError(
                 f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 updates"
             )
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
         if low > high:
-            raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+            raise UserError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
         # the rate would rise from the first update on
         base = self.optimizer.lr * min(1, self.optimizer.head_lr_multiplier)
         if self.schedule.min_lr > base:
-            raise ValueError(
+            raise UserError(
                 f"schedule.min_lr is {self.schedule.min_lr}, above the learning rate {base:g} that it is the floor of: "
                 "choose a lower one"
             )
         if self.data.streaming and self.data.name != "hub":
-            raise ValueError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
+            raise UserError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
 
     def accumulation_steps(self, processes: int) -> int:
         """Forward passes of each process per update.
@@ -195,7 +196,7 @@ class Recipe:
         """
         steps, rest = divmod(self.global_batch, self.micro_batch * processes)
         if rest or not steps:
-            raise ValueError(
+            raise UserError(
                 f"a global batch of {self.global_batch} can't be made of micro-batches of {self.micro_batch} on "
                 f"{processes} process{'es' if processes > 1 else ''}: choose --global_batch as a multiple of "
                 f"{self.micro_batch * processes}, or another --micro_batch"

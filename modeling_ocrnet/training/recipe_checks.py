@@ -9,6 +9,7 @@ from typing import Any
 from transformers.utils import logging
 
 from ..configuration_ocrnet import OLD_NORMALIZER, OCRNetConfig
+from ..errors import UserError
 
 logger = logging.get_logger(__name__)
 
@@ -50,13 +51,13 @@ def check_numbers(values: dict[str, Any]) -> None:
         values: of a recipe's fields, by their full names; lists are checked number by number.
 
     Raises:
-        ValueError: naming the field.
+        UserError: naming the field.
     """
     for name, value in values.items():
         for x in value if isinstance(value, list) else [value]:
             expected = _expected(name, x) if isinstance(x, (int, float)) else None
             if expected:
-                raise ValueError(f"{name} must be {expected}, got {value}")
+                raise UserError(f"{name} must be {expected}, got {value}")
 
 
 def _expected(name: str, x: float) -> str | None:
@@ -105,12 +106,12 @@ def check_fields(where: str, given: dict[str, Any], config: type) -> None:
         config: the class of the config that they are for.
 
     Raises:
-        ValueError: naming the field.
+        UserError: naming the field.
     """
     for key in sorted(given.keys() & _SET_ELSEWHERE.keys()) if config is OCRNetConfig else ():
-        raise ValueError(f"{where} has {key}, which {_SET_ELSEWHERE[key]}: take it out")
+        raise UserError(f"{where} has {key}, which {_SET_ELSEWHERE[key]}: take it out")
     if (channels := given.get("num_channels", 3)) != 3:
-        raise ValueError(f"{where}.num_channels is {channels}, but images are read as three channels: take it out")
+        raise UserError(f"{where}.num_channels is {channels}, but images are read as three channels: take it out")
     known = {field.name for field in fields(config)}
     if unknown := sorted(set(given) - known):
-        raise ValueError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")
+        raise UserError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")

@@ -16,6 +16,8 @@ import torch
 from huggingface_hub import cached_assets_path
 from torch.export import ExportedProgram
 
+from ...compat import aoti_compile, has_cpp_compiler
+from ...errors import UserError
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import openvino_runtime
 from .engine import Engine, package
@@ -28,31 +30,26 @@ logger = logging.getLogger("modeling_ocrnet.inference")
 
 def compiler_problem() -> str | None:
     """Why nothing can be compiled on this machine, or `None`. (A package from the cache needs no compiler.)"""
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return "there is no C++ compiler: install g++, or name one by the environment variable CXX"
-    return None
+    if has_cpp_compiler():
+        return None
+    return "there is no C++ compiler: install g++, or name one by the environment variable CXX"
 
 
 def compile_package(program: ExportedProgram, path: Path) -> None:
     """Compile a program to a file that a process without a compiler can run, on this kind of machine.
 
     Raises:
-        ValueError: where there is no compiler.
+        UserError: where there is no compiler.
     """
     if (problem := compiler_problem()) is not None:
-        raise ValueError(problem)
+        raise UserError(problem)
     # threads: as many as the process that runs it has, not the one that compiles
     settings = {"freezing": True, "cpp.dynamic_threads": True}
     # torch takes names that end so, and wouldn't leave half a file under the one that is looked for
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         part = Path(scratch) / "part.pt2"
         with torch.no_grad():
-            torch._inductor.aoti_compile_and_package(program, package_path=str(part), inductor_configs=settings)
+            aoti_compile(program, str(part), settings)
         os.replace(part, path)
 
 
