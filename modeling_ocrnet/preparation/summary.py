@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..tables import text_table
 from .statistics import DatasetStatistics, Split
 
 
@@ -12,15 +13,13 @@ def table(found: DatasetStatistics) -> str:
     lines = [f"{found.dataset}, {len(found.labels.names)} classes, {found.root}"]
     for split in found.splits:
         lines.append(f"  {split.name}: {summary(split)}")
-    width = max(len(x) for x in (*found.labels.names, "(not labelled)"))
     shown = [split for split in found.splits if split.masks]
     if not shown:
         return "\n".join(lines)
-    lines += ["", " " * width + "".join(f"{split.name:>20}" for split in shown)]
-    lines.append(" " * width + f"{'pixels':>11}{'images':>9}" * len(shown))
+    rows = [["", *(x for split in shown for x in (split.name, ""))], ["", *("pixels", "masks") * len(shown)]]
     for k, label in enumerate((*found.labels.names, "(not labelled)")):
-        cells = (f"{100 * split.share(k):10.3f}%{split.images[k]:9}" for split in shown)
-        lines.append(f"{label:<{width}}" + "".join(cells))
+        rows.append([label, *(x for split in shown for x in (f"{100 * split.share(k):.3f}%", str(split.images[k])))])
+    lines += ["", text_table(rows)]
     if found.notes:
         lines += ["", *found.notes]
     return "\n".join(lines)
