@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.decoding import DataError
-from ..data.store import MANIFEST
+from ..data.memory_mapped_store import MANIFEST
 
 
 class Manifest:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..tables import text_table
-from .statistics import DatasetStatistics, Split
+from .statistics import DatasetStatistics, SplitStatistics
 
 
-def table(found: DatasetStatistics) -> str:
+def statistics_text(found: DatasetStatistics) -> str:
     """Pairs and sizes of each split, and of each class its share of the labelled pixels and the masks that have it."""
     lines = [f"{found.dataset}, {len(found.labels.names)} classes, {found.root}"]
     for split in found.splits:
-        lines.append(f"  {split.name}: {summary(split)}")
+        lines.append(f"  {split.name}: {describe_split(split)}")
     shown = [split for split in found.splits if split.masks]
     if not shown:
         return "\n".join(lines)
@@ -25,7 +25,7 @@ def table(found: DatasetStatistics) -> str:
     return "\n".join(lines)
 
 
-def summary(split: Split) -> str:
+def describe_split(split: SplitStatistics) -> str:
     """A line on a split."""
     if split.rows is None:
         return "not found"
