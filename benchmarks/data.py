@@ -33,7 +33,7 @@ def data_benchmark(
     rounds: int = 9,
     samples: int = 12,
 ) -> list[dict]:
-    """Training samples a second and core, from PNG and from a raw store: 512x1024 crops of 2048x1024 frames.
+    """Training samples a second and core, from PNG and from a memory-mapped store: 512x1024 crops of 2048x1024 frames.
 
     One process and one thread each; a round times every side once, so that a ratio compares neighbours in time.
 

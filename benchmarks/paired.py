@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from modeling_ocrnet.data.decoding import DataError
+from modeling_ocrnet.tables import text_table
 
 
 @contextmanager
@@ -77,9 +78,8 @@ def summarize(times: dict[str, list[float]], base: str) -> dict:
 
 def table(summary: dict, unit: str) -> str:
     """A summary for people; `unit`: what the milliseconds are for."""
-    width = max(map(len, summary["sides"])) + 2
-    lines = [f"{'':{width}}{'ms ' + unit:>14}   times as fast as {summary['against']}"]
+    rows = [["", f"ms {unit}", f"times as fast as {summary['against']}"]]
     for side, x in summary["sides"].items():
         low, high = x["quartiles"]
-        lines.append(f"{side:{width}}{x['milliseconds']:14.1f}{x['times_as_fast']:9.2f} ({low:.2f} to {high:.2f})")
-    return "\n".join(lines)
+        rows.append([side, f"{x['milliseconds']:.1f}", f"{x['times_as_fast']:.2f} ({low:.2f} to {high:.2f})"])
+    return text_table(rows)

@@ -7,8 +7,8 @@
     python scripts/benchmark.py losses --peer /path/to/mmsegmentation/bin/python --output_dir runs/losses
 
 infer, train, metric: a forward pass, a training step, a label map's count. data: training samples a second and core,
-from PNG and from a raw store. JSON lines, then a table. losses: training on the same batches from the same weights,
-here and in mmsegmentation, compared as scripts/compare_loss.py does.
+from PNG and from a memory-mapped store. JSON lines, then a table. losses: training on the same batches from the same
+weights, here and in mmsegmentation, compared as scripts/compare_loss.py does.
 """
 
 import _path  # noqa: F401

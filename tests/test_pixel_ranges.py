@@ -245,7 +245,7 @@ def test_a_check_names_odd_ranges_and_counts_what_exif_turns(own, again, caplog)
         caplog.clear()
         with caplog.at_level("INFO", logger="modeling_ocrnet"):
             rows = data.load(source, split="all")
-            data.say(data.check(rows), data.label_set(source), "all")
+            data.log_findings(data.check(rows), data.label_set(source), "all")
     text = caplog.text
     for i in range(3):
         assert f"{i}.tif: 16-bit values up to 4095, taken as 0 to 65535: nearly black" in text

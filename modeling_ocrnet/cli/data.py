@@ -8,7 +8,8 @@
 inspect: what is in a dataset and what is wrong with it, as a table and as an HTML page. layout: where a dataset comes
 from, the tree expected, and what is missing of it; without a name, all datasets. pascal_context: the masks of
 PASCAL-Context, which isn't distributed as PNGs. export: sharded Parquet to stream or to share (--push you/name), or a
-raw store to train from without decoding: give its folder as --data.root. Each explains itself: inspect --help.
+memory-mapped store to train from without decoding: give its folder as --data.root. Each explains itself:
+inspect --help.
 """
 
 import logging

@@ -12,13 +12,13 @@ from datasets import Dataset, Features, Image, IterableDataset, Value
 from ..errors import UserError
 from ..pixels_ocrnet import to_range
 from . import folder, hub
-from .checks import Findings, check, check_sample
-from .coverage import check_classes, require_labelled, say
+from .class_checks import check_classes, log_findings, require_labelled
+from .dataset_checks import Findings, check, check_sample
 from .datasets import DATASETS, PublishedDataset, published
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
+from .memory_mapped_store import find_in_store, read_manifest
 from .source import CUSTOM_DATASETS, DataSource
-from .store import find_stored, read_manifest
 
 __all__ = [
     "DATASETS",
@@ -36,7 +36,7 @@ __all__ = [
     "load",
     "published",
     "require_labelled",
-    "say",
+    "log_findings",
 ]
 
 
@@ -77,11 +77,12 @@ def load(
     Args:
         source: one of `DATASETS`, `"folder"`, or a [`DataSource`] (which recipes are), for all that can be said of own
             data.
-        root: where it lies, or a raw store of it (`scripts/prepare_data.py export --store raw`); `data/<name>` by
-            default.
+        root: the folder that holds it, or a memory-mapped store of it (`scripts/prepare_data.py export --store raw`);
+            `data/<name>` by default.
         split: `"train"`, `"val"` or, where there is one, `"test"`.
         instances: add the column `instances`, if the dataset has such files: (height, width) int32 arrays, label id *
-            1000 + number within instances, less than 1000 elsewhere; `None` for rows without. A raw store keeps none.
+            1000 + number within instances, less than 1000 elsewhere; `None` for rows without. A memory-mapped store
+            keeps none.
         streaming: of the dataset `"hub"`: read it as it is downloaded.
 
     Returns:
@@ -105,7 +106,7 @@ def load(
     root = source.folder
     features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
     if (manifest := read_manifest(root)) is not None:
-        columns = find_stored(root, manifest, source.name, split)
+        columns = find_in_store(root, manifest, source.name, split)
         if source.value_range is not None and to_range(source.value_range) != to_range(manifest.get("value_range")):
             raise DataError(
                 f"{root}: was exported with value_range {manifest.get('value_range')}, now it is {source.value_range}: "

@@ -18,9 +18,9 @@ from .classes import read_classes, suggest_classes_json
 from .decoding import DataError
 from .image_files import folder_names, image_names
 from .labels import LabelSet
+from .memory_mapped_store import read_manifest
 from .pairs import Pairs
 from .source import DataSource
-from .store import read_manifest
 from .unicode_names import nfc, path_on_disk, told_apart
 
 __all__ = ["find", "label_set"]

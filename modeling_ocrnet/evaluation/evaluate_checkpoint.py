@@ -89,7 +89,7 @@ def evaluate_checkpoint(
         dataset = with_value_range(dataset, load_processor(model_name).value_range)
     findings = data.check(dataset)
     if accelerator.is_main_process:
-        data.say(findings, labels, task.split)
+        data.log_findings(findings, labels, task.split)
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
     if not labelled and not keeps:
         raise UserError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")

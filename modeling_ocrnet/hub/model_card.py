@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_ocrnet import VARIANTS
 from ..data.datasets import CardFacts
+from ..tables import markdown_table
 from .data_notes import NO_TERMS, facts_of, title_of
 from .folder import ModelFolder
 
@@ -151,9 +152,9 @@ def _training(folder: ModelFolder, facts: CardFacts | None) -> str:
     reached = (folder.metrics or {}).get("step")
     if reached is not None and reached != rows["updates"]:
         rows["weights taken after update"] = reached
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value is not None)
+    table = markdown_table(("", ""), ((name, value) for name, value in rows.items() if value is not None))
     data = f"Data: {facts.text}" if facts else f"Data: `{folder.dataset}`."
-    return f"{data}\n\n| | |\n|---|---|\n{table}\n\nThe whole recipe: [recipe.yaml](recipe.yaml)."
+    return f"{data}\n\n{table}\n\nThe whole recipe: [recipe.yaml](recipe.yaml)."
 
 
 def _results(folder: ModelFolder) -> str:
@@ -162,9 +163,9 @@ def _results(folder: ModelFolder) -> str:
         return "No evaluation is recorded in this repository."
     overall = [(name, metrics[key]) for key, name in _OVERALL.items() if _is_number(metrics.get(key))]
     classes = metrics.get("iou") or {}
-    text = f"Measured {_conditions(folder)}, in percent.\n\n" + _table("", "", overall)
+    text = f"Measured {_conditions(folder)}, in percent.\n\n" + _in_percent("", "", overall)
     if classes:
-        text += "\n\n" + _table("class", "IoU", classes.items())
+        text += "\n\n" + _in_percent("class", "IoU", classes.items())
         if not all(map(_is_number, classes.values())):
             text += "\n\nA class with – doesn't occur there, or wasn't predicted either."
     return text + "\n\nThe same numbers: [metrics.json](metrics.json)."
@@ -186,9 +187,9 @@ def _conditions(folder: ModelFolder) -> str:
     return ", ".join(words)
 
 
-def _table(first: str, second: str, rows) -> str:
-    lines = [f"| {name} | {100 * value:.2f} |" if _is_number(value) else f"| {name} | – |" for name, value in rows]
-    return f"| {first} | {second} |\n|---|---:|\n" + "\n".join(lines)
+def _in_percent(title: str, metric: str, rows: Iterable[tuple[str, float | None]]) -> str:
+    cells = ((name, f"{100 * value:.2f}" if _is_number(value) else "–") for name, value in rows)
+    return markdown_table((title, metric), cells, numbers=(1,))
 
 
 def _samples(pictures: Sequence[str]) -> str:

@@ -15,8 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ..data.decoding import SUFFIXES, DataError, read_noted
-from ..data.image_files import image_files, is_image
+from ..data.decoding import DataError, read_image_and_remarks
+from ..data.image_files import SUFFIXES, image_files, is_image
 from ..data.unicode_names import nfc, path_on_disk
 from ..errors import writing
 from .drawing import class_palette, colorize, overlay, with_legend
@@ -162,7 +162,9 @@ def predict_files(model, processor, jobs: list[InputImage], options: InferenceOp
             read = []
             for job in jobs[first : first + options.batch_size]:
                 try:
-                    image, odd, _ = read_noted({"path": str(job.image), "bytes": None}, processor.value_range)
+                    image, odd, _ = read_image_and_remarks(
+                        {"path": str(job.image), "bytes": None}, processor.value_range
+                    )
                     read.append((job, image))
                     if odd:
                         logger.warning("%s", odd)

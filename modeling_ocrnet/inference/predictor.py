@@ -10,7 +10,7 @@ from accelerate import PartialState
 from PIL import Image
 
 from ..data.decoding import ValueRange, read_image
-from ..data.stored_values import check_whole
+from ..data.pillow_quirks import check_tiff_is_read_whole
 from ..data.value_ranges import check_value_range
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from ..pixels_ocrnet import from_array, to_rgb
@@ -97,7 +97,7 @@ class Predictor:
 def as_image(image: ImageLike, value_range: ValueRange = None) -> Image.Image:
     """Any kind of image as PIL's, RGB: upright and on white, as `scripts/predict.py` reads files."""
     if isinstance(image, Image.Image):
-        check_whole(image, getattr(image, "filename", None) or "the image")
+        check_tiff_is_read_whole(image, getattr(image, "filename", None) or "the image")
         return to_rgb(image, value_range)
     if isinstance(image, np.ndarray):
         return from_array(image, value_range)

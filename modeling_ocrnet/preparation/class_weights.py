@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
-from .statistics import Split
+from .statistics import SplitStatistics
 
 
-def weights_of(split: Split, classes: int, method: float | Literal["median"]) -> np.ndarray:
+def compute_class_weights(split: SplitStatistics, classes: int, method: float | Literal["median"]) -> np.ndarray:
     """A weight for each class, (classes,) float64, of mean 1 over the labelled pixels: the loss keeps its size.
 
     Args:
@@ -43,7 +43,7 @@ def weights_of(split: Split, classes: int, method: float | Literal["median"]) ->
     return weights
 
 
-def as_yaml(weights: np.ndarray) -> str:
+def class_weights_as_yaml(weights: np.ndarray) -> str:
     """The line of a recipe, for `model: config:`; four digits."""
     # never an exponent: YAML reads 1e-05 as text
     digits = (np.format_float_positional(x, precision=4, fractional=False, trim="0") for x in weights)

@@ -9,6 +9,7 @@ import yaml
 from ..data.datasets import CardFacts
 from ..data.labels import LabelSet
 from ..hub.data_notes import facts_of, title_of
+from ..tables import markdown_table
 
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
 
@@ -29,8 +30,6 @@ rows = load_dataset("owner/name", split="{split}", streaming=True)  # or "parque
 
 The same names as JSON: `id2label.json`. Checksums of all files: `manifest.json`.
 
-| index | name | colour (RGB) |
-|---|---|---|
 {classes}
 
 ## Licence
@@ -78,7 +77,10 @@ def make_dataset_card(name: str, labels: LabelSet, manifest: dict[str, Any]) -> 
         },
     }
     head = {key: value for key, value in head.items() if value is not None}
-    classes = "\n".join(f"| {x.train_id} | {x.name} | {', '.join(map(str, x.color))} |" for x in labels.trained)
+    classes = markdown_table(
+        ("index", "name", "colour (RGB)"),
+        ((x.train_id, x.name, ", ".join(map(str, x.color))) for x in labels.trained),
+    )
     body = _BODY.format(
         title=head["pretty_name"],
         text=facts.text if facts else f"The dataset `{name}`.",

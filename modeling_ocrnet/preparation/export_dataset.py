@@ -1,4 +1,4 @@
-"""A dataset as sharded Parquet (to share, to stream), or as a raw store (to train from without decoding)."""
+"""A dataset as sharded Parquet (to share, to stream), or as a memory-mapped store (to train from without decoding)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..hub.data_notes import facts_of
 from ..hub.push import push_dataset, require_token
 from .dataset_card import make_dataset_card
 from .manifest import Manifest
-from .shards import Shard, decoded_bytes, plan_shards, write_parquet, write_raw
+from .shards import Shard, decoded_bytes, plan_shards, write_memory_mapped, write_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def export(
     loaded = {split: data.load(source, split=split) for split in chosen}
     findings = {split: data.check(dataset) for split, dataset in loaded.items()}
     for split, found in findings.items():
-        data.say(found, labels, split)
+        data.log_findings(found, labels, split)
     data.check_classes(labels, [(loaded[split], findings[split]) for split in chosen])
     files = {split: dataset.with_format(None) for split, dataset in loaded.items()}
     paths = {split: _paths(x) for split, x in files.items()}
@@ -161,7 +161,7 @@ def _write_shard(
         if store == "parquet":
             write_parquet(*parts, files, shard, decode, bar.update)
         else:
-            write_raw(parts[1], parts[0], files, shard, decode, bar.update)
+            write_memory_mapped(parts[1], parts[0], files, shard, decode, bar.update)
         for x, part in zip(names, parts, strict=True):
             manifest.add(x, part, rows)
     finally:

@@ -8,13 +8,12 @@ from typing import Literal
 
 from .. import data
 from ..atomic_files import atomic_write
-from ..data.store import read_manifest
+from ..data.memory_mapped_store import read_manifest
 from ..errors import UserError
-from .class_weights import as_yaml, weights_of
-from .contact_sheet import contact_sheet
-from .page import render
+from .class_weights import class_weights_as_yaml, compute_class_weights
 from .statistics import collect_statistics
-from .summary import table
+from .statistics_page import statistics_page
+from .statistics_text import statistics_text
 
 
 def inspect(
@@ -54,18 +53,17 @@ def inspect(
     known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.published(source.name).splits
     chosen = [x.strip() for x in splits.split(",")] if splits else [x for x in ("train", "val", "test") if x in known]
     found = collect_statistics(source, chosen, limit, workers)
-    print(table(found), end="\n\n")
+    print(statistics_text(found), end="\n\n")
     line = None
     if class_weights is not None and not found.splits[0].labelled:
         found.errors.append(f"no class weights: nothing is labelled in {chosen[0]}")
     elif class_weights is not None:
-        line = as_yaml(weights_of(found.splits[0], len(found.labels.names), class_weights))
+        line = class_weights_as_yaml(compute_class_weights(found.splits[0], len(found.labels.names), class_weights))
         print(f"for model.config in a recipe (from {chosen[0]}; mean 1 over its labelled pixels):\n  {line}\n")
     for title, lines in (("errors", found.errors), ("warnings", found.warnings)):
         print("\n  ".join([f"{len(lines)} {title}", *lines]))
-    sheet = [x for split in found.splits for x in contact_sheet(split, found.labels, pictures)]
     page = Path(output_dir) / f"{source.name}.html"
     with atomic_write(page) as part:
-        part.write_text(render(found, sheet, line), encoding="utf-8")
+        part.write_text(statistics_page(found, pictures, line), encoding="utf-8")
     print(f"written: {page}")
     return 1 if found.errors else 0

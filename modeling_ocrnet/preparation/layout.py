@@ -10,6 +10,7 @@ from .. import data
 from ..data.datasets import PublishedDataset, published
 from ..data.pairs import check_split
 from ..errors import UserError
+from ..tables import text_table
 
 
 def layout(name: str | None = None, root: str | None = None, splits: str | None = None) -> int:
@@ -47,8 +48,7 @@ def listing() -> str:
         dataset = published(name)
         images = " + ".join(f"{split} {dataset.images[split]}" for split in _usual(dataset))
         rows.append((name, str(len(dataset.labels.names)), images, dataset.size, dataset.licence))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return text_table(rows, numbers=False)
 
 
 def _usual(dataset: PublishedDataset) -> list[str]:

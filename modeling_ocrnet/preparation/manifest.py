@@ -9,7 +9,7 @@ from typing import Any
 
 from ..atomic_files import atomic_write, sha256
 from ..data.decoding import DataError
-from ..data.store import MANIFEST
+from ..data.memory_mapped_store import MANIFEST
 from ..errors import writing
 
 

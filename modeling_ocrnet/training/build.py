@@ -45,7 +45,7 @@ class Experiment:
     """What a run consists of.
 
     `model` is wrapped for distributed training, `bare_model` is not. `average`: of its weights, if the recipe wants it.
-    `positions`: how far this process's readers of a stream have come. `skipped`: samples that this process couldn't
+    `positions`: how far this process's workers of a stream have come. `skipped`: samples that this process couldn't
     read and replaced.
     """
 
@@ -110,7 +110,7 @@ def build_data(
         else:
             found.insert(0, (recipe.data.split, train, data.check(train, labelled=True, tolerate=skip)))
         for split, _, findings in found:
-            data.say(findings, labels, split)
+            data.log_findings(findings, labels, split)
         for split, dataset, findings in found:
             if dataset is not None:  # more of a stream may be labelled
                 data.require_labelled(dataset, findings, split)

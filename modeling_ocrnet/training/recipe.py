@@ -227,7 +227,7 @@ def differences(ours: dict, theirs: dict) -> list[str]:
     """
     defaults = flatten(as_dict(Recipe()))
     flat_ours, flat_theirs = defaults | flatten(ours), defaults | renamed_fields(flatten(theirs), "model.config.")
-    # how a stream is shared out depends on its readers
+    # how a stream is shared out depends on its workers
     free = {x for x in MAY_DIFFER_ON_RESUME if x != "data.workers" or not flat_ours["data.streaming"]}
     groups = tuple(x for x in MAY_DIFFER_ON_RESUME if x.endswith("."))
     return [

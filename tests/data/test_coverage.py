@@ -51,7 +51,7 @@ def judge(root, split="all", **fields):
     source = DataSource("folder", str(root), **fields)
     rows, labels = data.load(source, split=split), data.label_set(source)
     findings = data.check(rows)
-    data.say(findings, labels, split)
+    data.log_findings(findings, labels, split)
     data.require_labelled(rows, findings, split)
     data.check_classes(labels, [(rows, findings)])
 

@@ -141,7 +141,7 @@ def test_a_classes_json(defect, own, place):
 
 @pytest.fixture
 def store(place):
-    """A sound raw store of one pair, as `export --store raw` writes it."""
+    """A sound memory-mapped store of one pair, as `export --store raw` writes it."""
     (place.input / "data").mkdir()
     (place.input / "data" / "val-00000-of-00001.raw").write_bytes(bytes(2 * 2 * 4))
     write_store(place.input)

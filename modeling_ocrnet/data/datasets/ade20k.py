@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..labels import LabelSet
-from ..pairs import Pairs, find_folder, in_folders
+from ..pairs import Pairs, find_folder, pairs_in_folders
 from .base import PublishedDataset, TreeEntry
 
 FOLDERS = {"train": "training", "val": "validation"}
@@ -14,7 +14,7 @@ FOLDERS = {"train": "training", "val": "validation"}
 def find_pairs(root: Path, split: str) -> Pairs:
     """All images of a split, sorted by name."""
     images = find_folder(root, f"images/{FOLDERS[split]}")
-    return in_folders(images, images.parents[1] / "annotations" / FOLDERS[split])
+    return pairs_in_folders(images, images.parents[1] / "annotations" / FOLDERS[split])
 
 
 DATASET = PublishedDataset(

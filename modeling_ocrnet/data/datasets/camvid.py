@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..labels import IGNORE, LabelSet
-from ..pairs import Pairs, find_folder, in_folders
+from ..pairs import Pairs, find_folder, pairs_in_folders
 from .base import CardFacts, PublishedDataset, TreeEntry
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
     """All frames of a split, sorted by name."""
     images = find_folder(root, split)
-    return in_folders(images, images.parent / f"{split}annot", suffix=".png")
+    return pairs_in_folders(images, images.parent / f"{split}annot", suffix=".png")
 
 
 DATASET = PublishedDataset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..labels import LabelSet
-from ..pairs import Pairs, find_folder, in_list
+from ..pairs import Pairs, find_folder, pairs_in_list
 from .base import PublishedDataset, TreeEntry
 
 CLASSES = """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant,
@@ -32,7 +32,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
     """The images that a split's list names."""
     images = find_folder(root, "images")
     base = images.parent
-    return in_list(base / "imageLists" / LISTS[split], images, base / "annotations", mask_suffix=".mat")
+    return pairs_in_list(base / "imageLists" / LISTS[split], images, base / "annotations", mask_suffix=".mat")
 
 
 DATASET = PublishedDataset(

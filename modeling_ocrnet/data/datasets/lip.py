@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..labels import LabelSet
-from ..pairs import Pairs, find_folder, in_folders
+from ..pairs import Pairs, find_folder, pairs_in_folders
 from .base import PublishedDataset, TreeEntry
 
 
@@ -22,7 +22,7 @@ IMAGES, MASKS = (
 
 def find_pairs(root: Path, split: str) -> Pairs:
     """All images of a split, sorted by name."""
-    return in_folders(find_folder(root, *IMAGES[split]), find_folder(root, *MASKS[split]))
+    return pairs_in_folders(find_folder(root, *IMAGES[split]), find_folder(root, *MASKS[split]))
 
 
 DATASET = PublishedDataset(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..labels import LabelSet
-from ..pairs import Pairs, find_folder, in_list
+from ..pairs import Pairs, find_folder, pairs_in_list
 from .base import PublishedDataset, TreeEntry
 
 CLASSES = """aeroplane, bag, bed, bedclothes, bench, bicycle, bird, boat, book, bottle, building, bus, cabinet, car,
@@ -23,7 +23,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
     images = find_folder(root, "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
     voc = images.parent
     lists = find_folder(voc, "ImageSets/SegmentationContext")
-    return in_list(lists / f"{split}.txt", images, voc / "SegmentationClassContext")
+    return pairs_in_list(lists / f"{split}.txt", images, voc / "SegmentationClassContext")
 
 
 DATASET = PublishedDataset(

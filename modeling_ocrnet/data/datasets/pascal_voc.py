@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..labels import LabelSet
-from ..pairs import Pairs, find_folder, in_list, read_list
+from ..pairs import Pairs, find_folder, pairs_in_list, read_list
 from ..unicode_names import paths_on_disk
 from .base import PublishedDataset, TreeEntry
 
@@ -22,7 +22,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
     voc = images.parent
     lists, masks = voc / "ImageSets" / "Segmentation", voc / "SegmentationClass"
     if split != "aug":
-        return in_list(lists / f"{split}.txt", images, masks)
+        return pairs_in_list(lists / f"{split}.txt", images, masks)
     sbd = find_folder(voc, *SBD)
     own, held_out = read_list(lists / "train.txt"), set(read_list(lists / "val.txt"))
     more = set(read_list(sbd / "train.txt")) | set(read_list(sbd / "val.txt"))
