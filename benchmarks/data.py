@@ -16,6 +16,7 @@ from modeling_ocrnet import data
 from modeling_ocrnet.data.decoding import DataError
 from modeling_ocrnet.data.map_style import TrainingDataset
 from modeling_ocrnet.data.transforms import TrainingTransform
+from modeling_ocrnet.errors import UserError
 from modeling_ocrnet.preparation.export_dataset import export
 
 from .contender import start_contender
@@ -33,7 +34,7 @@ def data_benchmark(
     rounds: int = 9,
     samples: int = 12,
 ) -> list[dict]:
-    """Training samples a second and core, from PNG and from a raw store: 512x1024 crops of 2048x1024 frames.
+    """Training samples a second and core, from PNG and from a memory-mapped store: 512x1024 crops of 2048x1024 frames.
 
     One process and one thread each; a round times every contender once, so that a ratio compares neighbours in time.
 
@@ -51,7 +52,7 @@ def data_benchmark(
         ValueError, DataError, OSError: for arguments or folders that can't be.
     """
     if min(frames, rounds, samples) < 1:
-        raise ValueError("frames, rounds and samples must be positive")
+        raise UserError("frames, rounds and samples must be positive")
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from modeling_ocrnet.data.label_sets import CITYSCAPES
+from modeling_ocrnet import data
 from street_scenes import write_street_scenes
 
 FRAMES = "frames"
@@ -24,7 +24,7 @@ def write_noisy_frames(root: Path, count: int) -> Path:
         count: frames.
 
     Returns:
-        A root for the reader `cityscapes`.
+        A root of the dataset `cityscapes`.
     """
     frames = root / FRAMES
     write_street_scenes(frames, train=count, val=1, size=(1024, 2048))
@@ -32,7 +32,7 @@ def write_noisy_frames(root: Path, count: int) -> Path:
         noise = np.random.default_rng(number).standard_normal((1024, 2048, 1))
         smooth = cv2.medianBlur(np.asarray(Image.open(path)), 5)
         Image.fromarray((smooth + noise).round().clip(0, 255).astype(np.uint8)).save(path)
-    table = CITYSCAPES.to_train_ids.astype(np.uint8)
+    table = data.label_set("cityscapes").to_train_ids.astype(np.uint8)
     for path in (frames / "gtFine").rglob("*_labelIds.png"):  # other pipelines want train ids
         train_ids = Image.fromarray(table[np.asarray(Image.open(path))])
         train_ids.save(path.with_name(path.name.replace("labelIds", "labelTrainIds")))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from modeling_ocrnet.tables import text_table
+
 
 def run_rounds(
     contenders: dict[str, Callable[[], dict]],
@@ -71,9 +73,8 @@ def summarize(times: dict[str, list[float]], baseline: str) -> dict:
 
 def table(summary: dict, unit: str) -> str:
     """A summary for people; `unit`: what the milliseconds are for."""
-    width = max(map(len, summary["contenders"])) + 2
-    lines = [f"{'':{width}}{'ms ' + unit:>14}   times as fast as {summary['baseline']}"]
+    rows = [["", f"ms {unit}", f"times as fast as {summary['baseline']}"]]
     for name, x in summary["contenders"].items():
         low, high = x["quartiles"]
-        lines.append(f"{name:{width}}{x['milliseconds']:14.1f}{x['times_as_fast']:9.2f} ({low:.2f} to {high:.2f})")
-    return "\n".join(lines)
+        rows.append([name, f"{x['milliseconds']:.1f}", f"{x['times_as_fast']:.2f} ({low:.2f} to {high:.2f})"])
+    return text_table(rows)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from modeling_ocrnet.errors import UserError
+
 from . import ROOT
 from .contender import start_contender
 from .paired import by_contender, run_rounds, summarize, table
@@ -104,7 +106,7 @@ def _compare(
     unit: str,
 ) -> list[dict]:
     if rounds < 1 or clock not in ("wall", "cpu"):
-        raise ValueError(f"rounds must be positive and clock wall or cpu, got {rounds} and {clock}")
+        raise UserError(f"rounds must be positive and clock wall or cpu, got {rounds} and {clock}")
     clock = {"wall": "seconds", "cpu": "cpu_seconds"}[clock]
     wanted = {f"ours {x}": ([sys.executable, "-m", WORKER], parse_contender(x), ROOT) for x in ours}
     if peer is not None:
@@ -135,7 +137,7 @@ def parse_contender(text: str) -> dict:
     """`engine:precision[:no_trim]` as a worker's JSON has it."""
     engine, precision, *rest = text.split(":") if ":" in text else (text, "")
     if precision not in ("fp32", "bf16", "int8") or rest not in ([], ["no_trim"]):
-        raise ValueError(
+        raise UserError(
             f"{text}: a contender is engine:precision or engine:precision:no_trim, precision fp32, bf16 or int8"
         )
     return {"engine": engine, "precision": precision, "no_trim": bool(rest)}

@@ -1,86 +1,18 @@
-"""Flat pictures of upright surfaces, front view: house fronts, walls, and fences with holes.
+"""Flat pictures of upright surfaces, front view; those of houses are drawn here.
 
 `front` draws one for a `Plane`; the painter then tilts it into the scene's perspective.
 """
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
 
 from .light import Light
-from .textures import jitter, pick, table
+from .sheet import Sheet, draw_bricks
+from .textures import jitter, pick
 from .things import Plane
-
-
-@cache
-def _plaster() -> np.ndarray:
-    """The roughness of walls, (1024, 1024, 4) int16, in grey levels; none for the cover."""
-    tone = 4.5 * table("grain") + 7 * np.roll(table("stain"), 99, 0)
-    return cv2.merge([tone, tone, tone, np.zeros_like(tone)]).astype(np.int16)
-
-
-class Sheet:
-    """A flat picture measured in metres, y upwards; `image` is (H, W, 4) uint8 RGB and cover, origin lower left."""
-
-    def __init__(self, metres: tuple[float, float], pixels: tuple[int, int], color):
-        self.width, self.height = metres
-        self.kx, self.ky = pixels[0] / metres[0], pixels[1] / metres[1]
-        packed = np.array([*color, 255], np.uint8).view(np.uint32)[0]  # four bytes at once are faster to fill in
-        self.image = np.full((pixels[1], pixels[0]), packed).view(np.uint8).reshape(pixels[1], pixels[0], 4)
-
-    def box(self, x0: float, y0: float, x1: float, y1: float, color, cover: int = 255) -> None:
-        """Fills a rectangle; metres."""
-        kx, ky, low = self.kx, self.ky, len(self.image) + 0.5
-        left, top = int(x0 * kx + 0.5), int(low - y1 * ky)
-        right, bottom = max(int(x1 * kx - 0.5), left), max(int(low - y0 * ky) - 1, top)
-        red, green, blue = color
-        cv2.rectangle(self.image, (left, top), (right, bottom), (float(red), float(green), float(blue), cover), -1)
-
-    def paste(self, stamp: np.ndarray, side: float, sill: float, x: float, y: float) -> None:
-        """Puts a stamp (h, w, 4) so that what is within its margins `side` and `sill` begins at (x, y); metres."""
-        h, w = stamp.shape[:2]
-        left, low = int((x - side) * self.kx + 0.5), int(len(self.image) - (y - sill) * self.ky + 0.5)
-        if left >= 0 and low - h >= 0 and low <= len(self.image):
-            self.image[low - h : low, left : left + w] = stamp[:, : self.image.shape[1] - left]
-
-    def line(self, x0: float, y0: float, x1: float, y1: float, width: float, color) -> None:
-        """Draws a line; metres."""
-        rows = self.image.shape[0]
-        ends = [(round(x * self.kx), round(rows - y * self.ky)) for x, y in ((x0, y0), (x1, y1))]
-        thick = max(1, round(width * min(self.kx, self.ky)))
-        cv2.line(self.image, *ends, (*(float(x) for x in color), 255), thick)
-
-    def rough(self, rng: np.random.Generator) -> None:
-        """Adds noise: fine grain and large stains."""
-        rows, columns = self.image.shape[:2]
-        if rows * columns < 800:  # too far away to tell
-            return
-        noise = _plaster()
-        while min(noise.shape[0] - rows, noise.shape[1] - columns) < 0:  # large pictures repeat it
-            noise = np.tile(noise, (2, 2, 1))
-        y, x = rng.integers(noise.shape[0] - rows + 1), rng.integers(noise.shape[1] - columns + 1)
-        cv2.add(self.image, noise[y : y + rows, x : x + columns], self.image, dtype=cv2.CV_8U)
-
-
-def _bricks(sheet: Sheet, course: float, length: float, joint, rng: np.random.Generator) -> None:
-    """Courses of bricks or stones, as far as the resolution shows them."""
-    rows, columns = sheet.image.shape[:2]
-    base = sheet.image[-1, 0, :3].astype(float)
-    for x, y, shade in (rng.uniform(0, 1, (14, 3)) * (sheet.width, sheet.height, 0.38) + (0, 0, 0.8)).tolist():
-        sheet.box(x, y - y % course, x + length, y - y % course + course, np.clip(base * shade, 0, 255))
-    if sheet.ky * course < 3:
-        return
-    joint = np.asarray(joint, np.uint8)
-    y = np.arange(rows) / (sheet.ky * course)
-    sheet.image[y % 1 < max(0.08, 1 / (sheet.ky * course)), :, :3] = joint
-    if sheet.kx * length >= 4:
-        x = np.arange(columns) / (sheet.kx * length)
-        for odd in (0, 1):  # every other course is moved by half a brick
-            across = np.flatnonzero((x + 0.5 * odd) % 1 < 1 / (sheet.kx * length))
-            sheet.image[np.ix_(np.flatnonzero(y.astype(int) % 2 == odd), across, range(3))] = joint
+from .walls import draw_fence, draw_wall
 
 
 def _glass(rng: np.random.Generator, light: Light):
@@ -204,7 +136,7 @@ def _curtain_wall(sheet: Sheet, rng: np.random.Generator, light: Light) -> None:
 def _house_front(sheet: Sheet, rng, light: Light, kind: str, extra: str) -> None:
     """A building's front, by kind and by what its ground floor is."""
     if kind == "brick":
-        _bricks(sheet, 0.25, 0.6, tuple(0.8 * sheet.image[-1, 0, :3].astype(float)), rng)
+        draw_bricks(sheet, 0.25, 0.6, tuple(0.8 * sheet.image[-1, 0, :3].astype(float)), rng)
     sheet.rough(rng)
     if kind == "glass":
         _curtain_wall(sheet, rng, light)
@@ -233,49 +165,6 @@ def _house_front(sheet: Sheet, rng, light: Light, kind: str, extra: str) -> None
     sheet.box(0, 0, sheet.width, 0.35, tuple(0.7 * sheet.image[-1, 0, :3].astype(float)))
 
 
-def _wall(sheet: Sheet, rng: np.random.Generator, kind: str) -> None:
-    base = sheet.image[-1, 0, :3].astype(float)
-    if kind == "brickwall":
-        _bricks(sheet, 0.16, 0.4, np.clip(0.75 * base + 20, 0, 255), rng)
-    elif kind == "stonewall":
-        _bricks(sheet, 0.3, 0.55, 0.65 * base, rng)
-    elif kind == "concretewall":
-        for x in np.arange(0, sheet.width, 2.5):
-            sheet.box(x, 0, x + 0.06, sheet.height, 0.7 * base)
-    sheet.rough(rng)
-    sheet.box(0, sheet.height - 0.14, sheet.width, sheet.height, np.clip(1.12 * base + 8, 0, 255))
-    sheet.box(0, sheet.height - 0.2, sheet.width, sheet.height - 0.14, 0.6 * base)
-
-
-def _fence(sheet: Sheet, rng: np.random.Generator, kind: str, color) -> None:
-    """Posts, rails and pickets; what is between them stays uncovered."""
-    if kind != "boards":
-        sheet.image[..., 3] = 0
-    high, dark = sheet.height, tuple(0.75 * c for c in color)
-    if kind == "boards":
-        for i, x in enumerate(np.arange(0, sheet.width, 0.18)):
-            sheet.box(x, 0, x + 0.18, high - 0.05 * (i % 2), np.clip(np.array(color) + rng.normal(0, 9), 0, 255))
-            sheet.box(x, 0, x + 0.03, high, dark)
-    elif kind == "pickets":
-        for x in np.arange(0.05, sheet.width, 0.24):
-            sheet.box(x, 0.06, x + 0.13, high, color)
-    elif kind == "bars":
-        for x in np.arange(0.05, sheet.width, 0.2):
-            sheet.box(x, 0.06, x + 0.05, high, color)
-    elif kind == "mesh":
-        if sheet.ky * 0.25 > 3 and sheet.kx * 0.25 > 3:
-            for x in np.arange(-high, sheet.width, 0.28):
-                sheet.line(x, 0, x + high, high, 0.03, color)
-                sheet.line(x + high, 0, x, high, 0.03, color)
-        else:
-            sheet.image[..., 3] = 90
-    rails = {"rails": (0.2, 0.5, 0.8, 1), "guard": (0.55, 0.75, 0.95), "mesh": (0.04, 1)}.get(kind, (0.2, 0.85))
-    for share in rails:
-        sheet.box(0, high * share - (0.16 if kind == "guard" else 0.08), sheet.width, high * share, color)
-    for x in np.arange(0, sheet.width, 2.5):
-        sheet.box(x, 0, x + 0.1, high, dark)
-
-
 def front(plane: Plane, rng: np.random.Generator, light: Light, limit: tuple[int, int]) -> np.ndarray:
     """The flat picture of a plane.
 
@@ -294,9 +183,9 @@ def front(plane: Plane, rng: np.random.Generator, light: Light, limit: tuple[int
     sheet = Sheet(plane.metres, pixels, plane.color)
     kind, _, extra = plane.kind.partition(":")
     if kind.endswith("wall"):
-        _wall(sheet, rng, kind)
+        draw_wall(sheet, rng, kind)
     elif kind in ("pickets", "bars", "mesh", "boards", "rails", "guard"):
-        _fence(sheet, rng, kind, plane.color)
+        draw_fence(sheet, rng, kind, plane.color)
     else:
         _house_front(sheet, rng, light, kind, extra)
     return sheet.image

@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from modeling_ocrnet.data.label_sets import CITYSCAPES
-
+from .labels import LABELS
 from .layout import lay_out
 from .light import pick_light
 from .painting import Painter, visible
@@ -24,7 +23,6 @@ from .things import Thing
 VERSION = 2  # of what the generator draws: a new one makes old folders count as different
 MARKER = "scenes.json"
 _CITIES = {"train": ("altmark", "birkenau", "cranzberg"), "val": ("dornfeld",)}
-_LABELS = {label.name: label for label in CITYSCAPES.labels}
 
 
 @dataclass
@@ -59,14 +57,14 @@ def _masks(scene: Scene) -> dict[str, np.ndarray]:
     `labelIds` (H, W) uint8, `instanceIds` (H, W) uint16 and `color` (H, W, 3) uint8.
     """
     owner = Image.new("I", scene.image.shape[1::-1], 0)  # the number of the object on top, from 1
-    draw, rows, seen = ImageDraw.Draw(owner), [_LABELS["unlabeled"]], {}
+    draw, rows, seen = ImageDraw.Draw(owner), [LABELS["unlabeled"]], {}
     instances = [rows[0].id]
     for number, thing in enumerate(scene.objects, 1):
         draw.polygon(thing.polygon.ravel().tolist(), fill=number)
-        label = _LABELS[thing.label]
+        label = LABELS[thing.label]
         rows.append(label)
-        seen[label.name] = seen.get(label.name, -1) + 1
-        instances.append(label.id * 1000 + seen[label.name] if label.has_instances else label.id)
+        seen[label.id] = seen.get(label.id, -1) + 1
+        instances.append(label.id * 1000 + seen[label.id] if label.has_instances else label.id)
     top = np.asarray(owner)
     return {
         "labelIds": np.array([label.id for label in rows], np.uint8)[top],

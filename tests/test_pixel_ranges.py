@@ -11,9 +11,9 @@ from PIL import Image
 
 from modeling_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil, data
 from modeling_ocrnet.data.decoding import DataError, read_image
-from modeling_ocrnet.image_processing_ocrnet import scale_values, to_range, to_rgb
 from modeling_ocrnet.inference.predictor import Predictor
-from modeling_ocrnet.preparation.statistics import survey
+from modeling_ocrnet.pixels_ocrnet import scale_values, to_range, to_rgb
+from modeling_ocrnet.preparation.statistics import collect_statistics
 
 BACKENDS = [OCRNetImageProcessor, OCRNetImageProcessorPil]
 GREY = np.linspace(0, 65535, 24 * 40, dtype=np.uint16).reshape(24, 40)
@@ -233,7 +233,7 @@ def test_turned_images_are_counted_in_every_format(own, suffix):
     stored.save(own / "images" / f"upside_down.{suffix}", exif=exif)
     source = data.DataSource("folder", str(own), value_range=12)
     assert data.check(data.load(source, split="all")).turned == 1
-    (split,) = survey(source, ["all"]).splits
+    (split,) = collect_statistics(source, ["all"]).splits
     assert split.turned == ["upside_down"]
 
 
@@ -245,7 +245,7 @@ def test_a_check_names_odd_ranges_and_counts_what_exif_turns(own, again, caplog)
         caplog.clear()
         with caplog.at_level("INFO", logger="modeling_ocrnet"):
             rows = data.load(source, split="all")
-            data.say(data.check(rows), data.label_set(source), "all")
+            data.log_findings(data.check(rows), data.label_set(source), "all")
     text = caplog.text
     for i in range(3):
         assert f"{i}.tif: 16-bit values up to 4095, taken as 0 to 65535: nearly black" in text

@@ -54,8 +54,8 @@ def _card(device: torch.device) -> list[tuple[str, str]]:
         if hasattr(module, name):
             rows.append((name.removeprefix("get_device_"), str(getattr(module, name)())))
     rows.append(("devices", str(torch.accelerator.device_count())))
-    for name in ("cuda", "hip", "xpu", "git_version"):
-        rows.append((f"torch.version.{name}", str(getattr(torch.version, name, None))))
+    built = {name: x for name, x in vars(torch.version).items() if not name.startswith("_") and isinstance(x, str)}
+    rows += [(f"torch.version.{name}", x) for name, x in built.items()]
     if torch.backends.cudnn.is_available():
         rows.append(("cuDNN", str(torch.backends.cudnn.version())))
     if shutil.which("nvidia-smi"):

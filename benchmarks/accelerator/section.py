@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from modeling_ocrnet.tables import markdown_table
+
 
 class PartFailed(Exception):
     """Something that a part measured isn't as it must be."""
@@ -107,5 +109,4 @@ def _markdown(block: dict) -> list[str]:
         return [block["text"]]
     if "quote" in block:
         return [f"{block['caption']}:", "", "```", block["quote"].rstrip(), "```"]
-    rows = [block["head"], ["---"] * len(block["head"]), *block["rows"]]
-    return [f"{block['caption']}:", "", *(f"| {' | '.join(row)} |" for row in rows)]
+    return [f"{block['caption']}:", "", markdown_table(block["head"], block["rows"])]

@@ -5,19 +5,20 @@ Every dataset comes out with the same columns: `image` (RGB), `label` (train ids
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path, PurePath
-from types import ModuleType
 
 from datasets import Dataset, Features, Image, IterableDataset, Value
 
-from ..image_processing_ocrnet import to_range
-from .checks import Findings, check, check_sample
-from .coverage import check_classes, require_labelled, say
+from ..errors import UserError
+from ..pixels_ocrnet import to_range
+from . import folder, hub
+from .class_checks import check_classes, log_findings, require_labelled
+from .dataset_checks import Findings, check, check_sample
+from .datasets import DATASETS, PublishedDataset, published
 from .decoding import DataError, Decode
 from .labels import IGNORE, LabelSet
-from .source import CUSTOM_DATASETS, DATASETS, DataSource, check_name
-from .store import find_stored, read_manifest
+from .memory_mapped_store import find_in_store, read_manifest
+from .source import CUSTOM_DATASETS, DataSource
 
 __all__ = [
     "DATASETS",
@@ -27,25 +28,16 @@ __all__ = [
     "DataSource",
     "Findings",
     "LabelSet",
+    "PublishedDataset",
     "check",
     "check_classes",
     "check_sample",
     "label_set",
     "load",
-    "reader",
+    "published",
     "require_labelled",
-    "say",
+    "log_findings",
 ]
-
-
-def reader(name: str) -> ModuleType:
-    """The module that knows a dataset: of a published one `DEFAULT_ROOT`, `LABELS`, `SPLITS` and `find`.
-
-    Raises:
-        ValueError: for an unknown dataset.
-    """
-    check_name(name)
-    return import_module(f".{name}" if name in CUSTOM_DATASETS else f".datasets.{name}", __name__)
 
 
 def _source(source: str | DataSource, root: str | Path | None) -> DataSource:
@@ -64,12 +56,13 @@ def label_set(source: str | DataSource, root: str | Path | None = None) -> Label
         root: where it lies; only needed for own data (`label_set("folder", root)`).
 
     Raises:
-        ValueError: for an unknown dataset.
+        UserError: for an unknown dataset.
         DataError: where own data doesn't say what its classes are; the message proposes some.
     """
     source = _source(source, root)
-    module = reader(source.name)
-    return module.label_set(source) if source.name in CUSTOM_DATASETS else module.LABELS
+    if source.name in DATASETS:
+        return published(source.name).labels
+    return (hub if source.name == "hub" else folder).label_set(source)
 
 
 def load(
@@ -84,11 +77,12 @@ def load(
     Args:
         source: one of `DATASETS`, `"folder"`, or a [`DataSource`] (which recipes are), for all that can be said of own
             data.
-        root: where it lies, or a raw store of it (`scripts/prepare_data.py export --store raw`); `data/<name>` by
-            default.
+        root: the folder that holds it, or a memory-mapped store of it (`scripts/prepare_data.py export --store raw`);
+            `data/<name>` by default.
         split: `"train"`, `"val"` or, where there is one, `"test"`.
         instances: add the column `instances`, if the dataset has such files: (height, width) int32 arrays, label id *
-            1000 + number within instances, less than 1000 elsewhere; `None` for rows without. A raw store keeps none.
+            1000 + number within instances, less than 1000 elsewhere; `None` for rows without. A memory-mapped store
+            keeps none.
         streaming: of the dataset `"hub"`: read it as it is downloaded.
 
     Returns:
@@ -97,31 +91,29 @@ def load(
         `datasets.IterableDataset` of such rows.
 
     Raises:
-        ValueError: for an unknown dataset or split.
+        UserError: for an unknown dataset or split.
         DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
     """
     source = _source(source, root)
-    module = reader(source.name)
     if streaming and source.name != "hub":
-        raise ValueError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
+        raise UserError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
     labels = label_set(source)
-    if streaming:
-        return module.stream(source, split).map(
-            Decode(labels, value_range=source.value_range), batched=True, batch_size=1
-        )
     if source.name == "hub":
-        return module.open_split(source, split).with_transform(Decode(labels, value_range=source.value_range))
-    root = Path(source.root if source.root is not None else module.DEFAULT_ROOT).expanduser()
+        decode = Decode(labels, value_range=source.value_range)
+        if streaming:
+            return hub.stream(source, split).map(decode, batched=True, batch_size=1)
+        return hub.open_split(source, split).with_transform(decode)
+    root = source.folder
     features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
     if (manifest := read_manifest(root)) is not None:
-        columns = find_stored(root, manifest, source.name, split)
+        columns = find_in_store(root, manifest, source.name, split)
         if source.value_range is not None and to_range(source.value_range) != to_range(manifest.get("value_range")):
             raise DataError(
                 f"{root}: was exported with value_range {manifest.get('value_range')}, now it is {source.value_range}: "
                 "leave it out, or export again"
             )
         return _rows(columns, features).with_transform(Decode(labels, train_ids=True))
-    pairs = module.find(source if source.name == "folder" else root, split)
+    pairs = folder.find(source, split) if source.name == "folder" else published(source.name).find(root, split)
     columns = {
         "image": [str(path) for path in pairs.images],
         "label": [None if path is None else str(path) for path in pairs.masks],

@@ -14,8 +14,8 @@ from PIL import Image
 from ..configuration_ocrnet import ignore_index
 from .decoding import DataError, check_mask, open_image, stored_pixels
 from .labels import IGNORE, Label, LabelSet, distinct_color
-from .spelling import nfc
 from .train_ids import pack_colors, unpack_color
+from .unicode_names import nfc
 
 TOP_ID = 65535  # 16-bit masks
 LEAST, MOST = 2, 65535  # classes: one alone is never mistaken; their indices must fit into 16 bits, beside `ignore`

@@ -12,17 +12,17 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..image_processing_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
+from ..compat import transform_of
+from ..pixels_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import LabelSet
 from .matlab import is_matlab, read_matlab
-from .memory_mapped import raw_array
-from .stored_values import Stored, check_whole
+from .memory_mapped_store import memory_mapped_array
+from .pillow_quirks import UndoPillowScaling, check_tiff_is_read_whole
 from .train_ids import train_ids_of
 from .value_ranges import unusual_range
 
 ValueRange = tuple[float, float] | list[float] | int | None
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # of images in folders
 MASK_MODES = ("L", "P", "1", "I", "I;16", "I;16B")  # modes whose pixels are ids
 # What files are read as, whatever they are called. Pillow knows more: its EPS starts Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -37,7 +37,7 @@ def open_image(source: dict) -> Image.Image:
         DataError: where the file isn't there, isn't an image, or holds bands or pages that wouldn't be read.
     """
     path, data = source["path"], source["bytes"]
-    if (stored := raw_array(source)) is not None:
+    if (stored := memory_mapped_array(source)) is not None:
         return Image.fromarray(stored)
     remote = "://" in str(path)  # inside an archive, or on the Hub
     if data is None and not remote:
@@ -49,7 +49,7 @@ def open_image(source: dict) -> Image.Image:
             with fsspec.open(path, "rb") as file:
                 data = file.read()
         image = Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
-        check_whole(image, path)
+        check_tiff_is_read_whole(image, path)
         unmap(image)
         return image
     except DataError:
@@ -116,9 +116,9 @@ def stored_pixels(mask: Image.Image, path: str | None) -> np.ndarray:
     Raises:
         DataError: where they are damaged.
     """
-    stored = Stored(mask)
+    undo = UndoPillowScaling(mask)
     pixels = np.asarray(upright(mask, path))
-    return pixels if pixels.ndim == 3 else stored(pixels)
+    return pixels if pixels.ndim == 3 else undo(pixels)
 
 
 def _reason(error: Exception) -> str:
@@ -133,10 +133,10 @@ def read_image(source: dict, value_range: ValueRange = None) -> Image.Image:
     Raises:
         DataError: where the file isn't there, is damaged, or has values that no range is known of.
     """
-    return read_noted(source, value_range).image
+    return read_image_and_remarks(source, value_range).image
 
 
-class Noted(NamedTuple):
+class ImageAndRemarks(NamedTuple):
     """An image as RGB; what is odd about its values, in a line, or `None`; and whether EXIF turned it."""
 
     image: Image.Image
@@ -144,7 +144,7 @@ class Noted(NamedTuple):
     turned: bool
 
 
-def read_noted(source: dict, value_range: ValueRange = None) -> Noted:
+def read_image_and_remarks(source: dict, value_range: ValueRange = None) -> ImageAndRemarks:
     """As [`read_image`], with what is to be said of the file."""
     image, path = open_image(source), source["path"]
     wide = is_wide_color(image)
@@ -159,7 +159,7 @@ def read_noted(source: dict, value_range: ValueRange = None) -> Noted:
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     odd = unusual_range(image, wide, value_range)
-    return Noted(rgb, odd and f"{path}: {odd}", turned or in_header != 1)
+    return ImageAndRemarks(rgb, odd and f"{path}: {odd}", turned or in_header != 1)
 
 
 def orientation_in_header(image: Image.Image) -> int:
@@ -276,5 +276,5 @@ class Decode:
 
 def with_value_range(dataset: Dataset, value_range: ValueRange) -> Dataset:
     """A loaded dataset whose images are read with another range, as the model that is to see them was trained."""
-    decode = dataset.format["format_kwargs"]["transform"]
+    decode = transform_of(dataset)
     return dataset.with_transform(Decode(decode.labels, decode.train_ids, value_range))

@@ -18,14 +18,13 @@ from .classes import read_classes, suggest_classes_json
 from .decoding import DataError
 from .image_files import folder_names, image_names
 from .labels import LabelSet
+from .memory_mapped_store import read_manifest
 from .pairs import Pairs
 from .source import DataSource
-from .spelling import nfc, stored, told_apart
-from .store import read_manifest
+from .unicode_names import nfc, path_on_disk, told_apart
 
-__all__ = ["DEFAULT_ROOT", "find", "label_set"]
+__all__ = ["find", "label_set"]
 
-DEFAULT_ROOT = "data/folder"
 SHOWN = 10  # problems that a message lists
 SAMPLE = 64  # masks that a proposal looks at
 # other words for the same: the first that exists is taken
@@ -86,7 +85,7 @@ def find(source: DataSource, split: str) -> Pairs:
 
 
 def _root(source: DataSource) -> Path:
-    root = Path(source.root if source.root is not None else DEFAULT_ROOT).expanduser()
+    root = source.folder
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the one that holds your images and masks as the root")
     return root
@@ -176,7 +175,7 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
             problems.append(f"{table}: row {i} holds {row}, expected paths")
         else:
             paths = (row[column] for column in columns)
-            rows.append([stored(table.parent / x, listed) if x else None for x in paths])
+            rows.append([path_on_disk(table.parent / x, listed) if x else None for x in paths])
     images = [image for image, _ in rows]
     counts = Counter(images)
     problems += [f"{table}: lists {image} {count} times" for image, count in counts.items() if count > 1]

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .decoding import SUFFIXES
-
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 RULE = "Of a folder all images by their suffix, links followed, nothing hidden (.*, __MACOSX)."  # for help texts
 
 

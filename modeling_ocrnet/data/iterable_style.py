@@ -1,8 +1,8 @@
 """Endless training batches from a dataset that is read as it arrives, without random access.
 
-A reader is a process that reads its own share of the stream, shuffles it in a buffer, decodes and augments. A training
-process takes micro-batches from its readers in turn. Every reader goes through its share once an epoch: together they
-see every sample once. Each batch says how far its reader had come, which is all that resuming needs.
+A worker is a process that reads its own share of the dataset, shuffles it in a buffer, decodes and augments. A training
+process takes micro-batches from its workers in turn. Every worker goes through its share once an epoch, so that
+together they see every sample once. Each batch says how far its worker had come: resuming needs nothing else.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from .transforms import TrainingTransform
 logger = logging.getLogger(__name__)
 
 Position = tuple[int, int]
-"""How far a reader has come: its epoch, and the samples of that epoch that it has given."""
+"""How far a worker has come: its epoch, and the samples of that epoch that it has given."""
 
 
 class IterableTrainingDataset(torch.utils.data.IterableDataset):
-    """What one reader gives: samples as [`TrainingDataset`]'s, with `position`, the reader's after that sample.
+    """What one worker gives: samples as [`TrainingDataset`]'s, with `position`, the worker's after that sample.
 
     Args:
         rows: undecoded rows, with the columns `image`, `label` and `name`.
         decode: the rows' decoding.
         buffer_size: undecoded rows to shuffle among, beside the shuffling of shards.
-        reader, readers: which share is read. Whole shards where they divide evenly, otherwise every so many-th row.
+        worker, workers: number of this worker, and of all. If the shards divide evenly, each worker reads whole shards,
+            otherwise it reads all rows and keeps every so many-th.
         start: go on from here. The samples of that epoch that were given before are read again, but not decoded.
         skip: leave rows out that can't be read; the next sample's `skipped` says what was wrong.
     """
@@ -47,14 +48,14 @@ class IterableTrainingDataset(torch.utils.data.IterableDataset):
         transform: TrainingTransform,
         seed: int,
         buffer_size: int,
-        reader: int,
-        readers: int,
+        worker: int,
+        workers: int,
         start: Position = (0, 0),
         skip: bool = False,
     ):
-        self.rows = split_dataset_by_node(rows.shuffle(seed=seed, buffer_size=buffer_size), reader, readers)
+        self.rows = split_dataset_by_node(rows.shuffle(seed=seed, buffer_size=buffer_size), worker, workers)
         self.decode, self.transform, self.start, self.skip = decode, transform, start, skip
-        self.key = [seed, 2, reader]  # of the augmentations
+        self.key = [seed, 2, worker]  # of the augmentations
 
     def __iter__(self) -> Iterator[dict]:
         epoch, given = self.start
@@ -65,17 +66,19 @@ class IterableTrainingDataset(torch.utils.data.IterableDataset):
                 rng = np.random.default_rng([*self.key, epoch, given])
                 given += 1
                 try:
-                    frame = decode_row(row, self.decode)
+                    decoded = decode_row(row, self.decode)
                 except DataError as error:
                     if not self.skip or len(skipped) == REPLACEMENTS:
                         raise
                     skipped.append(str(error))
                     continue
-                sample = to_sample(*frame, self.transform, rng)
+                sample = to_sample(*decoded, self.transform, rng)
                 yield {**sample, "position": (epoch, given), "skipped": skipped}
                 skipped = []
             if given == 0:
-                raise DataError("a reader of the stream found nothing: fewer data.workers, or more rows in each shard")
+                raise DataError(
+                    "a worker found nothing in its share: give fewer data.workers, or more rows in each shard"
+                )
             epoch, given = epoch + 1, 0
 
 
@@ -95,18 +98,18 @@ def streamed_batches(
     pin_memory: bool = False,
     skip: bool = False,
 ) -> Iterator[dict]:
-    """This process's micro-batches, endlessly: as [`training_loader`]'s, with `reader` and `position`.
+    """This process's micro-batches, endlessly: as [`training_loader`]'s, with `worker` and `position`.
 
     Args:
-        workers: readers of this process, each a process of its own; 0 for one that reads in this process.
-        start: the readers' positions, to go on from.
+        workers: processes that read for this one; 0: it reads by itself.
+        start: the workers' positions, to go on from.
         taken: micro-batches that this process has had before: whose turn it is follows from them.
         skip: leave out what can't be read.
     """
     count = max(1, workers)
     if rank == 0 and rows.num_shards % (count * processes):
         logger.warning(
-            "%d shards don't divide among %d readers: each reads all rows and keeps its share. With a multiple of %d "
+            "%d shards don't divide among %d workers: each reads all rows and keeps its share. With a multiple of %d "
             "shards, or another data.workers, each would read its own alone",
             rows.num_shards,
             count * processes,
@@ -120,12 +123,12 @@ def streamed_batches(
             transform,
             seed,
             buffer_size,
-            reader=rank * count + i,
-            readers=count * processes,
+            worker=rank * count + i,
+            workers=count * processes,
             start=tuple(start[i]) if start else (0, 0),
             skip=skip,
         )
-        # a loader each, of one worker: so it can be any reader's turn when a run goes on
+        # a loader each, of one worker process: so it can be any worker's turn when a run goes on
         loader = DataLoader(
             stream,
             batch_size=micro_batch,
@@ -137,7 +140,7 @@ def streamed_batches(
         )
         loaders.append(iter(loader))
     for turn in itertools.count(taken):
-        yield {**next(loaders[turn % count]), "reader": turn % count}
+        yield {**next(loaders[turn % count]), "worker": turn % count}
 
 
 def _collate(samples: list[dict]) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -78,6 +79,28 @@ class LabelSet:
     ignore: int = IGNORE
     assumed_ignored: int | None = None
     counted_from_one: bool = False
+
+    @classmethod
+    def from_rows(cls, *rows: tuple) -> LabelSet:
+        """From the fields of each [`Label`]."""
+        return cls(tuple(Label(*row) for row in rows))
+
+    @classmethod
+    def from_names(cls, names: str, ids: Sequence[int], ignored: dict[str, int], **fields) -> LabelSet:
+        """From names alone, with PASCAL VOC's colours.
+
+        Args:
+            names: of the classes, separated by commas, by train id.
+            ids: their ids in the masks.
+            ignored: ids in the masks that aren't trained, by name.
+            fields: further fields of the label set.
+        """
+        names = [" ".join(name.split()) for name in names.split(",")]
+        if len(names) != len(ids):
+            raise ValueError(f"{len(names)} names for {len(ids)} ids")
+        first = 0 if names[0].lower() == "background" else 1  # only a background is black
+        trained = (Label(name, ids[k], k, distinct_color(first + k)) for k, name in enumerate(names))
+        return cls((*trained, *(Label(name, id_, IGNORE, (0, 0, 0)) for name, id_ in ignored.items())), **fields)
 
     def __post_init__(self):
         train_ids = sorted(label.train_id for label in self.labels if label.train_id != self.ignore)

@@ -1,8 +1,8 @@
-"""The endless stream of training samples, and which part of it a process reads.
+"""Training samples of a dataset with random access, endlessly, and which of them a process reads.
 
 Sample number p of a run is a function of the seed and p alone: its image by the permutation of its epoch, its
-augmentation by a generator of its own. So the stream is the same for any number of processes and workers, and a run
-that is resumed at an update simply goes on reading there.
+augmentation by a generator of its own. So samples are the same for any number of processes and workers, and a run that
+is resumed simply goes on at its position.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ REPLACEMENTS = 10  # samples in a row that may be unreadable
 def to_sample(
     image: np.ndarray, label: np.ndarray, name: str, transform: TrainingTransform, rng: np.random.Generator
 ) -> dict:
-    """An augmented frame: `pixel_values` (3, h, w) float32, `labels` (h, w) int64 and `name`."""
+    """A training sample: `pixel_values` (3, h, w) float32, `labels` (h, w) int64 and `name`."""
     pixel_values, labels = transform(image, label, rng)
     return {"pixel_values": torch.from_numpy(pixel_values), "labels": torch.from_numpy(labels), "name": name}
 
 
 class TrainingDataset(torch.utils.data.Dataset):
-    """Sample p of the stream, as [`to_sample`] makes them.
+    """`dataset[p]`: sample number p of a run, as [`to_sample`] makes it; p may be as large as the run is long.
 
     Beside the dataset's own table, of which forked workers share one copy, it holds 16 bytes a row: two permutations.
 
     Args:
-        skip: where an image can't be read, take the one after it in the epoch's order instead; the sample's `skipped`
-            says what was wrong. Which one that is depends on the position and the files alone.
+        skip: if an image can't be read, take the one after it in the epoch's order; the sample's `skipped` says what
+            was wrong. Which one that is depends on the position and the files alone.
     """
 
     def __init__(self, dataset: Dataset, transform: TrainingTransform, seed: int, skip: bool = False):
         self.dataset, self.transform, self.seed, self.skip = dataset, transform, seed, skip
-        self._frames = NumpyRows(dataset)
+        self._rows = NumpyRows(dataset)
         self._permutation = lru_cache(maxsize=2)(self._permute)
 
     def _permute(self, epoch: int) -> np.ndarray:
@@ -61,7 +61,7 @@ class TrainingDataset(torch.utils.data.Dataset):
         skipped: list[str] = []
         while True:
             try:
-                return self._frames[int(order[(offset + len(skipped)) % len(order)])], skipped
+                return self._rows[int(order[(offset + len(skipped)) % len(order)])], skipped
             except DataError as error:
                 if not self.skip or len(skipped) == REPLACEMENTS:
                     raise

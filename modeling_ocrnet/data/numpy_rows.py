@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
+from ..compat import transform_of
 from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask
 from .errors import size_problem
 from .matlab import is_matlab
-from .memory_mapped import raw_array
+from .memory_mapped_store import memory_mapped_array
 from .png import decode_png
 from .train_ids import train_ids_of
 
 
 class NumpyRows:
-    """`frames[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) of train ids (uint8; uint16
+    """`rows[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) of train ids (uint8; uint16
     for more than 255 classes) and the name of a dataset's row i.
 
     Args:
@@ -24,7 +25,7 @@ class NumpyRows:
     """
 
     def __init__(self, dataset: Dataset):
-        self._decode = dataset.format["format_kwargs"]["transform"]
+        self._decode = transform_of(dataset)
         self._rows = dataset.with_format(None)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -32,7 +33,9 @@ class NumpyRows:
 
 
 def decode_row(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
-    """An undecoded row as [`NumpyRows`] gives it. Arrays of a raw store are views, of which only what is used is read.
+    """An undecoded row as [`NumpyRows`] gives it.
+
+    Arrays of a memory-mapped store are views: only what is used of them is read.
 
     Raises:
         DataError: for what can't be read, and where the mask isn't as large as its image.
@@ -46,7 +49,7 @@ def decode_row(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def _image(source: dict, name: str, value_range: ValueRange) -> np.ndarray:
-    if (stored := raw_array(source)) is not None:
+    if (stored := memory_mapped_array(source)) is not None:
         return stored
     source = _with_bytes(source, name)
     pixels = decode_png(source["bytes"])
@@ -56,7 +59,7 @@ def _image(source: dict, name: str, value_range: ValueRange) -> np.ndarray:
 def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
     if source is None:
         raise DataError(f"{name}: has no mask; training needs one for every image")
-    if (stored := raw_array(source)) is not None:  # written as train ids, and checked then
+    if (stored := memory_mapped_array(source)) is not None:  # written as train ids, and checked then
         return stored
     labels = decode.labels
     if is_matlab(source):

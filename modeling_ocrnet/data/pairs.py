@@ -1,4 +1,4 @@
-"""What a reader finds: images and their masks."""
+"""Pairs of an image and its mask, and how they are found: in two folders, or by a list."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .decoding import DataError
+from ..errors import UserError
+from .errors import DataError
 from .image_files import folder_names, is_hidden
-from .spelling import nfc, stored_in, two_spellings
+from .unicode_names import nfc, paths_on_disk, two_spellings
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Pairs:
 
 def check_split(split: str, splits: tuple[str, ...]) -> None:
     if split not in splits:
-        raise ValueError(f"split {split!r} is unknown; there are {', '.join(splits)}")
+        raise UserError(f"split {split!r} is unknown; there are {', '.join(splits)}")
 
 
 def find_folder(root: Path, *candidates: str) -> Path:
@@ -50,7 +51,7 @@ def find_folder(root: Path, *candidates: str) -> Path:
     raise DataError(f"{root}: holds no folder {expected}; scripts/prepare_data.py layout shows the trees expected")
 
 
-def in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
+def pairs_in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
     """All images of a folder, sorted, with the masks of the same names in another."""
     found, partners = _by_name(images, suffix), _by_name(masks, mask_suffix) if masks.is_dir() else {}
     names = sorted(found)
@@ -75,10 +76,10 @@ def _by_name(folder: Path, suffix: str) -> dict[str, str]:
     return found
 
 
-def in_list(file: Path, images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
+def pairs_in_list(file: Path, images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
     """The images that a text file names, a name a line."""
     names = read_list(file)
-    return Pairs(names, stored_in(images, names, suffix), stored_in(masks, names, mask_suffix))
+    return Pairs(names, paths_on_disk(images, names, suffix), paths_on_disk(masks, names, mask_suffix))
 
 
 def read_list(file: Path) -> list[str]:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
-from ..image_processing_ocrnet import to_range
+from ..errors import UserError
+from .datasets import DATASETS, published
+from .value_ranges import check_value_range
 
-# published datasets, one module of this package each
-DATASETS = (
-    "ade20k",
-    "camvid",
-    "cityscapes",
-    "coco_stuff_10k",
-    "coco_stuff_164k",
-    "lip",
-    "pascal_context_59",
-    "pascal_context_60",
-    "pascal_voc",
-    "street_scenes",
-)
 # one's own: the classes come with the data
 CUSTOM_DATASETS = ("folder", "hub")
+DatasetName = Literal[(*DATASETS, *CUSTOM_DATASETS)]
 
 # fields that not every dataset takes
 _TAKEN_BY = {
@@ -38,7 +29,7 @@ _TAKEN_BY = {
 def check_name(name: str) -> None:
     """Refuse what is no dataset's name."""
     if name not in (*DATASETS, *CUSTOM_DATASETS):
-        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
+        raise UserError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
 
 
 @dataclass
@@ -46,12 +37,11 @@ class DataSource:
     """A dataset, and where it lies.
 
     Raises:
-        ValueError: for an unknown dataset, or a field that it doesn't take.
+        UserError: for an unknown dataset, or a field that it doesn't take.
     """
 
-    name: str = "cityscapes"
-    """Dataset: ade20k, camvid, cityscapes, coco_stuff_10k, coco_stuff_164k, lip, pascal_context_59, pascal_context_60,
-    pascal_voc or street_scenes; or one's own: folder or hub."""
+    name: DatasetName = "cityscapes"
+    """Dataset, a published one or one's own: folder or hub."""
     root: str | None = None
     """Folder that holds it (null: data/<name>). Of a folder all images by their suffix, links followed, nothing
     hidden."""
@@ -81,16 +71,22 @@ class DataSource:
         for key, names in _TAKEN_BY.items():
             if getattr(self, key) != defaults[key] and self.name not in names:
                 others = " or ".join(names) if len(names) < 3 else "the others"
-                raise ValueError(f"{key} is given, but dataset {self.name!r} doesn't take it: it is for {others}")
+                raise UserError(f"{key} is given, but dataset {self.name!r} doesn't take it: it is for {others}")
         if self.name == "hub" and self.path is None:
-            raise ValueError("dataset 'hub' needs a path: owner/name on the Hub, or a local folder")
+            raise UserError("dataset 'hub' needs a path: owner/name on the Hub, or a local folder")
         if self.image_column == self.mask_column:
-            raise ValueError(f"image_column and mask_column are both {self.image_column!r}")
-        to_range(self.value_range)
+            raise UserError(f"image_column and mask_column are both {self.image_column!r}")
+        check_value_range(self.value_range)
         if any(not 0 <= x <= 65535 for x in self.ignore_ids):  # what masks of 16 bits hold
-            raise ValueError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
+            raise UserError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
         if self.val_share is not None and not 0 < self.val_share < 1:
-            raise ValueError(f"val_share must lie between 0 and 1, got {self.val_share}")
+            raise UserError(f"val_share must lie between 0 and 1, got {self.val_share}")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds it: `root`, or the dataset's usual one."""
+        usual = published(self.name).default_root if self.name in DATASETS else f"data/{self.name}"
+        return Path(usual if self.root is None else self.root).expanduser()
 
     @property
     def title(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from ..atomic_files import atomic_write
+from ..tables import text_table
 
 _OVERALL = {
     "mean_iou": "mIoU",
@@ -52,10 +54,10 @@ def as_table(record: dict) -> str:
     columns = [key for key in _BY_CLASS if any(key in row for row in record["classes"].values())]
     lines = [["class", *(_BY_CLASS[key] for key in columns)]]
     lines += [[name, *(_percent(row.get(key)) for key in columns)] for name, row in record["classes"].items()]
-    text = _aligned(lines)
+    text = text_table(lines)
     if "categories" in record:
         rows = record["categories"].items()
-        text += "\n\n" + _aligned(
+        text += "\n\n" + text_table(
             [["category", "IoU", "iIoU"], *([name, _percent(row["iou"]), _percent(row["iiou"])] for name, row in rows)]
         )
     return text + "\n\n" + "  ".join(f"{_OVERALL[key]} {_percent(record[key])}" for key in _OVERALL if key in record)
@@ -65,19 +67,7 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}"
 
 
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    first, rest = widths[0], widths[1:]
-    return "\n".join(
-        row[0].ljust(first) + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))
-        for row in rows
-    )
-
-
 def write_json(record: dict, path: str | Path) -> None:
     """Write a record, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from .data_notes import facts_of
 from .folder import ModelFolder
 
-# Datasets whose frames may be shown to anybody: this project draws them. Others' terms forbid redistribution
-# (Cityscapes) or bind it to conditions (CamVid), so a picture of theirs is never uploaded by itself.
-FREE_TO_SHOW = ("street_scenes",)
 COUNT, WIDTH = 3, 960  # pictures, and pixels at most
 
 
@@ -25,9 +23,13 @@ def sample_pictures(folder: ModelFolder) -> dict[str, bytes]:
         PNG files by their path in the repository, `pictures/<name>.png`. None where the data isn't this project's own,
         or where the folder isn't the end of a training run: those pictures would show something else.
     """
+    # others' terms forbid to pass their images on (Cityscapes), or bind it to conditions (CamVid)
+    facts = facts_of(folder.dataset)
+    if facts is None or not facts.free_to_show:
+        return {}
     run = folder.path.resolve().parent
     # metrics.jsonl tells a run's folder from somebody's home, whose "pictures" are private
-    if folder.dataset not in FREE_TO_SHOW or not (run / "metrics.jsonl").is_file() or not _is_last(folder):
+    if not (run / "metrics.jsonl").is_file() or not _is_last(folder):
         return {}
     files = sorted((run / "pictures").glob("[!.]*.png"))  # not what macOS leaves beside them
     chosen = [files[round(i * (len(files) - 1) / max(COUNT - 1, 1))] for i in range(min(COUNT, len(files)))]

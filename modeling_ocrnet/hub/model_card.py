@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..configuration_ocrnet import VARIANTS
-from .data_notes import DataNote, note_on
+from ..data.datasets import CardFacts
+from ..tables import markdown_table
+from .data_notes import NO_TERMS, facts_of, title_of
 from .folder import ModelFolder
 
 _OVERALL = {"mean_iou": "mIoU", "mean_accuracy": "mean accuracy", "overall_accuracy": "pixel accuracy"}
@@ -50,30 +52,31 @@ def make_card(folder: ModelFolder, repo_id: str, pictures: Sequence[str] = ()) -
         repo_id: `"you/your-ocrnet"`, for the lines that load it.
         pictures: paths of sample pictures in the repository.
     """
-    note = note_on(folder.dataset)
+    facts = facts_of(folder.dataset)
     sections = {
         "": _what(folder, repo_id),
         "How to use it": _LOADING.format(repo_id=repo_id),
-        "Training": _training(folder, note),
+        "Training": _training(folder, facts),
         "Results": _results(folder),
         "Samples": _samples(pictures),
-        "Licence": _licence(folder, note),
+        "Licence": _licence(folder, facts),
         "Citation": _CITATION,
     }
     parts = [f"## {title}\n\n{text}" if title else text for title, text in sections.items() if text]
     body = "\n\n".join(part.strip() for part in parts)
-    return ModelCard(f"---\n{_metadata(folder, repo_id, note).to_yaml()}\n---\n\n{body}\n")
+    return ModelCard(f"---\n{_metadata(folder, repo_id, facts).to_yaml()}\n---\n\n{body}\n")
 
 
-def _metadata(folder: ModelFolder, repo_id: str, note: DataNote | None) -> ModelCardData:
+def _metadata(folder: ModelFolder, repo_id: str, facts: CardFacts | None) -> ModelCardData:
     results = _eval_results(folder)
-    tags = ["ocrnet", "semantic-segmentation", folder.config.backbone_config.model_type, folder.dataset]
+    backbone = getattr(folder.config.backbone_config, "model_type", None)  # none: it has a backbone of its own
+    tags = ["ocrnet", "semantic-segmentation", *filter(None, [backbone]), folder.dataset]
     return ModelCardData(
         library_name="transformers",
         pipeline_tag=_TASK,
-        license=note.licence if note else None,
-        license_name=note.licence_name if note else None,
-        license_link=note.licence_link if note else None,
+        license=facts.licence if facts else None,
+        license_name=facts.licence_name if facts else None,
+        license_link=facts.licence_link if facts else None,
         base_model=folder.base_model,
         tags=[tag for tag in tags if tag],
         metrics=["mean_iou"] if results else None,
@@ -91,7 +94,7 @@ def _eval_results(folder: ModelFolder) -> list[EvalResult]:
             task_type=_TASK,
             task_name="Semantic segmentation",
             dataset_type=metrics["dataset"],
-            dataset_name=_title(metrics["dataset"]),
+            dataset_name=title_of(metrics["dataset"]),
             dataset_split=metrics.get("split"),
             metric_type=key,
             metric_name=name,
@@ -118,6 +121,8 @@ def _what(folder: ModelFolder, repo_id: str) -> str:
 
 def _backbone(config) -> str:
     backbone = config.backbone_config
+    if backbone is None:
+        return f"a backbone of its own (`{config.custom_backbone}`)"
     if backbone.model_type == "timm_backbone":
         return f"timm's `{backbone.backbone}`"
     fields = ("branch_channels", "stage_modules", "stage_blocks")
@@ -128,7 +133,7 @@ def _backbone(config) -> str:
     return f"a `{backbone.model_type}` backbone"
 
 
-def _training(folder: ModelFolder, note: DataNote | None) -> str:
+def _training(folder: ModelFolder, facts: CardFacts | None) -> str:
     if folder.recipe is None:
         return "This repository doesn't record how the weights were trained."
     start = f"`{folder.pretrained}`" if folder.pretrained else "none: from scratch"
@@ -147,9 +152,9 @@ def _training(folder: ModelFolder, note: DataNote | None) -> str:
     reached = (folder.metrics or {}).get("step")
     if reached is not None and reached != rows["updates"]:
         rows["weights taken after update"] = reached
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value is not None)
-    data = f"Data: {note.text}" if note else f"Data: `{folder.dataset}`."
-    return f"{data}\n\n| | |\n|---|---|\n{table}\n\nThe whole recipe: [recipe.yaml](recipe.yaml)."
+    table = markdown_table(("", ""), ((name, value) for name, value in rows.items() if value is not None))
+    data = f"Data: {facts.text}" if facts else f"Data: `{folder.dataset}`."
+    return f"{data}\n\n{table}\n\nThe whole recipe: [recipe.yaml](recipe.yaml)."
 
 
 def _results(folder: ModelFolder) -> str:
@@ -158,9 +163,9 @@ def _results(folder: ModelFolder) -> str:
         return "No evaluation is recorded in this repository."
     overall = [(name, metrics[key]) for key, name in _OVERALL.items() if _is_number(metrics.get(key))]
     classes = metrics.get("iou") or {}
-    text = f"Measured {_conditions(folder)}, in percent.\n\n" + _table("", "", overall)
+    text = f"Measured {_conditions(folder)}, in percent.\n\n" + _in_percent("", "", overall)
     if classes:
-        text += "\n\n" + _table("class", "IoU", classes.items())
+        text += "\n\n" + _in_percent("class", "IoU", classes.items())
         if not all(map(_is_number, classes.values())):
             text += "\n\nA class with – doesn't occur there, or wasn't predicted either."
     return text + "\n\nThe same numbers: [metrics.json](metrics.json)."
@@ -170,7 +175,7 @@ def _conditions(folder: ModelFolder) -> str:
     """On what, and how, as far as the recipe says: numbers taken in other ways can't be compared with these."""
     metrics, evaluation = folder.metrics, folder.field("evaluation") or {}
     inference = evaluation.get("inference") or {}
-    words = [f"on {_title(metrics.get('dataset') or 'data that is not recorded')}"]
+    words = [f"on {title_of(metrics.get('dataset') or 'data that is not recorded')}"]
     words += [f"split `{metrics['split']}`"] if metrics.get("split") else []
     words += [f"its first {evaluation['limit']} images alone"] if evaluation.get("limit") else []
     words += [f"images resized to {_product(folder.field('data', 'scale'))} first"] if evaluation.get("resize") else []
@@ -182,9 +187,9 @@ def _conditions(folder: ModelFolder) -> str:
     return ", ".join(words)
 
 
-def _table(first: str, second: str, rows) -> str:
-    lines = [f"| {name} | {100 * value:.2f} |" if _is_number(value) else f"| {name} | – |" for name, value in rows]
-    return f"| {first} | {second} |\n|---|---:|\n" + "\n".join(lines)
+def _in_percent(title: str, metric: str, rows: Iterable[tuple[str, float | None]]) -> str:
+    cells = ((name, f"{100 * value:.2f}" if _is_number(value) else "–") for name, value in rows)
+    return markdown_table((title, metric), cells, numbers=(1,))
 
 
 def _samples(pictures: Sequence[str]) -> str:
@@ -194,17 +199,11 @@ def _samples(pictures: Sequence[str]) -> str:
     return f"Of the evaluated split, not chosen: image, prediction, truth.\n\n{images}"
 
 
-def _licence(folder: ModelFolder, note: DataNote | None) -> str:
-    terms = note.terms if note else "This repository doesn't record a licence of the weights or of their training data."
-    parts = ["The code is under Apache-2.0.", terms]
+def _licence(folder: ModelFolder, facts: CardFacts | None) -> str:
+    parts = ["The code is under Apache-2.0.", facts.terms if facts else NO_TERMS]
     if folder.pretrained:
         parts.append(f"The backbone started from `{folder.pretrained}`, whose licence applies too.")
     return " ".join(parts)
-
-
-def _title(dataset: str) -> str:
-    note = note_on(dataset)
-    return note.title if note else dataset
 
 
 def _product(sizes: Sequence[int] | None) -> str | None:

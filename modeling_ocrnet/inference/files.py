@@ -15,9 +15,10 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ..data.decoding import SUFFIXES, DataError, read_noted
-from ..data.image_files import image_files, is_image
-from ..data.spelling import nfc, stored
+from ..data.decoding import DataError, read_image_and_remarks
+from ..data.image_files import SUFFIXES, image_files, is_image
+from ..data.unicode_names import nfc, path_on_disk
+from ..errors import writing
 from .drawing import class_palette, colorize, overlay, with_legend
 from .loading import class_names
 from .segmentation import InferenceOptions, segment
@@ -85,14 +86,14 @@ def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
 
 def _images(text: str, output_dir: Path) -> tuple[Path, list[Path]]:
     """The folder that an input begins at, and its images. Earlier results in a folder below it aren't."""
-    path = stored(Path(text), {})
+    path = path_on_disk(Path(text), {})
     if path.is_file():
         return path.parent, [path]
     if path.is_dir():
         base, images = path, image_files(path)
     else:
         fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
-        base, images = stored(Path(*fixed), {}), []
+        base, images = path_on_disk(Path(*fixed), {}), []
         pattern = str(Path(base, *path.parts[len(fixed) :]))
         for match in map(Path, sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else ()):
             images += image_files(match) if match.is_dir() else [match] if is_image(match.name) else []
@@ -161,7 +162,9 @@ def predict_files(model, processor, jobs: list[InputImage], options: InferenceOp
             read = []
             for job in jobs[first : first + options.batch_size]:
                 try:
-                    image, odd, _ = read_noted({"path": str(job.image), "bytes": None}, processor.value_range)
+                    image, odd, _ = read_image_and_remarks(
+                        {"path": str(job.image), "bytes": None}, processor.value_range
+                    )
                     read.append((job, image))
                     if odd:
                         logger.warning("%s", odd)
@@ -172,10 +175,15 @@ def predict_files(model, processor, jobs: list[InputImage], options: InferenceOp
             for (job, image), label_map in zip(
                 read, segment(model, processor, [image for _, image in read], options), strict=True
             ):
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(colorize(label_map, palette)).save(job.result("mask"))
                 blended = overlay(np.asarray(image), label_map, palette)
-                with_legend(blended, label_map, names, palette).save(job.result("overlay"))
-                Image.fromarray(ids[label_map]).save(job.result("ids"))
+                pictures = {
+                    "mask": Image.fromarray(colorize(label_map, palette)),
+                    "overlay": with_legend(blended, label_map, names, palette),
+                    "ids": Image.fromarray(ids[label_map]),
+                }
+                with writing(job.target.parent):
+                    job.target.parent.mkdir(parents=True, exist_ok=True)
+                    for kind, picture in pictures.items():
+                        picture.save(job.result(kind))
                 bar.update()
     return failures

@@ -6,10 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from .statistics import Split
+from ..errors import UserError
+from .statistics import SplitStatistics
 
 
-def weights_of(split: Split, classes: int, method: float | Literal["median"]) -> np.ndarray:
+def compute_class_weights(split: SplitStatistics, classes: int, method: float | Literal["median"]) -> np.ndarray:
     """A weight for each class, (classes,) float64, of mean 1 over the labelled pixels: the loss keeps its size.
 
     Args:
@@ -23,18 +24,18 @@ def weights_of(split: Split, classes: int, method: float | Literal["median"]) ->
         The weights; 1 for classes that don't occur, which train nothing.
 
     Raises:
-        ValueError: where nothing is labelled, or p is negative.
+        UserError: where nothing is labelled, or p is negative.
     """
     pixels, context = split.pixels[:classes], split.context[:classes]
     present = pixels > 0
     if not present.any():
-        raise ValueError(f"no class weights: nothing is labelled in {split.name}")
+        raise UserError(f"no class weights: nothing is labelled in {split.name}")
     counts = pixels[present].astype(np.float64)
     if method == "median":
         frequency = counts / context[present]
         found = np.median(frequency) / frequency
     elif method < 0:
-        raise ValueError(f"class weights: the power must be 0 or more, got {method}")
+        raise UserError(f"class weights: the power must be 0 or more, got {method}")
     else:
         found = (counts / counts.sum()) ** -method
     weights = np.ones(classes)
@@ -42,7 +43,7 @@ def weights_of(split: Split, classes: int, method: float | Literal["median"]) ->
     return weights
 
 
-def as_yaml(weights: np.ndarray) -> str:
+def class_weights_as_yaml(weights: np.ndarray) -> str:
     """The line of a recipe, for `model: config:`; four digits."""
     # never an exponent: YAML reads 1e-05 as text
     digits = (np.format_float_positional(x, precision=4, fractional=False, trim="0") for x in weights)

@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
+from ..data.datasets import CardFacts
 from ..data.labels import LabelSet
-from ..hub.data_notes import note_on
+from ..hub.data_notes import facts_of, title_of
+from ..tables import markdown_table
 
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
 
@@ -28,8 +30,6 @@ rows = load_dataset("owner/name", split="{split}", streaming=True)  # or "parque
 
 The same names as JSON: `id2label.json`. Checksums of all files: `manifest.json`.
 
-| index | name | colour (RGB) |
-|---|---|---|
 {classes}
 
 ## Licence
@@ -46,13 +46,13 @@ def make_dataset_card(name: str, labels: LabelSet, manifest: dict[str, Any]) -> 
         labels: its classes.
         manifest: the export's, with all files in it.
     """
-    note, splits = note_on(name), manifest["splits"]
+    facts, splits = facts_of(name), manifest["splits"]
     rows = sum(splits.values())
     head = {
-        "pretty_name": note.title if note else name,
-        "license": note.licence if note else "unknown",
-        "license_name": note.licence_name if note else None,
-        "license_link": note.licence_link if note else None,
+        "pretty_name": title_of(name),
+        "license": facts.licence if facts else "unknown",
+        "license_name": facts.licence_name if facts else None,
+        "license_link": facts.licence_link if facts else None,
         "task_categories": ["image-segmentation"],
         "task_ids": ["semantic-segmentation"],
         "size_categories": [next((text for limit, text in _SIZES if rows < limit), "n>1M")],
@@ -77,16 +77,19 @@ def make_dataset_card(name: str, labels: LabelSet, manifest: dict[str, Any]) -> 
         },
     }
     head = {key: value for key, value in head.items() if value is not None}
-    classes = "\n".join(f"| {x.train_id} | {x.name} | {', '.join(map(str, x.color))} |" for x in labels.trained)
+    classes = markdown_table(
+        ("index", "name", "colour (RGB)"),
+        ((x.train_id, x.name, ", ".join(map(str, x.color))) for x in labels.trained),
+    )
     body = _BODY.format(
         title=head["pretty_name"],
-        text=note.text if note else f"The dataset `{name}`.",
+        text=facts.text if facts else f"The dataset `{name}`.",
         last=len(labels.trained) - 1,
         ignore=labels.ignore,
         rows=", ".join(f"{split}: {count}" for split, count in splits.items()),
         split=next(iter(splits)),
         classes=classes,
-        licence=_licence(note),
+        licence=_licence(facts),
     )
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{body}"
 
@@ -95,9 +98,9 @@ def _bytes(manifest: dict[str, Any], split: str) -> int:
     return sum(x["bytes"] for file, x in manifest["files"].items() if file.startswith(f"data/{split}-"))
 
 
-def _licence(note) -> str:
-    if note is None:
+def _licence(facts: CardFacts | None) -> str:
+    if facts is None:
         return "Not stated here: the dataset's own terms apply; ask its authors before you pass it on."
-    link = f" ({note.licence_link})" if note.licence_link else ""
-    passing_on = "" if note.redistributable else " They forbid to pass the data on: keep this repository private."
-    return f"The dataset's own terms apply: {note.licence_name or note.licence}{link}.{passing_on}"
+    link = f" ({facts.licence_link})" if facts.licence_link else ""
+    passing_on = "" if facts.redistributable else " They forbid to pass the data on: keep this repository private."
+    return f"The dataset's own terms apply: {facts.licence_name or facts.licence}{link}.{passing_on}"

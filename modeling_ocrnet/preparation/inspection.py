@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from .. import data
-from ..data.store import read_manifest
-from .class_weights import as_yaml, weights_of
-from .contact_sheet import contact_sheet
-from .page import render
+from ..atomic_files import atomic_write
+from ..data.memory_mapped_store import read_manifest
+from ..errors import UserError
+from .class_weights import class_weights_as_yaml, compute_class_weights
 from .statistics import collect_statistics
-from .summary import table
+from .statistics_page import statistics_page
+from .statistics_text import statistics_text
 
 
 def inspect(
@@ -40,30 +41,29 @@ def inspect(
     """
     for option, value in {"limit": limit, "workers": workers}.items():
         if value is not None and value < 1:
-            raise ValueError(f"--{option} must be at least 1, got {value}")
+            raise UserError(f"--{option} must be at least 1, got {value}")
     if pictures < 0:
-        raise ValueError(f"--pictures must be 0 or more, got {pictures}")
+        raise UserError(f"--pictures must be 0 or more, got {pictures}")
     if isinstance(class_weights, float) and not 0 <= class_weights < math.inf:
-        raise ValueError(f"--class_weights: the power must be 0 or more, got {class_weights}")
+        raise UserError(f"--class_weights: the power must be 0 or more, got {class_weights}")
     if source.root is not None and read_manifest(Path(source.root)) is not None:
-        raise ValueError(
+        raise UserError(
             f"{source.root}: an export, checked when it was written: inspect the dataset that it was made from"
         )
-    known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.reader(source.name).SPLITS
+    known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.published(source.name).splits
     chosen = [x.strip() for x in splits.split(",")] if splits else [x for x in ("train", "val", "test") if x in known]
     found = collect_statistics(source, chosen, limit, workers)
-    print(table(found), end="\n\n")
+    print(statistics_text(found), end="\n\n")
     line = None
     if class_weights is not None and not found.splits[0].labelled:
         found.errors.append(f"no class weights: nothing is labelled in {chosen[0]}")
     elif class_weights is not None:
-        line = as_yaml(weights_of(found.splits[0], len(found.labels.names), class_weights))
+        line = class_weights_as_yaml(compute_class_weights(found.splits[0], len(found.labels.names), class_weights))
         print(f"for model.config in a recipe (from {chosen[0]}; mean 1 over its labelled pixels):\n  {line}\n")
     for title, lines in (("errors", found.errors), ("warnings", found.warnings)):
         print("\n  ".join([f"{len(lines)} {title}", *lines]))
-    sheet = [x for split in found.splits for x in contact_sheet(split, found.labels, pictures)]
     page = Path(output_dir) / f"{source.name}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render(found, sheet, line), encoding="utf-8")
+    with atomic_write(page) as part:
+        part.write_text(statistics_page(found, pictures, line), encoding="utf-8")
     print(f"written: {page}")
     return 1 if found.errors else 0

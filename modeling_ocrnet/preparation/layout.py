@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import data
+from ..data.datasets import PublishedDataset, published
 from ..data.pairs import check_split
-from .sources import SOURCES, Source
+from ..errors import UserError
+from ..tables import text_table
 
 
 def layout(name: str | None = None, root: str | None = None, splits: str | None = None) -> int:
@@ -26,15 +28,15 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
         print(listing())
         return 0
     if name in data.CUSTOM_DATASETS:
-        raise ValueError(f"layout is for published datasets; README (Your own images) says what {name!r} expects")
-    reader = data.reader(name)
-    chosen = [x.strip() for x in splits.split(",")] if splits else _usual(name)
+        raise UserError(f"layout is for published datasets; README (Your own images) says what {name!r} expects")
+    dataset = published(name)
+    chosen = [x.strip() for x in splits.split(",")] if splits else _usual(dataset)
     for split in chosen:
-        check_split(split, reader.SPLITS)
-    print(describe(name))
+        check_split(split, dataset.splits)
+    print(describe(dataset))
     if root is None:
         return 0
-    there, missing = check_tree(name, Path(root).expanduser(), chosen)
+    there, missing = check_tree(dataset, Path(root).expanduser(), chosen)
     print("\n  ".join([f"\nunder {root}", *there, *(f"MISSING  {x}" for x in missing)]))
     return 1 if missing else 0
 
@@ -43,47 +45,44 @@ def listing() -> str:
     """All datasets, a line each: sizes and licences."""
     rows = [("dataset", "classes", "images", "download", "licence")]
     for name in data.DATASETS:
-        source = SOURCES[name]
-        images = " + ".join(f"{split} {source.images[split]}" for split in _usual(name))
-        rows.append((name, str(len(data.label_set(name).names)), images, source.size, source.licence))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        dataset = published(name)
+        images = " + ".join(f"{split} {dataset.images[split]}" for split in _usual(dataset))
+        rows.append((name, str(len(dataset.labels.names)), images, dataset.size, dataset.licence))
+    return text_table(rows, numbers=False)
 
 
-def _usual(name: str) -> list[str]:
-    return [x for x in data.reader(name).SPLITS if x not in SOURCES[name].optional]
+def _usual(dataset: PublishedDataset) -> list[str]:
+    return [x for x in dataset.splits if x not in dataset.optional]
 
 
-def describe(name: str) -> str:
+def describe(dataset: PublishedDataset) -> str:
     """Where a dataset comes from, its terms, and its tree."""
-    source = SOURCES[name]
-    lines = [f"{source.title}: {len(data.label_set(name).names)} classes, {source.size}"]
-    lines += [f"  from     {source.downloads[0]}", *(f"           {x}" for x in source.downloads[1:])]
-    lines.append(f"  licence  {source.licence}")
-    lines.append(f"  tree     below the root ({data.reader(name).DEFAULT_ROOT} by default)")
-    width = max(len(entry.paths[0]) for entry in source.tree)
-    for entry in source.tree:
+    lines = [f"{dataset.title}: {len(dataset.labels.names)} classes, {dataset.size}"]
+    lines += [f"  from     {dataset.downloads[0]}", *(f"           {x}" for x in dataset.downloads[1:])]
+    lines.append(f"  licence  {dataset.licence}")
+    lines.append(f"  tree     below the root ({dataset.default_root} by default)")
+    width = max(len(entry.paths[0]) for entry in dataset.tree)
+    for entry in dataset.tree:
         also = f" (or in {', '.join(entry.paths[1:])})" if entry.paths[1:] else ""
         lines.append(f"    {entry.paths[0]:<{width}}  {entry.what}{also}")
-    if source.hint:
-        lines.append(f"  then     {source.hint}")
+    if dataset.hint:
+        lines.append(f"  then     {dataset.hint}")
     return "\n".join(lines)
 
 
-def check_tree(name: str, root: Path, splits: list[str]) -> tuple[list[str], list[str]]:
+def check_tree(dataset: PublishedDataset, root: Path, splits: list[str]) -> tuple[list[str], list[str]]:
     """What of a dataset is below a root, and what is missing, a line each.
 
     Args:
-        name: one of `data.DATASETS`.
+        dataset: what should be there.
         root: the folder.
         splits: those wanted.
     """
-    source = SOURCES[name]
     if not root.is_dir():
         return [], [f"{root}: there is no such folder"]
-    base = _base(source, root)
+    base = _base(dataset, root)
     there, missing = [], []
-    wanted = [entry for entry in source.tree if not entry.splits or set(entry.splits) & set(splits)]
+    wanted = [entry for entry in dataset.tree if not entry.splits or set(entry.splits) & set(splits)]
     for entry in wanted:
         found = next((path for path in entry.paths if (base / path).exists()), None)
         if found is None:
@@ -93,28 +92,28 @@ def check_tree(name: str, root: Path, splits: list[str]) -> tuple[list[str], lis
     advised = False
     for split in splits:
         try:
-            pairs = data.reader(name).find(root, split)
+            pairs = dataset.find(root, split)
         except data.DataError as error:  # says which root was meant, perhaps; once is enough
             missing += [] if advised else [f"{split}: {error}"]
             advised = True
         else:
             for kind, paths in (("images", pairs.images), ("masks", [x for x in pairs.masks if x is not None])):
                 if paths:  # a test split may have no labels
-                    there.append(_count(split, kind, paths, source.images[split], missing))
+                    there.append(_count(split, kind, paths, dataset.images[split], missing))
     return there, missing
 
 
-def _base(source: Source, root: Path) -> Path:
+def _base(dataset: PublishedDataset, root: Path) -> Path:
     """The folder below the root that holds most of the tree."""
 
     def entries(base: str) -> int:
-        return sum(any((root / base / path).exists() for path in entry.paths) for entry in source.tree)
+        return sum(any((root / base / path).exists() for path in entry.paths) for entry in dataset.tree)
 
-    return root / max(source.bases, key=entries)  # the first of the best
+    return root / max(dataset.bases, key=entries)  # the first of the best
 
 
 def _count(split: str, kind: str, paths: Sequence[Path | str], published: int, missing: list[str]) -> str:
-    """How many files of the reader's list are there; what isn't is added to `missing`."""
+    """How many files that were found in lists are there; what isn't is added to `missing`."""
     absent = [path for path in paths if not os.path.isfile(path)]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""

@@ -13,7 +13,7 @@ from datasets import Dataset, Features, Image, Value
 
 from ..data.decoding import DataError, Decode, open_image, read_image, read_mask
 from ..data.errors import size_problem
-from ..data.memory_mapped import WIDE
+from ..data.memory_mapped_store import UINT16
 
 BATCH_BYTES = 32 * 2**20  # of a Parquet row group: what a reader holds at once
 
@@ -79,7 +79,7 @@ def write_parquet(part: Path, files: Dataset, shard: Shard, decode: Decode, adva
             writer.write_table(pyarrow.Table.from_pylist(batch, schema))
 
 
-def write_raw(part: Path, index: Path, files: Dataset, shard: Shard, decode: Decode, advance) -> None:
+def write_memory_mapped(part: Path, index: Path, files: Dataset, shard: Shard, decode: Decode, advance) -> None:
     """A shard of decoded rows, image (height, width, 3) and train ids (height, width) one after the other.
 
     Args:
@@ -101,7 +101,7 @@ def write_raw(part: Path, index: Path, files: Dataset, shard: Shard, decode: Dec
                 label = np.asarray(read_mask(row["label"], decode.labels, decode.train_ids))
                 if problem := size_problem(row["label"]["path"], label.shape[::-1], image.shape[1::-1]):
                     raise DataError(problem)
-                offset += file.write((label if label.itemsize == 1 else label.astype(WIDE)).tobytes())
+                offset += file.write((label if label.itemsize == 1 else label.astype(UINT16)).tobytes())
             advance()
     index.write_text(json.dumps(rows) + "\n", encoding="utf-8")
 

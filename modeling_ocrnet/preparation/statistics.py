@@ -15,16 +15,17 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
-from ..data.coverage import absent, class_problem, listed, odd_lines
-from ..data.examination import PairFacts, examine
+from ..compat import transform_of
+from ..data.class_checks import class_list_problem, classes_without_pixels, first_names, unusual_image_lines
 from ..data.labels import LabelSet
+from ..data.pair_checks import PairFacts, check_pair
 from ..data.pairs import check_split
 
 CHUNK = 256  # pairs in flight: what they tell is added up before more are read, or memory would grow with the dataset
 
 
 @dataclass
-class Split:
+class SplitStatistics:
     """A split, added up. Whatever is counted is counted over the pairs without a problem.
 
     Args:
@@ -118,7 +119,7 @@ class DatasetStatistics:
     dataset: str
     root: str
     labels: LabelSet
-    splits: list[Split]
+    splits: list[SplitStatistics]
     errors: list[str]
     warnings: list[str]
     notes: list[str]
@@ -141,14 +142,14 @@ def collect_statistics(
     """
     labels = data.label_set(source)
     for split in () if source.name in data.CUSTOM_DATASETS else splits:
-        check_split(split, data.reader(source.name).SPLITS)
+        check_split(split, data.published(source.name).splits)
     found, files = [], defaultdict(list)  # files: where each content occurs, as (split, name)
     with ThreadPoolExecutor(workers) as pool:
         for split in dict.fromkeys(splits):
             try:
                 rows = data.load(source, split=split)
             except data.DataError as error:
-                found.append(Split(split, len(labels.names), problems=[str(error)]))
+                found.append(SplitStatistics(split, len(labels.names), problems=[str(error)]))
             else:
                 found.append(_read(rows, split, files, limit, pool))
                 found[-1].problems += [f"{x}: a mask without an image" for x in _strays(source, split)]
@@ -159,18 +160,20 @@ def collect_statistics(
     warnings += [
         f"{split.name}: {line}"
         for split in found
-        for line in odd_lines(len(split.turned), next(iter(split.turned), None), split.examined, split.unusual)
+        for line in unusual_image_lines(
+            len(split.turned), next(iter(split.turned), None), split.examined, split.unusual
+        )
     ]
     notes = [
-        f"{split.name}: no mask holds {listed(missing)}"
+        f"{split.name}: no mask holds {first_names(missing)}"
         for split in found
-        if split.masks and (missing := absent(split.pixels, labels))
+        if split.masks and (missing := classes_without_pixels(split.pixels, labels))
     ]
     pixels = sum(split.pixels for split in found)
-    if problem := class_problem(labels, pixels, next((x.assumed for x in found if x.assumed), None)):
+    if problem := class_list_problem(labels, pixels, next((x.assumed for x in found if x.assumed), None)):
         errors.append(problem)
     more_errors, more_warnings = _duplicates(files)
-    root = source.root or source.path or data.reader(source.name).DEFAULT_ROOT
+    root = source.root or source.path or str(source.folder)
     return DatasetStatistics(source.name, root, labels, found, errors + more_errors, warnings + more_warnings, notes)
 
 
@@ -178,16 +181,15 @@ def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
     """Masks without an image. Own data that has some isn't loaded at all."""
     if source.name in data.CUSTOM_DATASETS:
         return ()
-    reader = data.reader(source.name)
-    return reader.find(Path(source.root or reader.DEFAULT_ROOT).expanduser(), split).strays
+    return data.published(source.name).find(source.folder, split).strays
 
 
-def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> Split:
-    decode, undecoded = rows.format["format_kwargs"]["transform"], rows.with_format(None)
-    split = Split(name, len(decode.labels.names), rows)
+def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> SplitStatistics:
+    decode, undecoded = transform_of(rows), rows.with_format(None)
+    split = SplitStatistics(name, len(decode.labels.names), rows)
 
-    def look(row: int) -> tuple[PairFacts, bytes | None]:
-        facts = examine(undecoded[row], decode)
+    def check(row: int) -> tuple[PairFacts, bytes | None]:
+        facts = check_pair(undecoded[row], decode)
         return facts, None if facts.size is None else _digest(undecoded[row]["image"])
 
     count = len(rows) if limit is None else min(limit, len(rows))
@@ -195,7 +197,7 @@ def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: Thread
     with tqdm(total=count, desc=f"reading {name}", unit="pair", disable=None) as bar:
         for start in range(0, count, CHUNK):
             chunk = order[start : start + CHUNK]
-            for row, (pair, digest) in zip(chunk, pool.map(look, chunk), strict=True):
+            for row, (pair, digest) in zip(chunk, pool.map(check, chunk), strict=True):
                 split.add(row, pair)
                 if digest is not None:
                     files[digest].append((name, pair.name))

@@ -151,7 +151,7 @@ def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path, facts:
 
 
 def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple[int, int]]:
-    """This process's readers' positions in the stream, of those that a checkpoint has for all processes.
+    """This process's workers' positions in the stream, of those that a checkpoint has for all processes.
 
     Raises:
         CheckpointError: where there were more or fewer processes.

@@ -179,7 +179,7 @@ def train_step(
         if recipe.model.channels_last:
             pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         if experiment.positions is not None:
-            experiment.positions[batch["reader"]] = batch["position"]
+            experiment.positions[batch["worker"]] = batch["position"]
         for problem in batch["skipped"]:
             logger.warning("skipped, and another sample taken in its place: %s", problem)
             experiment.skipped += 1

@@ -75,7 +75,7 @@ def test_our_contender_works():
     of inputs and of weights cost as much as the pass each; the image has none, the losses resize. Counting: none."""
     plain = operations("infer", "eager:fp32")
     assert operations("infer", "fused:fp32:no_trim") < 0.9 * plain
-    assert operations("train", "eager:fp32:no_trim") == pytest.approx(3 * plain, rel=0.02)
+    assert 0.94 < operations("train", "eager:fp32:no_trim") / (3 * plain) < 1  # the fast layers save a few percent
     assert operations("metric", "eager:fp32") == 0
 
 

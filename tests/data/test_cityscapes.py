@@ -1,4 +1,4 @@
-"""The Cityscapes reader, on a tree in the published layout; labels checked against cityscapesscripts."""
+"""Cityscapes, on a tree in the published layout; labels checked against cityscapesscripts."""
 
 import json
 import shutil
@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data.label_sets import CITYSCAPES
 from modeling_ocrnet.data.labels import IGNORE
+
+CITYSCAPES = data.label_set("cityscapes")
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_label_ids_in_a_file_of_train_ids_are_named(root):
 
 
 def test_street_scenes_are_cityscapes(scenes):
-    """The reader reads them, and their polygons are there."""
+    """They are read, and their polygons are there."""
     rows = data.load("street_scenes", scenes, "train")
     assert len(rows) == 10
     data.check(rows, masks=10)

@@ -51,7 +51,7 @@ def judge(root, split="all", **fields):
     source = DataSource("folder", str(root), **fields)
     rows, labels = data.load(source, split=split), data.label_set(source)
     findings = data.check(rows)
-    data.say(findings, labels, split)
+    data.log_findings(findings, labels, split)
     data.require_labelled(rows, findings, split)
     data.check_classes(labels, [(rows, findings)])
 
@@ -235,7 +235,7 @@ def test_the_first_rows_of_a_stream_are_judged(tmp_path):
     def judge_stream(**fields):
         source = DataSource("hub", path=str(folder), **fields)
         labels = data.label_set(source)
-        findings = data.check_sample(data.reader("hub").stream(source, "train").take(3), Decode(labels))
+        findings = data.check_sample(data.hub.stream(source, "train").take(3), Decode(labels))
         assert findings.masks == findings.rows == 3
         data.check_classes(labels, [(None, findings)])
 

@@ -101,7 +101,7 @@ def test_what_macos_leaves_in_a_dataset_is_no_pair(name, tmp_path):
     (tmp_path / "more").mkdir()
     assert load(name, tmp_path)["name"] == ["x"]
     if name != "folder":
-        assert list(data.reader(name).find(tmp_path, "train").strays) == []
+        assert list(data.published(name).find(tmp_path, "train").strays) == []
 
 
 def test_a_hidden_city_is_none(tmp_path):
@@ -110,7 +110,7 @@ def test_a_hidden_city_is_none(tmp_path):
     for kind in ("leftImg8bit", "gtFine"):
         shutil.copytree(tmp_path / kind / "train" / "a", tmp_path / kind / "train" / ".ipynb_checkpoints")
     assert load("cityscapes", tmp_path)["name"] == ["x", "y"]
-    assert list(data.reader("cityscapes").find(tmp_path, "train").strays) == []
+    assert list(data.published("cityscapes").find(tmp_path, "train").strays) == []
 
 
 @pytest.mark.parametrize("form", [NFC, NFD], ids=["nfc", "nfd"])
@@ -126,7 +126,7 @@ def test_a_mask_belongs_to_its_image_in_either_spelling(name, form, tmp_path):
     assert form in Path(files["image"]["path"]).name
     assert other in Path(files["label"]["path"]).name
     if name != "folder":
-        assert list(data.reader(name).find(tmp_path, "train").strays) == []
+        assert list(data.published(name).find(tmp_path, "train").strays) == []
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -142,7 +142,7 @@ def test_a_city_is_found_in_either_spelling(tmp_path):
     (tmp_path / "leftImg8bit" / "train" / "a").rename(tmp_path / "leftImg8bit" / "train" / NFC)
     (tmp_path / "gtFine" / "train" / "a").rename(tmp_path / "gtFine" / "train" / NFD)
     data.check(load("cityscapes", tmp_path), labelled=True)
-    assert list(data.reader("cityscapes").find(tmp_path, "train").strays) == []
+    assert list(data.published("cityscapes").find(tmp_path, "train").strays) == []
 
 
 @pytest.mark.parametrize("form", [NFC, NFD], ids=["nfc", "nfd"])

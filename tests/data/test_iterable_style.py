@@ -66,7 +66,7 @@ def names(batches) -> list[str]:
 
 @pytest.mark.parametrize(("processes", "workers"), [(1, 0), (1, 2), (2, 0), (3, 0)])
 def test_an_epoch_has_every_sample_once(rows, processes, workers):
-    """Also where the shards don't divide among the readers (3)."""
+    """Also where the shards don't divide among the workers (3)."""
     epochs = [[], []]
     for rank in range(processes):
         own = batches(rows, 48 // (2 * processes), rank=rank, processes=processes, workers=workers)
@@ -85,7 +85,7 @@ def test_nobody_reads_for_all(rows):
 
 def test_shards_that_do_not_divide_are_told(rows, caplog):
     batches(rows, 1, processes=3)
-    assert "4 shards don't divide among 3 readers" in caplog.text
+    assert "4 shards don't divide among 3 workers" in caplog.text
 
 
 def test_samples_are_mixed_within_the_buffer(rows):
@@ -101,7 +101,7 @@ def test_a_resumed_run_goes_on_where_it_stopped(rows, workers, stop):
     whole = batches(rows, stop + 8, workers=workers)
     start = [(0, 0)] * max(1, workers)
     for batch in whole[:stop]:
-        start[batch["reader"]] = batch["position"]
+        start[batch["worker"]] = batch["position"]
     resumed = batches(rows, 8, workers=workers, start=start, taken=stop)
     assert names(resumed) == names(whole[stop:])
     for ours, theirs in zip(resumed, whole[stop:], strict=True):
@@ -116,7 +116,7 @@ def test_a_mask_of_another_size_is_named(rows):
         batches(wrong, 12)
 
 
-def test_a_reader_without_rows_is_an_error(rows):
+def test_a_worker_without_rows_is_an_error(rows):
     with pytest.raises(data.DataError, match="found nothing"):
         batches(rows, 1, rank=24, processes=25)
 

@@ -157,7 +157,7 @@ def test_what_passed_is_not_opened_again(frames, monkeypatch):
     rows = data.load("camvid", frames, "train")
     data.check(rows)
     with monkeypatch.context() as patch:
-        patch.setattr("modeling_ocrnet.data.examination.open_image", forbidden)
+        patch.setattr("modeling_ocrnet.data.pair_checks.open_image", forbidden)
         data.check(data.load("camvid", frames, "train"))
     # another file of the same name, at another time, of the wrong size
     Image.new("L", (8, 8), 1).save(frames / "trainannot" / "3.png")

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from modeling_ocrnet import data
-from modeling_ocrnet.preparation import sources
 
 
 @pytest.fixture
@@ -16,7 +15,7 @@ def small(monkeypatch):
 
     def publish(name, **images):
         for split, count in images.items():
-            monkeypatch.setitem(sources.SOURCES[name].images, split, count)
+            monkeypatch.setitem(data.published(name).images, split, count)
 
     return publish
 
@@ -58,18 +57,17 @@ def test_all_datasets_are_listed(prepare_data, capsys):
 
 @pytest.mark.parametrize("name", data.DATASETS)
 def test_each_is_described(prepare_data, name, capsys):
-    """Its address, terms, and a tree that names what the reader looks for."""
+    """Its address, terms, and a tree that names what it looks for."""
     assert prepare_data("layout", name) == 0
     printed = capsys.readouterr().out
     assert f"{len(data.label_set(name).names)} classes" in printed
     assert "  from  " in printed
     assert "  licence  " in printed
-    assert data.reader(name).DEFAULT_ROOT in printed
-    assert set(data.reader(name).SPLITS) == set(sources.SOURCES[name].images)
+    assert data.published(name).default_root in printed
 
 
 def test_a_whole_tree(prepare_data, voc, capsys):
-    """Also from above, where the reader finds it."""
+    """Also from above, where the dataset finds it."""
     for root in (voc, voc.parent, voc.parents[1]):
         assert prepare_data("layout", "pascal_voc", "--root", root, "--splits", "train,val") == 0
         printed = capsys.readouterr().out
@@ -118,7 +116,7 @@ def test_cityscapes_without_its_annotations(prepare_data, scenes, tmp_path, smal
 
 
 def test_a_wrong_root(prepare_data, scenes, tmp_path, capsys):
-    """What the reader advises is passed on, once; nothing is drawn where street scenes aren't."""
+    """What the dataset advises is passed on, once; nothing is drawn where street scenes aren't."""
     assert prepare_data("layout", "cityscapes", "--root", scenes.parent) == 1
     printed = capsys.readouterr().out
     assert printed.count(f"the root is one folder too high: give {scenes}") == 1

@@ -154,7 +154,7 @@ def test_shards_are_planned_by_size():
     assert shards[-1].name == "data/train-00002-of-00003"
 
 
-def test_the_raw_store_gives_the_same_samples(scenes, tmp_path):
+def test_the_memory_mapped_store_gives_the_same_samples(scenes, tmp_path):
     """Bit for bit, over three epochs of every augmentation."""
     store = export("street_scenes", str(tmp_path / "raw"), str(scenes), store="raw", shard_mb=1)
     transform = TrainingTransform((32, 48), (128, 64))
@@ -166,7 +166,7 @@ def test_the_raw_store_gives_the_same_samples(scenes, tmp_path):
         assert a["labels"].numpy().tobytes() == b["labels"].numpy().tobytes()
 
 
-def test_the_raw_store_reads_as_any_dataset(scenes, tmp_path):
+def test_the_memory_mapped_store_reads_as_any_dataset(scenes, tmp_path):
     store = export("street_scenes", str(tmp_path / "raw"), str(scenes), store="raw")
     for split in ("train", "val"):
         rows, expected = data.load("street_scenes", store, split), data.load("street_scenes", scenes, split)

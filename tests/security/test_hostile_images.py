@@ -9,7 +9,6 @@ from PIL import Image
 
 from modeling_ocrnet import data
 from modeling_ocrnet.data.decoding import DataError, read_image, read_mask
-from modeling_ocrnet.data.label_sets import COCO_STUFF_10K
 from modeling_ocrnet.data.numpy_rows import NumpyRows
 
 SMALL = ("--schedule.max_steps", "1", "--data.crop_size", "[32,32]", "--global_batch", "2", "--micro_batch", "2")
@@ -104,7 +103,7 @@ def test_a_mat_file_is_refused_by_name(defect, place):
     path = defect.write(place.input / "bad.mat", place.canary)
     place.begin()
     with pytest.raises(DataError, match=r"bad\.mat: "):
-        read_mask({"path": str(path), "bytes": None}, COCO_STUFF_10K)
+        read_mask({"path": str(path), "bytes": None}, data.label_set("coco_stuff_10k"))
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_classes_json(defect, own, place):
 
 @pytest.fixture
 def store(place):
-    """A sound raw store of one pair, as `export --store raw` writes it."""
+    """A sound memory-mapped store of one pair, as `export --store raw` writes it."""
     (place.input / "data").mkdir()
     (place.input / "data" / "val-00000-of-00001.raw").write_bytes(bytes(2 * 2 * 4))
     write_store(place.input)
@@ -375,7 +375,7 @@ def test_a_tree_whose_folders_lead_outside(link, context, place, script):
 
 def test_a_link_in_place_of_a_part_is_not_followed(context, place, script):
     root = context()
-    for part in ("SegmentationClassContext/x.part", "ImageSets/SegmentationContext/val.part"):
+    for part in ("SegmentationClassContext/.x.png.part", "ImageSets/SegmentationContext/.val.txt.part"):
         (root / part).parent.mkdir(parents=True)
         (root / part).symlink_to(place.root / "precious.txt")
     place.begin()

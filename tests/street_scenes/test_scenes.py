@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from modeling_ocrnet.data.label_sets import CITYSCAPES
+from modeling_ocrnet.data import label_set
 from modeling_ocrnet.data.labels import IGNORE
 from street_scenes import draw_scene, write_street_scenes
+from street_scenes.labels import LABELS
 
+CITYSCAPES = label_set("cityscapes")
 SIZE = (128, 256)
 
 
@@ -42,6 +44,12 @@ def rasterise(scene, values):
     for thing, value in zip(scene.objects, values, strict=True):
         ImageDraw.Draw(image).polygon(thing.polygon.ravel().tolist(), fill=value)
     return np.asarray(image)
+
+
+def test_the_labels_have_cityscapes_numbers():
+    theirs = {x.name: (x.id, x.color, x.has_instances) for x in CITYSCAPES.labels}
+    assert theirs.items() >= {name: tuple(label) for name, label in LABELS.items()}.items()
+    assert set(CITYSCAPES.names) <= set(LABELS)
 
 
 def test_tree(root):

@@ -74,8 +74,7 @@ def test_every_recipe_describes_a_network_for_its_classes(path):
     assert model.config.label_ids == list(labels.ids)
     one_device = recipe.data.name in ("camvid", "street_scenes")  # small ones, for a CPU; the others ran on GPUs
     assert recipe.accumulation_steps(1 if one_device else 8 if "8xb2" in path.stem else 4) == 1
-    reader = data.reader(recipe.data.name)
-    assert {recipe.data.split, recipe.evaluation.split} <= set(reader.SPLITS)
+    assert {recipe.data.split, recipe.evaluation.split} <= set(data.published(recipe.data.name).splits)
 
 
 @pytest.mark.parametrize("variant", ["hr18s", "hr18", "hr48"])
@@ -197,7 +196,7 @@ def test_help_documents_every_field():
 
 def test_help_names_every_dataset_and_variant():
     text = re.sub(r"\s+", " ", recipe_parser().format_help())
-    described = {x: re.search(rf"--{x} \S+ (.*?) \(type: ", text).group(1) for x in ("data.name", "model.variant")}
+    described = {x: re.search(rf"--{x} (\S+ .*?) \(type: ", text).group(1) for x in ("data.name", "model.variant")}
     assert {
         x for x in (*data.DATASETS, *data.CUSTOM_DATASETS) if not re.search(rf"\b{x}\b", described["data.name"])
     } == set()
@@ -228,4 +227,19 @@ def test_what_keeps_a_run_from_being_resumed():
     theirs["logging"]["every"] = 1
     theirs["data"]["workers"] = 0
     theirs["output_dir"] = "elsewhere"
+    theirs["model"]["fast_layers"] = False  # rounding alone
     assert differences(ours, theirs) == ["optimizer.lr: 0.02 in the checkpoint, now 0.01"]
+
+
+def test_a_renamed_field_of_the_config_is_still_read(tmp_path):
+    """By its old name from a file and in a checkpoint's recipe; today's name is what is written."""
+    (tmp_path / "old.yaml").write_text("model:\n  config:\n    loss_average: valid\n    dropout: 0.1\n")
+    recipe = parse("--config", str(tmp_path / "old.yaml"))
+    assert as_dict(recipe)["model"]["config"] == {"loss_normalizer": "valid", "dropout": 0.1}
+    theirs = as_dict(recipe)
+    theirs["model"]["config"] = {"loss_average": "valid", "dropout": 0.1}
+    assert differences(as_dict(recipe), theirs) == []
+    theirs["model"]["config"]["loss_average"] = "all"
+    assert differences(as_dict(recipe), theirs) == [
+        "model.config.loss_normalizer: 'all' in the checkpoint, now 'valid'"
+    ]

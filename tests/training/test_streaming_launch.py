@@ -131,7 +131,7 @@ def test_two_processes_share_a_stream(folder, tmp_path):
     assert len(whole) == 12
     for epoch in (whole[:6], whole[6:]):
         assert Counter(name for update in epoch for names in update for name in names) == dict.fromkeys(NAMES, 1)
-        # four shards and four readers: each reads its own, and no process those of the other
+        # four shards and four workers: each reads its own, and no process those of the other
         shards = [{name[0] for update in epoch for name in update[rank]} for rank in range(2)]
         assert [len(x) for x in shards] == [2, 2]
         assert not shards[0] & shards[1]

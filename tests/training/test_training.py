@@ -148,7 +148,7 @@ def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_p
     with pytest.raises(SystemExit):
         loop.train(recipe)
     state = json.loads((tmp_path / "parts/checkpoints/step-0000003/state.json").read_text())
-    assert state["stream"] == [[[1, 2]]]  # one process, one reader: the second epoch, two samples
+    assert state["stream"] == [[[1, 2]]]  # one process, one worker: the second epoch, two samples
     parts = loop.train(recipe, resume="last")
     assert_same_weights(whole, parts)
     source.workers = 2

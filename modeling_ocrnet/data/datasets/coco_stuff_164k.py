@@ -1,22 +1,46 @@
-"""COCO-Stuff 164k: `{train,val}2017/*.jpg` and `stuffthingmaps/{train,val}2017/*.png`, perhaps below `images` and
-`annotations`."""
+"""COCO-Stuff 164k: all of COCO 2017, with the 171 classes of COCO-Stuff 10k, masks as PNGs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..label_sets import COCO_STUFF_164K as LABELS
-from ..pairs import Pairs, check_split, find_folder, in_folders
+from ..labels import LabelSet
+from ..pairs import Pairs, find_folder, pairs_in_folders
+from .base import PublishedDataset, TreeEntry
+from .coco_stuff_10k import CLASSES, IDS
 
-__all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
+IMAGES, MASKS = (
+    {split: (f"{first}{split}2017", f"{second}/{split}2017") for split in ("train", "val")}
+    for first, second in (("", "images"), ("stuffthingmaps/", "annotations"))
+)
 
-DEFAULT_ROOT = "data/coco_stuff164k"
-SPLITS = ("train", "val")
+
+def find_pairs(root: Path, split: str) -> Pairs:
+    """All images of a split, sorted by name."""
+    return pairs_in_folders(find_folder(root, *IMAGES[split]), find_folder(root, *MASKS[split]))
 
 
-def find(root: Path, split: str) -> Pairs:
-    """All images of a split."""
-    check_split(split, SPLITS)
-    folder = f"{split}2017"
-    images = find_folder(root, folder, f"images/{folder}")
-    return in_folders(images, find_folder(root, f"stuffthingmaps/{folder}", f"annotations/{folder}"))
+DATASET = PublishedDataset(
+    title="COCO-Stuff 164k",
+    # the .mat files of the 10k release count from 1, these PNGs from 0
+    labels=LabelSet.from_names(CLASSES, ids=[k - 1 for k in IDS], ignored={"unlabeled": 255}),
+    default_root="data/coco_stuff164k",
+    images={"train": 118287, "val": 5000},
+    find_pairs=find_pairs,
+    downloads=(
+        "http://images.cocodataset.org/zips/train2017.zip (18 GB)",
+        "http://images.cocodataset.org/zips/val2017.zip (1 GB)",
+        "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip (659 MB), "
+        "into stuffthingmaps",
+    ),
+    size="20 GB",
+    licence="annotations CC BY 4.0, images under Flickr's terms of use",
+    tree=tuple(
+        entry
+        for split in ("train", "val")
+        for entry in (
+            TreeEntry(IMAGES[split], "*.jpg", (split,)),
+            TreeEntry(MASKS[split], "*.png of the same names", (split,)),
+        )
+    ),
+)

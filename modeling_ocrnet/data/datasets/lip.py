@@ -1,28 +1,52 @@
-"""LIP (Look into Person, single person): images and masks by folder, `train_images` beside `train_segmentations`."""
+"""LIP (Look into Person), its part with a single person an image: 20 classes of body parts and clothes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..label_sets import LIP as LABELS
-from ..pairs import Pairs, check_split, find_folder, in_folders
-
-__all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
-
-DEFAULT_ROOT = "data/LIP"
-SPLITS = ("train", "val")
+from ..labels import LabelSet
+from ..pairs import Pairs, find_folder, pairs_in_folders
+from .base import PublishedDataset, TreeEntry
 
 
-def find(root: Path, split: str) -> Pairs:
-    """All images of a split. Unpacked as distributed (`TrainVal_images`, `TrainVal_parsing_annotations`) or merged."""
-    check_split(split, SPLITS)
-    images, masks = f"{split}_images", f"{split}_segmentations"
-    return in_folders(
-        find_folder(root, images, f"TrainVal_images/{images}", f"TrainVal_images/TrainVal_images/{images}"),
-        find_folder(
-            root,
-            masks,
-            f"TrainVal_parsing_annotations/{masks}",
-            f"TrainVal_parsing_annotations/TrainVal_parsing_annotations/{masks}",
-        ),
-    )
+def folders(archive: str, folder: str) -> tuple[str, ...]:
+    """Where a folder of an archive may be: as it is distributed, merged with the others, or unpacked into its own."""
+    return f"{archive}/{folder}", folder, f"{archive}/{archive}/{folder}"
+
+
+IMAGES, MASKS = (
+    {split: folders(archive, f"{split}_{kind}") for split in ("train", "val")}
+    for archive, kind in (("TrainVal_images", "images"), ("TrainVal_parsing_annotations", "segmentations"))
+)
+
+
+def find_pairs(root: Path, split: str) -> Pairs:
+    """All images of a split, sorted by name."""
+    return pairs_in_folders(find_folder(root, *IMAGES[split]), find_folder(root, *MASKS[split]))
+
+
+DATASET = PublishedDataset(
+    title="LIP (Look into Person), single person",
+    # the background is a class; a mirror swaps arms, legs and shoes
+    labels=LabelSet.from_names(
+        """Background, Hat, Hair, Glove, Sunglasses, UpperClothes, Dress, Coat, Socks, Pants, Jumpsuits, Scarf, Skirt,
+        Face, Left-arm, Right-arm, Left-leg, Right-leg, Left-shoe, Right-shoe""",
+        ids=range(20),
+        ignored={"unknown": 255},
+        flip_pairs=((14, 15), (16, 17), (18, 19)),
+    ),
+    default_root="data/LIP",
+    images={"train": 30462, "val": 10000},
+    find_pairs=find_pairs,
+    downloads=("its authors' page: https://sysu-hcp.net/lip: TrainVal_images, TrainVal_parsing_annotations",),
+    size="not stated",
+    licence="see its authors' page",
+    tree=tuple(
+        entry
+        for split in ("train", "val")
+        for entry in (
+            TreeEntry(IMAGES[split], "*.jpg", (split,)),
+            TreeEntry(MASKS[split], "*.png of the same names", (split,)),
+        )
+    ),
+)

@@ -1,6 +1,13 @@
-"""PASCAL-Context, 60 classes: the same files as for 59, the background trained too."""
+"""PASCAL-Context, 60 classes: the same files as for 59, but the background, 0 in the masks, is a class too."""
 
-from ..label_sets import PASCAL_CONTEXT_60 as LABELS
-from .pascal_context_59 import DEFAULT_ROOT, SPLITS, find
+from dataclasses import replace
 
-__all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
+from ..labels import LabelSet
+from .pascal_context_59 import CLASSES
+from .pascal_context_59 import DATASET as PASCAL_CONTEXT_59
+
+DATASET = replace(
+    PASCAL_CONTEXT_59,
+    title="PASCAL-Context with background",
+    labels=LabelSet.from_names(f"background, {CLASSES}", ids=range(60), ignored={"unknown": 255}),
+)

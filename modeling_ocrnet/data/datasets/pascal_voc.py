@@ -1,38 +1,67 @@
-"""PASCAL VOC 2012, alone or with the Semantic Boundaries Dataset (SBD): the splits train, val, trainval and aug.
+"""PASCAL VOC 2012, 20 classes and a background, alone or with the Semantic Boundaries Dataset (SBD).
 
-`VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}`; for `aug` also SBD's `dataset` (its folder
-`cls` of .mat files, and its lists train.txt and val.txt) as `sbd` beside them, or where SBD's archive puts it.
+The split `aug` needs SBD: its `dataset` (the folder `cls` of .mat files, and the lists train.txt and val.txt) as `sbd`
+beside VOC's folders, or wherever SBD's archive puts it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..label_sets import PASCAL_VOC as LABELS
-from ..pairs import Pairs, check_split, find_folder, in_list, read_list
-from ..spelling import stored_in
+from ..labels import LabelSet
+from ..pairs import Pairs, find_folder, pairs_in_list, read_list
+from ..unicode_names import paths_on_disk
+from .base import PublishedDataset, TreeEntry
 
-__all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
-
-DEFAULT_ROOT = "data/VOCdevkit/VOC2012"
-SPLITS = ("train", "val", "trainval", "aug")
+SBD = ("sbd", "benchmark_RELEASE/dataset", "../../benchmark_RELEASE/dataset", "../sbd", "../../sbd")
 
 
-def find(root: Path, split: str) -> Pairs:
-    """The images that a split's list names. `aug`: VOC's train, and SBD's train and val without VOC's val (10582)."""
-    check_split(split, SPLITS)
+def find_pairs(root: Path, split: str) -> Pairs:
+    """The images that a split's list names. `aug`: VOC's train, and SBD's train and val without VOC's val."""
     images = find_folder(root, "JPEGImages", "VOC2012/JPEGImages", "VOCdevkit/VOC2012/JPEGImages")
     voc = images.parent
     lists, masks = voc / "ImageSets" / "Segmentation", voc / "SegmentationClass"
     if split != "aug":
-        return in_list(lists / f"{split}.txt", images, masks)
-    sbd = find_folder(voc, "sbd", "benchmark_RELEASE/dataset", "../../benchmark_RELEASE/dataset", "../sbd", "../../sbd")
+        return pairs_in_list(lists / f"{split}.txt", images, masks)
+    sbd = find_folder(voc, *SBD)
     own, held_out = read_list(lists / "train.txt"), set(read_list(lists / "val.txt"))
     more = set(read_list(sbd / "train.txt")) | set(read_list(sbd / "val.txt"))
     names = own + sorted(more - held_out - set(own))
     return Pairs(
         names,
-        stored_in(images, names, ".jpg"),
+        paths_on_disk(images, names, ".jpg"),
         # VOC's masks, drawn by its own annotators, go before SBD's of the same images
-        stored_in(masks, own, ".png") + stored_in(sbd / "cls", names[len(own) :], ".mat"),
+        paths_on_disk(masks, own, ".png") + paths_on_disk(sbd / "cls", names[len(own) :], ".mat"),
     )
+
+
+DATASET = PublishedDataset(
+    title="PASCAL VOC 2012, and SBD",
+    labels=LabelSet.from_names(
+        """background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
+        motorbike, person, pottedplant, sheep, sofa, train, tvmonitor""",
+        ids=range(21),
+        ignored={"boundary": 255},
+    ),
+    default_root="data/VOCdevkit/VOC2012",
+    images={"train": 1464, "val": 1449, "trainval": 2913, "aug": 10582},
+    find_pairs=find_pairs,
+    downloads=(
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar (2 GB)",
+        "for the split aug (1.4 GB): "
+        "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
+    ),
+    size="2 GB, with SBD 3.4 GB",
+    licence="images under Flickr's terms of use",
+    tree=(
+        TreeEntry(("JPEGImages",), "*.jpg"),
+        TreeEntry(("SegmentationClass",), "*.png"),
+        *(TreeEntry((f"ImageSets/Segmentation/{x}.txt",), "a name a line", (x,)) for x in ("train", "val", "trainval")),
+        *(
+            TreeEntry(tuple(f"{folder}/{name}" for folder in SBD), f"SBD: {what}", ("aug",))
+            for name, what in (("cls", "*.mat"), ("train.txt", "a name a line"), ("val.txt", "a name a line"))
+        ),
+    ),
+    bases=("", "VOC2012", "VOCdevkit/VOC2012"),
+    hint="SBD's masks are .mat files: pip install 'modeling-ocrnet[mat]'",
+)

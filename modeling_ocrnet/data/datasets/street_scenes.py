@@ -7,22 +7,39 @@ from pathlib import Path
 
 from street_scenes import write_street_scenes
 
-from ..label_sets import CITYSCAPES as LABELS
-from ..pairs import Pairs, check_split
-from . import cityscapes
-
-__all__ = ["DEFAULT_ROOT", "LABELS", "SPLITS", "find"]
+from ...errors import writing
+from ..pairs import Pairs
+from .base import CardFacts, PublishedDataset
+from .cityscapes import DATASET as CITYSCAPES
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ROOT = "data/street_scenes"
-SPLITS = ("train", "val")
 
-
-def find(root: Path, split: str) -> Pairs:
-    """The scenes of a split; they are drawn and written first where there is nothing at `root`."""
-    check_split(split, SPLITS)
+def find_pairs(root: Path, split: str) -> Pairs:
+    """The scenes of a split. If there is nothing at `root`, they are drawn and written first."""
     if not root.exists():
         logger.info("drawing street scenes into %s, once", root)
-        write_street_scenes(root)
-    return cityscapes.find(root, split)
+        with writing(root):
+            write_street_scenes(root)
+    return CITYSCAPES.find(root, split)
+
+
+DATASET = PublishedDataset(
+    title="street scenes",
+    labels=CITYSCAPES.labels,
+    default_root="data/street_scenes",
+    images={"train": 240, "val": 40},
+    find_pairs=find_pairs,
+    downloads=("nothing: drawn by this project where there is nothing at the root, when first used",),
+    size="0.1 GB",
+    licence="apache-2.0",
+    tree=tuple(x for x in CITYSCAPES.tree if set(x.splits) <= {"train", "val"}),
+    card=CardFacts(
+        text="street scenes that the project's own code draws, with Cityscapes' 19 classes. They are no photographs, "
+        "and scores on them say nothing of photographs.",
+        terms="So are the weights: the drawn data comes with no terms of its own.",
+        licence="apache-2.0",
+        redistributable=True,
+        free_to_show=True,
+    ),
+)

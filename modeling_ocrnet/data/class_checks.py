@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from datasets import Dataset
 
-from .checks import Findings
+from ..compat import transform_of
+from .dataset_checks import Findings
 from .decoding import DataError, located
-from .examination import PairFacts, examine_mask
 from .labels import LabelSet
+from .pair_checks import PairFacts, check_mask_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -20,19 +21,19 @@ IN_FLIGHT = 64  # masks that are decoded before what they hold is looked at
 SHOWN = 10  # that a line lists
 
 
-def say(findings: Findings, labels: LabelSet, split: str) -> None:
+def log_findings(findings: Findings, labels: LabelSet, split: str) -> None:
     """Log what a check found that nobody may have meant."""
     masks, pixels = findings.masks, np.array(findings.pixels)
     if masks:
-        logger.info("%s: %s", split, share_line(findings, labels))
-    if masks and (missing := absent(pixels, labels)):
+        logger.info("%s: %s", split, labelled_share_line(findings, labels))
+    if masks and (missing := classes_without_pixels(pixels, labels)):
         also = f", and {labels.assumed_ignored} is ignored, though nobody said so" if findings.assumed else ""
-        logger.warning("%s: no pixel of %s in the %d masks read%s", split, listed(missing), masks, also)
-    for line in odd_lines(findings.turned, findings.turned_example, findings.rows, findings.unusual):
+        logger.warning("%s: no pixel of %s in the %d masks read%s", split, first_names(missing), masks, also)
+    for line in unusual_image_lines(findings.turned, findings.turned_example, findings.rows, findings.unusual):
         logger.warning("%s: %s", split, line)
 
 
-def share_line(findings: Findings, labels: LabelSet) -> str:
+def labelled_share_line(findings: Findings, labels: LabelSet) -> str:
     """How much of the masks is labelled."""
     pixels = np.array(findings.pixels)
     ignored = pixels[-1] / max(1, pixels.sum())
@@ -43,7 +44,7 @@ def share_line(findings: Findings, labels: LabelSet) -> str:
     )
 
 
-def odd_lines(turned: int, example: str | None, rows: int, unusual: list[str]) -> Iterator[str]:
+def unusual_image_lines(turned: int, example: str | None, rows: int, unusual: list[str]) -> Iterator[str]:
     """What is to be said of images that EXIF turns, and of those whose values are odd."""
     if turned:
         yield (
@@ -55,12 +56,12 @@ def odd_lines(turned: int, example: str | None, rows: int, unusual: list[str]) -
         yield f"and {len(unusual) - SHOWN} more images of unusual values"
 
 
-def absent(pixels: np.ndarray, labels: LabelSet) -> list[str]:
-    """The names of classes without a pixel; `pixels` as of [`count_labels`]."""
+def classes_without_pixels(pixels: np.ndarray, labels: LabelSet) -> list[str]:
+    """The names of classes without a pixel; `pixels` as of [`count_pixels_by_class`]."""
     return [name for name, count in zip(labels.names, pixels, strict=False) if not count]
 
 
-def listed(names: list[str]) -> str:
+def first_names(names: list[str]) -> str:
     """The first of some names, and how many more there are."""
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
@@ -80,35 +81,39 @@ def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset | None, Findin
     parts = list(parts)
     pixels = sum(np.array(findings.pixels) for _, findings in parts)
     assumed = next((findings.assumed for _, findings in parts if findings.assumed), None)
-    if not class_problem(labels, pixels, assumed):
+    if not class_list_problem(labels, pixels, assumed):
         return
-    logger.info("no pixel of %s in the masks read so far: reading the others", listed(absent(pixels, labels)))
+    logger.info(
+        "no pixel of %s in the masks read so far: reading the others",
+        first_names(classes_without_pixels(pixels, labels)),
+    )
     for dataset, findings in parts:
         if dataset is None or findings.masks == findings.rows:
             continue
         for facts in _masks(dataset):
             pixels = pixels + facts.pixels
             assumed = assumed or facts.assumed
-            if not absent(pixels, labels):
+            if not classes_without_pixels(pixels, labels):
                 return
-    if problem := class_problem(labels, pixels, assumed):
+    if problem := class_list_problem(labels, pixels, assumed):
         raise DataError(problem)
 
 
-def class_problem(labels: LabelSet, pixels: np.ndarray, assumed: str | None) -> str | None:
+def class_list_problem(labels: LabelSet, pixels: np.ndarray, assumed: str | None) -> str | None:
     """Why a list of classes can't be what the masks mean, and the remedy; `None` where it can.
 
     Args:
-        pixels: of all masks, as of [`count_labels`].
+        pixels: of all masks, as of [`count_pixels_by_class`].
         assumed: a mask that holds the id that is ignored though nobody said so.
     """
-    missing = absent(pixels, labels)
+    missing = classes_without_pixels(pixels, labels)
     if not missing or not pixels.sum():
         return None
     file = labels.origin
+    unused = first_names(missing)
     if assumed is not None:
         return (
-            f"{file}: no mask holds {listed(missing)}, but {assumed} holds {labels.assumed_ignored}, which is ignored "
+            f"{file}: no mask holds {unused}, but {assumed} holds {labels.assumed_ignored}, which is ignored "
             f'because no class has it: if it is a class, give it that id, {{"name": "{missing[-1]}", "id": '
             f"{labels.assumed_ignored}}}, and the others theirs; if nothing is labelled there, say so: ignore_ids "
             f"[{labels.assumed_ignored}]"
@@ -117,8 +122,8 @@ def class_problem(labels: LabelSet, pixels: np.ndarray, assumed: str | None) -> 
         held = [x.id for x in labels.trained if pixels[x.train_id]]
         return (
             f"{file}: reduce_zero_label ignores 0 and counts classes from 1, so that {len(labels.names)} names need as "
-            f"many ids, but the masks hold {listed([str(x) for x in held]) or 'none of them'}, and nothing of "
-            f"{listed(missing)}: leave reduce_zero_label out if 0 is the first class, or give each class its id"
+            f"many ids, but the masks hold {first_names([str(x) for x in held]) or 'none of them'}, and nothing of "
+            f"{unused}: leave reduce_zero_label out if 0 is the first class, or give each class its id"
         )
     return None
 
@@ -145,7 +150,7 @@ def require_labelled(dataset: Dataset, findings: Findings | None, split: str) ->
 
 def _masks(dataset: Dataset) -> Iterator[PairFacts]:
     """What each mask holds, in order; those that can't be read are left out: training or evaluation will name them."""
-    decode = dataset.format["format_kwargs"]["transform"]
+    decode = transform_of(dataset)
     files = dataset.with_format(None).select_columns(["label", "name"])
 
     def read(row: int) -> PairFacts | None:
@@ -154,7 +159,7 @@ def _masks(dataset: Dataset) -> Iterator[PairFacts]:
         if file["label"] is None:
             return None
         try:
-            examine_mask(located(file["label"], facts.name), decode, facts)
+            check_mask_pixels(located(file["label"], facts.name), decode, facts)
         except DataError as error:
             logger.debug("%s", error)
             return None

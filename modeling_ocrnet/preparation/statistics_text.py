@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from .statistics import DatasetStatistics, Split
+from ..tables import text_table
+from .statistics import DatasetStatistics, SplitStatistics
 
 
-def table(found: DatasetStatistics) -> str:
+def statistics_text(found: DatasetStatistics) -> str:
     """Pairs and sizes of each split, and of each class its share of the labelled pixels and the masks that have it."""
     lines = [f"{found.dataset}, {len(found.labels.names)} classes, {found.root}"]
     for split in found.splits:
-        lines.append(f"  {split.name}: {summary(split)}")
-    width = max(len(x) for x in (*found.labels.names, "(not labelled)"))
+        lines.append(f"  {split.name}: {describe_split(split)}")
     shown = [split for split in found.splits if split.masks]
     if not shown:
         return "\n".join(lines)
-    lines += ["", " " * width + "".join(f"{split.name:>20}" for split in shown)]
-    lines.append(" " * width + f"{'pixels':>11}{'images':>9}" * len(shown))
+    rows = [["", *(x for split in shown for x in (split.name, ""))], ["", *("pixels", "masks") * len(shown)]]
     for k, label in enumerate((*found.labels.names, "(not labelled)")):
-        cells = (f"{100 * split.share(k):10.3f}%{split.images[k]:9}" for split in shown)
-        lines.append(f"{label:<{width}}" + "".join(cells))
+        rows.append([label, *(x for split in shown for x in (f"{100 * split.share(k):.3f}%", str(split.images[k])))])
+    lines += ["", text_table(rows)]
     if found.notes:
         lines += ["", *found.notes]
     return "\n".join(lines)
 
 
-def summary(split: Split) -> str:
+def describe_split(split: SplitStatistics) -> str:
     """A line on a split."""
     if split.rows is None:
         return "not found"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from dataclasses import dataclass
 from html import escape
 from string import Template
 
-from .contact_sheet import Picture
-from .statistics import DatasetStatistics, Split
-from .summary import summary
+import numpy as np
+from PIL import Image
+
+from ..data.labels import LabelSet
+from ..inference.drawing import overlay, shares, side_by_side
+from .statistics import DatasetStatistics, SplitStatistics
+from .statistics_text import describe_split
+
+EDGE = 240  # pixels of the longer edge: some 20 kB a picture
+
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -73,12 +83,22 @@ $sheet
 """)
 
 
-def render(found: DatasetStatistics, pictures: list[Picture], weights: str | None = None) -> str:
+@dataclass
+class Picture:
+    """A picture as a data URI, its name, and the names of the largest classes in it."""
+
+    name: str
+    uri: str
+    size: tuple[int, int]
+    classes: list[str]
+
+
+def statistics_page(found: DatasetStatistics, pictures: int, weights: str | None = None) -> str:
     """The page. Names of files and classes may hold anything: all of them are escaped.
 
     Args:
         found: what was counted.
-        pictures: the contact sheet.
+        pictures: how many of each split are shown.
         weights: the line of class weights, if they were asked for.
     """
     heading = "<h2>Class weights</h2><p class='quiet'>For model.config in a recipe.</p>"
@@ -91,14 +111,14 @@ def render(found: DatasetStatistics, pictures: list[Picture], weights: str | Non
         classes=_classes(found),
         notes="".join(f'<p class="quiet">{escape(x)}</p>' for x in found.notes),
         weights="" if weights is None else f"{heading}<pre>{escape(weights)}</pre>",
-        sheet="".join(_sheet(split, pictures) for split in found.splits),
+        sheet="".join(_sheet(split, _contact_sheet(split, found.labels, pictures)) for split in found.splits),
     )
 
 
 def _cards(found: DatasetStatistics):
     for split in found.splits:
         number = "–" if split.rows is None else f"{len(split.rows):,}"
-        text = summary(split).partition(" pairs")[2].lstrip(", ") if split.rows is not None else "not found"
+        text = describe_split(split).partition(" pairs")[2].lstrip(", ") if split.rows is not None else "not found"
         yield f'<div class="card">{escape(split.name)}<b>{number}</b><span class="quiet">{escape(text)}</span></div>'
     for title, lines, kind in (("errors", found.errors, "bad"), ("warnings", found.warnings, "odd")):
         yield f'<div class="card{" " + kind if lines else ""}">{title}<b>{len(lines):,}</b></div>'
@@ -129,17 +149,37 @@ def _classes(found: DatasetStatistics) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _cells(splits: list[Split], index: int) -> str:
+def _cells(splits: list[SplitStatistics], index: int) -> str:
     return "".join(f"<td>{100 * x.share(index):.3f} %</td><td>{x.images[index]:,}</td>" for x in splits)
 
 
-def _sheet(split: Split, pictures: list[Picture]) -> str:
-    own = [x for x in pictures if x.split == split.name]
-    if not own:
+def _sheet(split: SplitStatistics, pictures: list[Picture]) -> str:
+    if not pictures:
         return ""
     figures = (
         f'<figure><img src="{x.uri}" width="{x.size[0]}" height="{x.size[1]}" loading="lazy" alt="{escape(x.name)}">'
         f"<figcaption><b>{escape(x.name)}</b>{escape(', '.join(x.classes))}</figcaption></figure>"
-        for x in own
+        for x in pictures
     )
     return f'<h3>{escape(split.name)}</h3><div class="sheet">{"".join(figures)}</div>'
+
+
+def _contact_sheet(split: SplitStatistics, labels: LabelSet, pictures: int) -> list[Picture]:
+    """Some pairs of a split, spread evenly over those that have no problem."""
+    count = min(pictures, len(split.sound))
+    return [_picture(split, split.sound[i * len(split.sound) // count], labels) for i in range(count)]
+
+
+def _picture(split: SplitStatistics, row: int, labels: LabelSet) -> Picture:
+    pair = split.rows[row]
+    image = pair["image"]
+    image.thumbnail((EDGE, EDGE))
+    picture, classes = image, []
+    if pair["label"] is not None:
+        label = np.asarray(pair["label"].resize(image.size, Image.Resampling.NEAREST))
+        picture = side_by_side(np.asarray(image), overlay(np.asarray(image), label, labels.palette), gap=2)
+        classes = [labels.names[k] for k, _ in shares(label, len(labels.names))[:4]]
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    uri = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Picture(pair["name"], uri, picture.size, classes)

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, config
 
+from ..compat import transform_of
 from .decoding import DataError, Decode
-from .examination import PairFacts, examine, read_headers
 from .fingerprint import fingerprint
-from .memory_mapped import raw_array
+from .memory_mapped_store import memory_mapped_array
+from .pair_checks import PairFacts, check_headers, check_pair
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
     """Check that every image and mask is there, that their headers agree, and that a sample of masks holds known ids.
 
     What passed is remembered in the cache of `datasets`, and not opened again while each file's size and time stay.
-    What the labels make of it is said and judged by `modeling_ocrnet.data.coverage`.
+    What the labels make of it is said and judged by `modeling_ocrnet.data.class_checks`.
 
     Args:
         dataset: from [`load`].
@@ -66,7 +67,7 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
     rows = len(dataset)
     if rows == 0:
         raise DataError("the dataset is empty")
-    transform = dataset.format["format_kwargs"]["transform"]
+    transform = transform_of(dataset)
     files = dataset.with_format(None)
     bare = [name for name, x in zip(files["name"][:], files["label"][:], strict=True) if x is None] if labelled else []
     if bare:
@@ -78,13 +79,13 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
     sample = list(range(0, rows, max(1, rows // max(1, masks))))[:masks]
     if inside:
         files = files.select(sample)  # their headers can't be read without all the rest
-    of_pair = partial(read_headers, by_color=bool(transform.labels.color_codes))
+    of_pair = partial(check_headers, by_color=bool(transform.labels.color_codes))
     undecoded = dataset.with_format(None)
     with ThreadPoolExecutor(16) as pool:
         headers = list(pool.map(of_pair, files["image"][:], files["label"][:], files["name"][:]))
         problems, facts = [problem for problem, _ in headers if problem], []
         if not problems or tolerate:
-            facts = list(pool.map(lambda i: examine(undecoded[i], transform), sample))
+            facts = list(pool.map(lambda i: check_pair(undecoded[i], transform), sample))
         problems = problems or [x.problems[0] for x in facts if x.problems]
     findings = _summary(rows, facts, [turned for _, turned in headers if turned], len(transform.labels.trained))
     if problems:
@@ -109,7 +110,7 @@ def check_sample(rows: Iterable[dict], decode: Decode, tolerate: bool = False) -
     Raises:
         DataError: for the first row that can't be trained on.
     """
-    facts = [examine(row, decode) for row in rows]
+    facts = [check_pair(row, decode) for row in rows]
     for x in facts:
         if x.pixels is None and not x.problems:
             x.problems.append(f"{x.name}: has no mask; training needs one for every image")
@@ -137,7 +138,7 @@ def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
     """The file that says what was found in these very files; `None` where one isn't there, or isn't a plain file."""
     pairs = list(zip(files["image"][:], files["label"][:], strict=True))
     paths = [x["path"] for pair in pairs for x in pair if x is not None]
-    if any("://" in x for x in paths) or any(raw_array(image) is not None for image, _ in pairs[:1]):
+    if any("://" in x for x in paths) or any(memory_mapped_array(image) is not None for image, _ in pairs[:1]):
         return None
     try:
         state = fingerprint(paths)

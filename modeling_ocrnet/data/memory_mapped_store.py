@@ -1,20 +1,25 @@
-"""A raw store: images and train ids as plain bytes in a few large files, where reading a crop is reading its rows.
+"""The memory-mapped store: images and train ids as plain bytes in a few large files, of which a crop reads its rows.
 
-`manifest.json`, and for each `data/<split>-00000-of-000NN.raw` a `.json` beside it that lists its rows.
+`manifest.json`, and for each `data/<split>-00000-of-000NN.raw` a `.json` beside it that lists its rows. In a loaded
+dataset's rows an address inside such a file, as [`array_path`] writes it, stands for the path of an image or a mask.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from pathlib import Path
 
-from .decoding import DataError
-from .memory_mapped import raw_path
+import numpy as np
+
+from .errors import DataError
 from .pairs import check_split
 
 MANIFEST = "manifest.json"
 _FILE = re.compile(r"data/[\w.-]+")  # what an export writes, all of it in one folder
+_ENTRY = re.compile(r"(.+\.raw)#(\d+):(\d+)x(\d+)(x3|u16)?")
+UINT16 = np.dtype("<u2")  # of label maps of more than 255 classes
 
 
 def read_manifest(root: Path) -> dict | None:
@@ -33,7 +38,7 @@ def read_manifest(root: Path) -> dict | None:
         raise DataError(f"{path}: can't be read ({error}): export again") from error
 
 
-def find_stored(root: Path, manifest: dict, name: str, split: str) -> dict[str, list]:
+def find_in_store(root: Path, manifest: dict, name: str, split: str) -> dict[str, list]:
     """The columns `image`, `label` and `name` of a split: paths into the store's files.
 
     Raises:
@@ -68,8 +73,8 @@ def find_stored(root: Path, manifest: dict, name: str, split: str) -> dict[str, 
         data = str((root / file).with_suffix(".raw"))
         for name, offset, height, width, labelled in _index(root / file, sizes.get(file[:-5] + ".raw", 0), label_bytes):
             columns["name"].append(name)
-            columns["image"].append(raw_path(data, offset, (height, width, 3)))
-            label = raw_path(data, offset + height * width * 3, (height, width), wide=label_bytes == 2)
+            columns["image"].append(array_path(data, offset, (height, width, 3)))
+            label = array_path(data, offset + height * width * 3, (height, width), wide=label_bytes == 2)
             columns["label"].append(label if labelled else None)
     return columns
 
@@ -90,3 +95,32 @@ def _index(file: Path, size: int, label_bytes: int) -> list[list]:
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{file}: isn't as an export writes it ({error}): export again") from error
     return rows
+
+
+def array_path(file: str, offset: int, shape: tuple[int, ...], wide: bool = False) -> str:
+    """What stands for an array's path: its file, first byte and shape, and whether its values take two bytes."""
+    return f"{file}#{offset}:{'x'.join(map(str, shape))}{'u16' if wide else ''}"
+
+
+def memory_mapped_array(source: dict) -> np.ndarray | None:
+    """The array of an entry `{"path": ..., "bytes": ...}`, uint8 or uint16, read when it is used.
+
+    `None` for entries that aren't of a memory-mapped store.
+
+    Raises:
+        DataError: where the file isn't there, or the array isn't inside it.
+    """
+    match = _ENTRY.fullmatch(source["path"] or "") if source["bytes"] is None else None
+    if match is None:
+        return None
+    file, offset, height, width, kind = match.groups()
+    shape = (int(height), int(width), 3) if kind == "x3" else (int(height), int(width))
+    try:
+        return np.ndarray(shape, UINT16 if kind == "u16" else np.uint8, _mapped(file), int(offset))
+    except (OSError, TypeError, ValueError) as error:
+        raise DataError(f"{source['path']}: isn't part of a memory-mapped store ({error})") from error
+
+
+@lru_cache(maxsize=64)
+def _mapped(file: str) -> np.memmap:
+    return np.memmap(file, np.uint8, mode="r")

@@ -1,4 +1,4 @@
-"""One name, two spellings: Unicode writes é as one character (NFC, as most systems do) or as two (NFD, as macOS did).
+"""Names of files in Unicode, which writes é as one character (NFC, as most systems do) or as two (NFD, as macOS did).
 
 Names are compared, sorted and hashed in NFC; files are opened as the disk spells them.
 """
@@ -18,8 +18,8 @@ def nfc(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def stored(path: Path, listed: dict[Path, dict[str, str | None]]) -> Path:
-    """The path as the disk spells it: as it is where it is there, or where no other spelling is.
+def path_on_disk(path: Path, listed: dict[Path, dict[str, str | None]]) -> Path:
+    """The path as the disk spells it; unchanged if it is there, or if nothing else of that name is.
 
     Args:
         path: as somebody wrote it.
@@ -27,18 +27,19 @@ def stored(path: Path, listed: dict[Path, dict[str, str | None]]) -> Path:
     """
     if str(path).isascii() or os.path.lexists(path):
         return path
-    folder = stored(path.parent, listed)  # up to a folder that is there
+    folder = path_on_disk(path.parent, listed)  # up to a folder that is there
     if folder not in listed:
         listed[folder] = _by_nfc(folder)
     name = listed[folder].get(nfc(path.name))
     return path if name is None else folder / name
 
 
-def stored_in(folder: Path, names: Iterable[str], suffix: str) -> list[str]:
-    """The files of these names in a folder, as [`stored`] finds them."""
+def paths_on_disk(folder: Path, names: Iterable[str], suffix: str) -> list[str]:
+    """The files of these names in a folder, as [`path_on_disk`] finds them."""
     listed = {}
     # a hundred thousand names: strings, not Paths, and no question to the disk for most
-    return [f"{folder}/{x}{suffix}" if x.isascii() else str(stored(folder / f"{x}{suffix}", listed)) for x in names]
+    files = (f"{x}{suffix}" for x in names)
+    return [f"{folder}/{x}" if x.isascii() else str(path_on_disk(folder / x, listed)) for x in files]
 
 
 def _by_nfc(folder: Path) -> dict[str, str | None]:
@@ -53,11 +54,11 @@ def _by_nfc(folder: Path) -> dict[str, str | None]:
 
 
 def two_spellings(folder: Path, one: str, two: str) -> DataError:
-    """What is said where two files of a folder have one name."""
+    """The error for two files of a folder that have one name."""
     one, two = told_apart(sorted([one, two]))
     return DataError(f"{folder}/{one}: there is {two} too, the same name in other characters: rename or remove one")
 
 
 def told_apart(names: list[str]) -> list[str]:
-    """Names for a message: by their characters' numbers where they would look the same."""
+    """Names for a message, with the numbers of their characters if they would look the same."""
     return [ascii(x) for x in names] if len({nfc(x) for x in names}) < len(names) else names

@@ -1,4 +1,6 @@
-"""Every reader on a small tree in the layout and the encodings in which the dataset is distributed."""
+"""Every published dataset on a small tree in the layout and the encodings in which the dataset is distributed."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,8 +226,14 @@ def test_mirrors_swap_left_and_right():
         assert names[left].replace("Left", "Right") == names[right]
 
 
-def test_every_dataset_is_a_module_with_the_same_contents():
-    for name in data.DATASETS:
-        module = data.reader(name)
-        assert {"DEFAULT_ROOT", "LABELS", "SPLITS", "find"} <= set(module.__all__)
-        assert module.SPLITS[:2] == ("train", "val")
+@pytest.mark.parametrize("name", data.DATASETS)
+def test_every_dataset_is_described(name):
+    """As commands, recipes and cards need it."""
+    dataset = data.published(name)
+    assert dataset.splits[:2] == ("train", "val")
+    assert set(dataset.optional) < set(dataset.splits)
+    assert all(dataset.images.values())
+    assert all(set(entry.splits) <= set(dataset.splits) for entry in dataset.tree)
+    assert data.label_set(name) is dataset.labels
+    with pytest.raises(ValueError, match="split 'holdout' is unknown; there are train, val"):
+        dataset.find(Path("nowhere"), "holdout")

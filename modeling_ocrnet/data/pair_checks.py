@@ -15,14 +15,14 @@ from .decoding import (
     open_image,
     orientation_in_header,
     read_ids,
+    read_image_and_remarks,
     read_instances,
-    read_noted,
     upright,
 )
 from .errors import size_problem
 from .labels import LabelSet
 from .matlab import is_matlab
-from .memory_mapped import raw_array
+from .memory_mapped_store import memory_mapped_array
 from .train_ids import train_ids_of
 
 
@@ -51,10 +51,10 @@ class PairFacts:
     unusual: str | None = None
 
 
-def examine(row: dict, decode: Decode) -> PairFacts:
+def check_pair(row: dict, decode: Decode) -> PairFacts:
     """Decode an undecoded row, image and mask each by itself, so that one's problem doesn't hide the other's."""
     facts = PairFacts(row["name"])
-    steps = {"image": _examine_image, "label": examine_mask, "instances": _examine_instances}
+    steps = {"image": _examine_image, "label": check_mask_pixels, "instances": _examine_instances}
     if row["image"] is None:
         facts.problems.append(f"row {facts.name}: has no image")
     for column, step in steps.items():
@@ -68,18 +68,18 @@ def examine(row: dict, decode: Decode) -> PairFacts:
         problem = size_problem(located(row["label"], facts.name)["path"], facts.mask_size, facts.size)
     elif facts.problems:
         # a mask of unknown ids still has a size
-        problem, _ = read_headers(row["image"], row["label"], facts.name, bool(decode.labels.color_codes))
+        problem, _ = check_headers(row["image"], row["label"], facts.name, bool(decode.labels.color_codes))
     if problem is not None and problem not in facts.problems:
         facts.problems.append(problem)
     return facts
 
 
 def _examine_image(source: dict, decode: Decode, facts: PairFacts) -> None:
-    image, facts.unusual, facts.turned = read_noted(source, decode.value_range)
+    image, facts.unusual, facts.turned = read_image_and_remarks(source, decode.value_range)
     facts.size = image.size
 
 
-def examine_mask(source: dict, decode: Decode, facts: PairFacts) -> None:
+def check_mask_pixels(source: dict, decode: Decode, facts: PairFacts) -> None:
     """What the mask holds, into `facts`.
 
     Raises:
@@ -88,7 +88,7 @@ def examine_mask(source: dict, decode: Decode, facts: PairFacts) -> None:
     labels = decode.labels
     values = read_ids(source, labels)
     label_map = train_ids_of(values, labels, source["path"], decode.train_ids)
-    facts.mask_size, facts.pixels = label_map.shape[::-1], count_labels(label_map, labels)
+    facts.mask_size, facts.pixels = label_map.shape[::-1], count_pixels_by_class(label_map, labels)
     if labels.assumed_ignored is not None and values.ndim == 2 and (values == labels.assumed_ignored).any():
         facts.assumed = source["path"]
 
@@ -97,13 +97,13 @@ def _examine_instances(source: dict, _decode: Decode, _facts: PairFacts) -> None
     read_instances(source)
 
 
-def count_labels(label_map: np.ndarray, labels: LabelSet) -> np.ndarray:
+def count_pixels_by_class(label_map: np.ndarray, labels: LabelSet) -> np.ndarray:
     """(classes + 1,) pixels by class, of which the last aren't labelled."""
     counts = np.bincount(label_map.ravel(), minlength=labels.ignore + 1)
     return np.append(counts[: len(labels.trained)], counts[labels.ignore])
 
 
-def read_headers(image: dict, label: dict | None, name: str, by_color: bool) -> tuple[str | None, str | None]:
+def check_headers(image: dict, label: dict | None, name: str, by_color: bool) -> tuple[str | None, str | None]:
     """What the headers of an image and its mask tell.
 
     Args:
@@ -120,7 +120,7 @@ def read_headers(image: dict, label: dict | None, name: str, by_color: bool) -> 
         return f"{name}: has no image", None
     image, label = located(image, name), None if label is None else located(label, name)
     try:
-        if raw_array(image) is not None:  # written and checked together
+        if memory_mapped_array(image) is not None:  # written and checked together
             return None, None
         with open_image(image) as opened:
             size, direction = opened.size, orientation_in_header(opened)

@@ -1,4 +1,4 @@
-"""What of a file Pillow would change or leave out without a word: values of masks, bands and pages of TIFFs."""
+"""What Pillow does without a word: it scales the values of masks, and leaves out bands and pages of TIFFs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _REDUCED, _MASK = 1, 4  # bits of TIFF's NewSubfileType
 MOST_PAGES = 100  # that are looked at
 
 
-class Stored:
-    """Gives back the values that a mask's file holds, where Pillow stretches greys or turns them over.
+class UndoPillowScaling:
+    """Turns decoded pixels back into the values that a mask's file holds: Pillow stretches greys, or inverts them.
 
     Args:
         mask: opened, but not decoded yet; netpbm's maximum is taken out of its way.
@@ -45,7 +45,7 @@ class Stored:
         return pixels // np.uint8(self.step) if self.step > 1 else pixels
 
 
-def check_whole(image: Image.Image, path: str | None) -> None:
+def check_tiff_is_read_whole(image: Image.Image, path: str | None) -> None:
     """Refuse a TIFF of which Pillow would leave out bands or pages without a word.
 
     Args:
