@@ -67,6 +67,7 @@ def warm_up(
     counts = hasattr(memory, "max_memory_allocated")
     try:
         if counts:
+            torch.empty(1, device=device)  # before the first one there is nothing to reset
             memory.reset_peak_memory_stats()
             before = memory.memory_allocated()
         contender = make()

@@ -52,7 +52,7 @@ def _card(device: torch.device) -> list[tuple[str, str]]:
         return [("threads", str(torch.get_num_threads())), ("instructions", torch.backends.cpu.get_cpu_capability())]
     for name in ("get_device_properties", "get_device_capability"):
         if hasattr(module, name):
-            rows.append((name.removeprefix("get_device_"), str(getattr(module, name)())))
+            rows.append((name.removeprefix("get_device_"), str(getattr(module, name)(device))))
     rows.append(("devices", str(torch.accelerator.device_count())))
     built = {name: x for name, x in vars(torch.version).items() if not name.startswith("_") and isinstance(x, str)}
     rows += [(f"torch.version.{name}", x) for name, x in built.items()]

@@ -15,6 +15,8 @@ from helpers.tiny import TINY_BACKBONE
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for `deterministic`; read at a device's first product
+
 
 @pytest.fixture
 def device(request, monkeypatch):
@@ -76,9 +78,8 @@ def network(fields, batch) -> OCRNetForSemanticSegmentation:
 
 
 @pytest.fixture
-def deterministic(monkeypatch):
+def deterministic():
     """The same sums in the same order, where the device has such kernels."""
-    monkeypatch.setitem(os.environ, "CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what the library wants for it
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)

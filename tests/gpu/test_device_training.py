@@ -68,9 +68,9 @@ def test_a_repeated_run_is_the_same_to_the_bit(device, recipe, deterministic):
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.05), ("fp16", 0.02)])
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.05), ("fp16", 0.1)])
 def test_half_precisions_learn_as_float32_does(device, recipe, precision, bound, bounded):
-    """The losses of four updates; fp16 with its scaler, which the loop refuses on a CPU."""
+    """The losses of four updates. fp16, which the loop refuses on a CPU, may leave out an update to fit its scale."""
     if device.type == "cpu" and precision == "fp16":
         pytest.skip("the loop refuses fp16 on a CPU")
     model = recipe("any").model
