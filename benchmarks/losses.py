@@ -57,17 +57,7 @@ def loss_benchmark(
         raise UserError(f"{folder}: holds files already; give a new folder")
     (folder / "batches").mkdir(parents=True)
     disable_malloc_trim()
-    recipe = Recipe(
-        data=DataRecipe(name="street_scenes", root=root, crop_size=tuple(crop_size), scale=(512, 256), workers=1),
-        # contiguous as there: in another order of memory, sums are rounded otherwise
-        model=ModelRecipe(variant, None, {"dropout": 0.0, "auxiliary_dropout": 0.0}, channels_last=False),
-        optimizer=OptimizerRecipe(lr=lr),
-        schedule=ScheduleRecipe(max_steps=steps),
-        global_batch=batch,
-        micro_batch=batch,
-        mixed_precision="no",
-        output_dir=str(folder),
-    )
+    recipe = _recipe(root, variant, steps, batch, crop_size, lr, str(folder))
     experiment = build(recipe, build_accelerator(recipe))
     torch.save(mmseg.export(experiment.bare_model), folder / "initial.pth")
     ours = _train(experiment, folder)
@@ -81,6 +71,28 @@ def loss_benchmark(
     draw(comparison, folder / "losses.png")
     print(f"picture: {folder / 'losses.png'}")
     return comparison
+
+
+def _recipe(
+    root: str | None,
+    variant: str,
+    steps: int,
+    batch: int,
+    crop_size: tuple[int, int],
+    lr: float,
+    output_dir: str,
+) -> Recipe:
+    return Recipe(
+        data=DataRecipe(name="street_scenes", root=root, crop_size=tuple(crop_size), scale=(512, 256), workers=1),
+        # contiguous as there: in another order of memory, sums are rounded otherwise
+        model=ModelRecipe(variant, None, {"dropout": 0.0, "auxiliary_dropout": 0.0}, channels_last=False),
+        optimizer=OptimizerRecipe(lr=lr),
+        schedule=ScheduleRecipe(max_steps=steps),
+        global_batch=batch,
+        micro_batch=batch,
+        mixed_precision="no",
+        output_dir=output_dir,
+    )
 
 
 def _kept(batches: Iterator[dict], folder: Path) -> Iterator[dict]:

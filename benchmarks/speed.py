@@ -6,13 +6,16 @@ import json
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from modeling_ocrnet.errors import UserError
 
-from .paired import process, summarize, table
+from . import ROOT
+from .contender import start_contender
+from .paired import by_contender, run_rounds, summarize, table
 
 PEER = Path(__file__).parent / "peers" / "mmseg_speed.py"
 WORKER = "benchmarks.worker"
@@ -21,8 +24,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 def inference_benchmark(
     peer: str | None = None,
-    ours: list[str] = ["eager:fp32", "fused:fp32:keep", "fused:bf16:keep"],  # noqa: B006
-    peers: list[str] = ["eager:fp32", "channels_last:fp32:keep", "channels_last:bf16:keep"],  # noqa: B006
+    ours: list[str] = ["eager:fp32", "fused:fp32:no_trim", "fused:bf16:no_trim"],  # noqa: B006
+    peers: list[str] = ["eager:fp32", "channels_last:fp32:no_trim", "channels_last:bf16:no_trim"],  # noqa: B006
     variant: str = "hr18",
     size: tuple[int, int] = (512, 1024),
     batch: int = 1,
@@ -33,28 +36,28 @@ def inference_benchmark(
 ) -> list[dict]:
     """Seconds of a forward pass, images to logits.
 
-    A side is `engine:precision`, or `engine:precision:keep` where glibc's allocator is told to keep freed memory. Each
-    is a process of its own, and a round asks each once.
+    A contender is `engine:precision`, or `engine:precision:no_trim` where glibc's allocator is told to keep freed
+    memory. Each is a process of its own, and a round asks each once.
 
     Args:
         peer: A Python that has mmsegmentation 1.x, to be timed in turn (null: only ourselves).
-        ours: Our sides; engines eager (the model as it is), fused, compile, onnxruntime and openvino (all of the fused
-            model), predictor (image to label map); fp32, bf16, or int8 (of the runtimes).
+        ours: Our contenders; engines eager (the model as it is), fused, compile, onnxruntime and openvino (all of the
+            fused model), predictor (image to label map); fp32, bf16, or int8 (of the runtimes).
         peers: The peer's; engines eager, channels_last, compile, onnxruntime, openvino; fp32, bf16, or int8 (openvino).
         variant: hr18s, hr18, hr48 or r101-d8.
         size: Height and width of the images.
         batch: Images of a pass.
         classes: Number of classes.
         rounds: Rounds of the comparison.
-        threads: Threads of each side (null: torch's choice).
+        threads: Threads of each contender (null: torch's choice).
         clock: wall, or cpu: the processor's own seconds, which other programs disturb less (with one thread).
 
     Returns:
-        A record for each round and side, and last the summary: medians, paired ratios with quartiles, operations, share
-        of the matrix products' speed, memory.
+        A record for each round and contender, and last the summary: medians, paired ratios with quartiles, operations,
+        share of the matrix products' speed, memory.
 
     Raises:
-        ValueError, DataError: for sides that can't be.
+        ValueError, DataError: for contenders that can't be.
     """
     spec = {"job": "infer", "variant": variant, "size": size, "batch": batch, "classes": classes}
     return _compare(spec, peer, ours, peers, rounds, threads, clock, "a pass")
@@ -62,8 +65,8 @@ def inference_benchmark(
 
 def training_benchmark(
     peer: str | None = None,
-    ours: list[str] = ["channels_last:bf16:keep"],  # noqa: B006
-    peers: list[str] = ["eager:fp32", "channels_last:bf16:keep"],  # noqa: B006
+    ours: list[str] = ["channels_last:bf16:no_trim"],  # noqa: B006
+    peers: list[str] = ["eager:fp32", "channels_last:bf16:no_trim"],  # noqa: B006
     variant: str = "hr18",
     size: tuple[int, int] = (512, 1024),
     batch: int = 2,
@@ -88,8 +91,8 @@ def metric_benchmark(
 ) -> list[dict]:
     """Seconds in which the metric counts one label map. Arguments as for `infer`."""
     spec = {"job": "metric", "variant": None, "size": size, "batch": 1, "classes": classes}
-    side = ["eager:fp32"]  # neither matters
-    return _compare(spec, peer, side, side, rounds, threads, clock, "a map")
+    contender = ["eager:fp32"]  # neither matters
+    return _compare(spec, peer, contender, contender, rounds, threads, clock, "a map")
 
 
 def _compare(
@@ -105,40 +108,39 @@ def _compare(
     if rounds < 1 or clock not in ("wall", "cpu"):
         raise UserError(f"rounds must be positive and clock wall or cpu, got {rounds} and {clock}")
     clock = {"wall": "seconds", "cpu": "cpu_seconds"}[clock]
-    wanted = {f"ours {x}": ([sys.executable, "-m", WORKER], x) for x in ours}
+    wanted = {f"ours {x}": ([sys.executable, "-m", WORKER], parse_contender(x), ROOT) for x in ours}
     if peer is not None:
-        wanted |= {f"mmsegmentation {x}": ([peer, str(PEER)], x) for x in peers}
+        wanted |= {f"mmsegmentation {x}": ([peer, str(PEER)], parse_contender(x), None) for x in peers}
     speed = {name: matrix_product_speed(dtype, threads) for name, dtype in DTYPES.items()}
-    records, sides, operations = [], {}, {}
+    contenders, operations = {}, {}
     with ExitStack() as stack:
-        for side, (command, text) in wanted.items():
-            own = json.dumps(spec | parse_side(text) | {"threads": threads})
-            ready, sides[side] = stack.enter_context(process([*command, own], "what it needs"))
-            operations[side] = ready["operations"]
-        for turn in range(rounds):
-            for side, ask in sides.items():
-                records.append({"round": turn, "side": side, **ask("")})
-                print(json.dumps(records[-1]), flush=True)
-    base = f"mmsegmentation {peers[0]}" if peer is not None else f"ours {ours[0]}"
-    summary = summarize({side: [x[clock] for x in records if x["side"] == side] for side in sides}, base)
-    for side, x in summary["sides"].items():
-        precision = parse_side(wanted[side][1])["precision"]
-        x["operations"] = operations[side]
-        x["peak_memory_gb"] = max(r["peak_memory_gb"] for r in records if r["side"] == side)
-        if operations[side] and precision in speed:
-            x["share_of_matrix_products"] = operations[side] / x["milliseconds"] * 1000 / speed[precision]
+        for name, (command, described, folder) in wanted.items():
+            command = [*command, json.dumps(spec | described | {"threads": threads})]
+            ready, ask = stack.enter_context(start_contender(command, "what it needs", folder=folder))
+            operations[name], contenders[name] = ready["operations"], partial(ask, "")
+        records = run_rounds(contenders, rounds)
+    baseline = f"mmsegmentation {peers[0]}" if peer is not None else f"ours {ours[0]}"
+    summary = summarize(by_contender(records, clock), baseline)
+    memory = by_contender(records, "peak_memory_gb")
+    for name, x in summary["contenders"].items():
+        precision = wanted[name][1]["precision"]
+        x |= {"operations": operations[name], "peak_memory_gb": max(memory[name])}
+        if operations[name] and precision in speed:
+            x["share_of_matrix_products"] = operations[name] / x["milliseconds"] * 1000 / speed[precision]
     summary |= {"clock": clock, "threads": threads, "matrix_product_speed": speed, **spec}
     print(json.dumps(summary), flush=True)
     print(_report(summary, unit))
     return [*records, summary]
 
 
-def parse_side(text: str) -> dict:
-    """`engine:precision[:keep]` as a worker's JSON has it."""
+def parse_contender(text: str) -> dict:
+    """`engine:precision[:no_trim]` as a worker's JSON has it."""
     engine, precision, *rest = text.split(":") if ":" in text else (text, "")
-    if precision not in ("fp32", "bf16", "int8") or rest not in ([], ["keep"]):
-        raise UserError(f"{text}: a side is engine:precision or engine:precision:keep, precision fp32, bf16 or int8")
-    return {"engine": engine, "precision": precision, "keep_memory": bool(rest)}
+    if precision not in ("fp32", "bf16", "int8") or rest not in ([], ["no_trim"]):
+        raise UserError(
+            f"{text}: a contender is engine:precision or engine:precision:no_trim, precision fp32, bf16 or int8"
+        )
+    return {"engine": engine, "precision": precision, "no_trim": bool(rest)}
 
 
 def matrix_product_speed(dtype: torch.dtype, threads: int | None = None, size: int = 2048) -> float:
@@ -157,8 +159,8 @@ def matrix_product_speed(dtype: torch.dtype, threads: int | None = None, size: i
 
 def _report(summary: dict, unit: str) -> str:
     lines = [table(summary, unit), ""]
-    for side, x in summary["sides"].items():
-        text = f"{side}: {x['peak_memory_gb']:.2f} GB at its peak"
+    for name, x in summary["contenders"].items():
+        text = f"{name}: {x['peak_memory_gb']:.2f} GB at its peak"
         if x["operations"]:
             text += f", {x['operations'] / 1e9:.1f} G operations"
         if "share_of_matrix_products" in x:

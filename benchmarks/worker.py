@@ -1,8 +1,8 @@
-"""One side of a measurement of speed, in a process of its own:
+"""Our contender in a measurement of speed, in a process of its own:
 
     python -m benchmarks.worker '{"job": "infer", ...}'
 
-It speaks as `scripts/peers/mmseg_speed.py` does, and takes the same JSON.
+It speaks as `benchmarks/peers/mmseg_speed.py` does, and takes the same JSON.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def main() -> None:
         torch.set_num_threads(spec["threads"])
     run, plain = {"infer": inference, "train": training, "metric": metric}[spec["job"]](spec)
     ready = {"torch": torch.__version__, "operations": operations(plain)}
-    if spec["keep_memory"]:
+    if spec["no_trim"]:
         disable_malloc_trim()
     run()
     print(json.dumps(ready), flush=True)

@@ -14,6 +14,10 @@ import pytest
 import torch
 
 
+def pytest_addoption(parser):
+    parser.addoption("--gpu-on-cpu", action="store_true", help="run the tests marked gpu on the CPU, with tiny sizes")
+
+
 def pytest_sessionfinish():
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 

@@ -1,6 +1,6 @@
 """Times mmsegmentation's training pipeline on a Cityscapes folder (with labelTrainIds), in its own Python:
 
-    python scripts/peers/mmseg_data.py FOLDER
+    python benchmarks/peers/mmseg_data.py FOLDER
 
 For each line on standard input, a number of samples, it reads so many and prints their seconds as JSON.
 """

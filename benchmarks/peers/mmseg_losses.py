@@ -1,6 +1,6 @@
 """Trains mmsegmentation's OCRNet, by mmengine's own runner, on batches and from weights that lie in a folder:
 
-    python scripts/peers/mmseg_losses.py FOLDER
+    python benchmarks/peers/mmseg_losses.py FOLDER
 
 FOLDER holds `peer.json` (what to train), `initial.pth` (weights) and `batches/*.npz` (pixel_values, labels); mmengine's
 logs go into FOLDER/peer.
@@ -62,7 +62,7 @@ def main() -> None:
     configs = os.path.join(os.path.dirname(mmseg.__file__), ".mim", "configs", "ocrnet")
     config = Config.fromfile(os.path.join(configs, f"ocrnet_{wanted['variant']}_4xb2-40k_cityscapes-512x1024.py"))
     set_everywhere(config.model, "type", "SyncBN", "BN")  # one process
-    set_everywhere(config.model, "dropout_ratio", None, 0.0)  # both sides would draw other masks
+    set_everywhere(config.model, "dropout_ratio", None, 0.0)  # each would draw masks of its own
     config.model.pretrained = None
     # the batches are normalised and padded already
     config.model.data_preprocessor = {"type": "SegDataPreProcessor", "size": tuple(wanted["size"]), "seg_pad_val": 255}

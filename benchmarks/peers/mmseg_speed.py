@@ -1,10 +1,10 @@
 """Times mmsegmentation's OCRNet, or its metric, in its own Python:
 
-    python scripts/peers/mmseg_speed.py '{"job": "infer", "variant": "hr18", "size": [512, 1024], "batch": 1,
-        "classes": 19, "engine": "eager", "precision": "fp32", "keep_memory": false, "threads": 2}'
+    python benchmarks/peers/mmseg_speed.py '{"job": "infer", "variant": "hr18", "size": [512, 1024], "batch": 1,
+        "classes": 19, "engine": "eager", "precision": "fp32", "no_trim": false, "threads": 2}'
 
 job: infer, train or metric. engine: eager, channels_last, compile, onnxruntime or openvino; precision: fp32, bf16 or
-int8 (of openvino). keep_memory: glibc's allocator keeps what is freed. For each line on standard input it works once
+int8 (of openvino). no_trim: glibc's allocator keeps what is freed. For each line on standard input it works once
 and prints seconds (on the clock, and the CPU's own) and peak memory as JSON.
 """
 
@@ -144,7 +144,7 @@ def main() -> None:
     run, plain = {"infer": infer, "train": train, "metric": metric}[spec["job"]](spec)
     with FlopCounterMode(display=False) as counter:
         plain()
-    if spec["keep_memory"]:
+    if spec["no_trim"]:
         ctypes.CDLL(None).mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
         ctypes.CDLL(None).mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
     run()

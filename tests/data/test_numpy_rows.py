@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image, PngImagePlugin
 
-from benchmarks.data import worker_memory
+from benchmarks.worker_memory import worker_memory
 from modeling_ocrnet import data
 from modeling_ocrnet.data.decoding import Decode
 from modeling_ocrnet.data.numpy_rows import NumpyRows

@@ -1,4 +1,4 @@
-"""Frames to measure on: street scenes at Cityscapes' size, whose files are as large as photographs'."""
+"""Frames to measure on: street scenes of Cityscapes' size with a sensor's noise, in files as large as photographs'."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from street_scenes import write_street_scenes
 FRAMES = "frames"
 
 
-def write_frames(root: Path, count: int) -> Path:
+def write_noisy_frames(root: Path, count: int) -> Path:
     """Write `count` training frames, 1024x2048 PNGs of about 2.5 MB, with label ids and train ids.
 
     The drawing's own noise is more than a camera's: it is taken away, and a little of a sensor's put in its place.

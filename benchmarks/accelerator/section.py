@@ -1,0 +1,112 @@
+"""What a part of the report holds, kept on disk as it grows: a part that is stopped leaves what it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from modeling_ocrnet.tables import markdown_table
+
+
+class PartFailed(Exception):
+    """Something that a part measured isn't as it must be."""
+
+
+class PartSkipped(Exception):
+    """A part can't run here."""
+
+
+@dataclass
+class Section:
+    """One part's tables and figures.
+
+    Args:
+        path: the file that it is kept in.
+        deadline: of `time.monotonic()`: when the part's share of the time is used.
+    """
+
+    path: Path
+    deadline: float
+    blocks: list[dict] = field(default_factory=list)
+    figures: dict = field(default_factory=dict)
+
+    def time_left(self) -> float:
+        """Seconds."""
+        return self.deadline - time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Add a paragraph."""
+        self._set(None, {"text": text})
+
+    def quote(self, caption: str, text: str) -> None:
+        """Add lines of a program's output, as they are."""
+        self._set(caption, {"caption": caption, "quote": text})
+
+    def table(self, caption: str, head: Sequence[str], rows: Sequence[Sequence]) -> None:
+        """Add a table; one of the same caption is replaced."""
+        self._set(caption, {"caption": caption, "head": list(head), "rows": [[str(x) for x in row] for row in rows]})
+
+    def record(self, **figures) -> None:
+        """Add figures, as JSON has them, for programs to read."""
+        self.figures |= figures
+        self._write()
+
+    def _set(self, caption: str | None, block: dict) -> None:
+        places = [i for i, x in enumerate(self.blocks) if caption is not None and x.get("caption") == caption]
+        if places:
+            self.blocks[places[0]] = block
+        else:
+            self.blocks.append(block)
+        self._write()
+
+    def _write(self) -> None:
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps({"blocks": self.blocks, "figures": self.figures}), encoding="utf-8")
+        os.replace(part, self.path)
+
+
+@dataclass
+class Outcome:
+    """How a part ended.
+
+    Args:
+        name: of the part.
+        status: `done`, `stopped` (its time was used), `skipped` or `failed`.
+        reason: of anything but `done`; of a failure the traceback.
+        seconds: that it took.
+        blocks: what it wrote.
+        figures: what it recorded.
+    """
+
+    name: str
+    status: str
+    reason: str
+    seconds: float
+    blocks: list[dict]
+    figures: dict
+
+    def markdown(self) -> str:
+        """The part as a chapter of the report."""
+        lines = [f"## {self.name}", "", f"{self.status} in {self.seconds:.0f} s"]
+        if self.reason and self.status != "failed":
+            lines[-1] += f": {self.reason}"
+        for block in self.blocks:
+            lines += ["", *_markdown(block)]
+        if self.status == "failed":
+            lines += ["", "```", self.reason.rstrip(), "```"]
+        return "\n".join(lines) + "\n"
+
+    def json(self) -> dict:
+        return asdict(self)
+
+
+def _markdown(block: dict) -> list[str]:
+    if "text" in block:
+        return [block["text"]]
+    if "quote" in block:
+        return [f"{block['caption']}:", "", "```", block["quote"].rstrip(), "```"]
+    return [f"{block['caption']}:", "", markdown_table(block["head"], block["rows"])]
