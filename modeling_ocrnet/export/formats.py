@@ -8,10 +8,11 @@ import torch
 
 from ..errors import UserError
 from ..inference.engines.compiled import compile_package
-from ..inference.engines.engine import FORMATS, import_optional
+from ..inference.engines.engine import FORMATS
 from ..inference.engines.openvino_runtime import convert, unreported
 from ..inference.engines.program import INPUT, OUTPUT, export_program
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from ..optional import import_optional
 from .quantization import quantize
 
 

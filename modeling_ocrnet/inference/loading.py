@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .engines.compiled import compiled
-from .engines.engine import FORMATS, Engine, EngineName, Export, open_export
+from .engines.engine import FORMATS, FROM_WEIGHTS, Engine, EngineName, Export, open_export
 from .engines.precision import DTYPES, Precision
 
 
@@ -82,7 +82,8 @@ def load_engine(
     folder = Path(name)
     export = Export.read(folder) if folder.is_dir() else None
     if export is None:
-        if needed := next((key for key, x in FORMATS.items() if x.engine == engine and engine.startswith("o")), None):
+        if engine not in FROM_WEIGHTS:
+            needed = next(key for key, x in FORMATS.items() if x.engine == engine)
             raise UserError(f"{name}: not an export for {engine}: scripts/export.py {name} FOLDER --format {needed}")
         model, processor = load_model(name, precision or "fp32")
         return compiled(model.fuse()) if engine == "compile" else model.fuse(), processor

@@ -14,7 +14,7 @@ from torch.export import Dim
 
 from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.inference import Predictor
-from modeling_ocrnet.inference.engines import compiled, openvino_runtime, precision
+from modeling_ocrnet.inference.engines import compiled, openvino_runtime, precision, torch_program
 from modeling_ocrnet.inference.engines import engine as engines
 from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 
@@ -103,7 +103,7 @@ def counted(monkeypatch):
         torch.export.save(program, path)
 
     monkeypatch.setattr(compiled, "compile_package", compile_package)
-    monkeypatch.setattr(compiled, "package", engines._program)
+    monkeypatch.setattr(compiled, "package", torch_program.program)
     monkeypatch.setattr(compiled, "compiler_problem", lambda: None)
     monkeypatch.setattr(compiled, "compiler_name", lambda: "aotinductor")
     return paths
@@ -173,6 +173,6 @@ def test_a_package_runs_what_was_compiled(tmp_path):
     with torch.no_grad():
         program = torch.export.export(layer, (torch.zeros(2, 3, 9, 11),), dynamic_shapes=(sizes,))
         compiled.compile_package(program, tmp_path / "layer.pt2")
-        run, image = engines.package(tmp_path / "layer.pt2"), torch.randn(1, 3, 20, 15)
+        run, image = compiled.package(tmp_path / "layer.pt2"), torch.randn(1, 3, 20, 15)
         torch.testing.assert_close(run(image), layer(image))
     assert [x.name for x in Path(tmp_path).iterdir()] == ["layer.pt2"]

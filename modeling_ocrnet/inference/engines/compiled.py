@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import tempfile
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,15 +15,16 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import cached_assets_path
+from torch import Tensor
 from torch.export import ExportedProgram
 
-from ...compat import aoti_compile, has_cpp_compiler
+from ...compat import aoti_compile, aoti_load, has_cpp_compiler
 from ...errors import UserError
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import openvino_runtime
-from .engine import Engine, package
+from .engine import Engine
 from .openvino_runtime import OpenVINONetwork
-from .precision import precision_of
+from .precision import DTYPES, precision_of
 from .program import export_program
 
 logger = logging.getLogger("modeling_ocrnet.inference")
@@ -51,6 +53,16 @@ def compile_package(program: ExportedProgram, path: Path) -> None:
         with torch.no_grad():
             aoti_compile(program, str(part), settings)
         os.replace(part, path)
+
+
+def package(path: Path) -> Callable[[Tensor], Tensor]:
+    """An AOTInductor package: machine code, so only for files that one has made oneself."""
+    return aoti_load(str(path))
+
+
+def open_file(path: Path, made_in: str, _wanted: str | None) -> tuple[Callable[[Tensor], Tensor], torch.dtype]:
+    """See `engine.Format`."""
+    return package(path), DTYPES[made_in]
 
 
 def compiler_name() -> str:

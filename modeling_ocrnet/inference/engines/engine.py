@@ -7,39 +7,46 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ...compat import aoti_load
 from ...configuration_ocrnet import OCRNetConfig
 from ...errors import UserError, reason
 from ...modeling_ocrnet import OCRNetOutput
-from .openvino_runtime import OpenVINONetwork
-from .precision import DTYPES, Precision, cpu_has_bf16
-from .program import INPUT
+from .precision import Precision
 
 EngineName = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 EXPORT = "export.json"  # beside an exported file: what it is
-_EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "openvino": "openvino", "nncf": "onnx,openvino", "onnxscript": "onnx"}
+FROM_WEIGHTS = ("auto", "torch", "compile")  # engines that run a checkpoint as it is; the others need an export
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of exported file: what runs it, its name, and the precisions that it is made in, the usual one first."""
+    """A kind of exported file.
+
+    Args:
+        engine: what runs it.
+        file: its name.
+        precisions: those that it is made in, the usual one first.
+        module: the file of this folder that opens it. Its function `open_file(path, made_in, wanted)` takes the
+            precision of the file and the one asked for, if any, and returns what runs images, and the images' dtype.
+        computes_in_any: another precision may be asked for than the file's.
+    """
 
     engine: str
     file: str
     precisions: tuple[str, ...]
+    module: str
+    computes_in_any: bool = False
 
 
 FORMATS = {
-    "onnx": Format("onnxruntime", "model.onnx", ("fp32", "int8")),
-    "openvino": Format("openvino", "model.xml", ("fp32", "bf16", "fp16", "int8")),
-    "torch": Format("torch", "model.pt2", ("fp32", "bf16", "fp16")),
-    "aotinductor": Format("compile", "model.aoti.pt2", ("fp32", "bf16", "fp16")),
+    "onnx": Format("onnxruntime", "model.onnx", ("fp32", "int8"), "onnxruntime_engine"),
+    "openvino": Format("openvino", "model.xml", ("fp32", "bf16", "fp16", "int8"), "openvino_runtime", True),
+    "torch": Format("torch", "model.pt2", ("fp32", "bf16", "fp16"), "torch_program"),
+    "aotinductor": Format("compile", "model.aoti.pt2", ("fp32", "bf16", "fp16"), "compiled"),
 }
 
 
@@ -105,19 +112,6 @@ class Engine(nn.Module):
         return OCRNetOutput(logits=self.run(pixel_values))
 
 
-def import_optional(name: str) -> ModuleType:
-    """A package of an extra.
-
-    Raises:
-        UserError: where it isn't installed, with the command that does it.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        extra = _EXTRAS[name]
-        raise UserError(f"{name} isn't installed ({error}): pip install 'modeling-ocrnet[{extra}]'") from error
-
-
 def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: Precision | None = None) -> Engine:
     """An exported file, ready to run.
 
@@ -133,47 +127,13 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
     """
     form = FORMATS[export.format]
     path = folder / form.file
-    if precision not in (None, export.precision) and form.engine != "openvino":
+    if precision not in (None, export.precision) and not form.computes_in_any:
         raise UserError(f"{path}: was exported in {export.precision}, not in {precision}: leave --precision out")
-    opened = {"onnxruntime": _onnxruntime, "openvino": _openvino, "torch": _program, "compile": package}[form.engine]
-    options = {"precision": precision or _computed_in(export.precision)} if form.engine == "openvino" else {}
+    opener = import_module(f".{form.module}", __package__)
     try:
-        run = opened(path, **options)
+        run, dtype = opener.open_file(path, export.precision, precision)
     except UserError:  # a package is missing
         raise
     except Exception as error:  # each runtime has errors of its own for damaged files
         raise UserError(f"{path}: {form.engine} can't open it ({reason(error)}): export again") from error
-    dtype = DTYPES[export.precision] if form.engine in ("torch", "compile") else torch.float32
     return Engine(config, run, export.precision, torch.device(export.device), dtype)
-
-
-def _computed_in(precision: str) -> str:
-    """In what OpenVINO computes a file of this precision; of an int8 file what isn't int8."""
-    if precision == "int8":
-        return "bf16" if cpu_has_bf16() else "fp32"
-    return "fp32" if precision == "fp16" else precision  # that is only how weights are stored
-
-
-def _onnxruntime(path: Path) -> Callable[[Tensor], Tensor]:
-    session = import_optional("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def run(pixel_values: Tensor) -> Tensor:
-        (logits,) = session.run(None, {INPUT: pixel_values.contiguous().numpy()})
-        return torch.from_numpy(logits)
-
-    return run
-
-
-def _openvino(path: Path, precision: str) -> Callable[[Tensor], Tensor]:
-    import_optional("openvino")
-    return OpenVINONetwork(path, precision)
-
-
-def _program(path: Path) -> Callable[[Tensor], Tensor]:
-    module = torch.export.load(path).module()
-    return lambda images: module(images)  # as a submodule it would refuse eval()
-
-
-def package(path: Path) -> Callable[[Tensor], Tensor]:
-    """An AOTInductor package: machine code, so only for files that one has made oneself."""
-    return aoti_load(str(path))

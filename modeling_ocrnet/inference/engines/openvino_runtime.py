@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
+from ...optional import import_optional
+from .precision import cpu_has_bf16
 from .program import export_program
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -74,6 +76,19 @@ def is_constant(node) -> bool:
             seen.add(x.get_friendly_name())
             todo += [y.get_node() for y in x.input_values()]
     return True
+
+
+def open_file(path: Path, made_in: str, wanted: str | None) -> tuple[OpenVINONetwork, torch.dtype]:
+    """See `engine.Format`."""
+    import_optional("openvino")
+    return OpenVINONetwork(path, wanted or _computed_in(made_in)), torch.float32
+
+
+def _computed_in(precision: str) -> str:
+    """In what a file of this precision is computed; of an int8 file what isn't int8."""
+    if precision == "int8":
+        return "bf16" if cpu_has_bf16() else "fp32"
+    return "fp32" if precision == "fp16" else precision  # that is only how weights are stored
 
 
 class OpenVINONetwork:
