@@ -26,7 +26,8 @@ from .failure import check_writable
 from .loop import train_step
 from .recipe import Recipe
 from .recipe_file import read_recipe
-from .sharding import whole
+from .sharding import unsharded
+from .state import TrainState
 from .tracking import log_run_header, start_logging
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -121,7 +122,7 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> RunCost:
 
         start = time.perf_counter()
         processes = accelerator.num_processes
-        with whole(accelerator, experiment.bare_model):
+        with unsharded(accelerator, experiment.bare_model):
             evaluate_model(
                 experiment.bare_model,
                 experiment.processor,
@@ -131,7 +132,7 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> RunCost:
                 recipe.evaluation.inference,
             )
         per_image = (time.perf_counter() - start) / processes
-        saved = save_checkpoint(accelerator, recipe, Path(scratch), {"step": 0, "best": None})
+        saved = save_checkpoint(accelerator, recipe, Path(scratch), TrainState())
         disk = sum(x.stat().st_size for x in saved.rglob("*"))
     return RunCost(
         # the first ones take longer

@@ -19,13 +19,13 @@ from ..evaluation.loop import evaluate_model
 from ..report.training_run import draw_curve, draw_pictures
 from ..runtime import disable_malloc_trim, use_all_cores
 from .build import Experiment, build, build_accelerator, build_batches
-from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
+from .checkpoint import load_checkpoint, open_run, save_checkpoint, save_model, write_recipe
 from .failure import NonFiniteLoss, check_writable
 from .graceful_shutdown import GracefulShutdown
 from .optimization import broadcast_buffers, learning_rate
 from .recipe import Recipe
-from .restoring import run_fingerprint
-from .sharding import whole
+from .sharding import unsharded
+from .state import TrainState, run_fingerprint
 from .tracking import Meter, MetricsLog, log_run_header, start_logging, write_model_zoo_line
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -58,15 +58,14 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     for line in damaged:
         logger.warning("%s", line)
     experiment = build(recipe, accelerator)
-    facts = run_fingerprint(accelerator, experiment.train_data, experiment.labels)
-    state = {"step": 0, "best": None}
+    state = TrainState(fingerprint=run_fingerprint(accelerator, experiment.train_data, experiment.labels))
     if checkpoint is not None:
-        state = load_checkpoint(accelerator, recipe, checkpoint, facts)
+        fingerprint, state = state.fingerprint, load_checkpoint(accelerator, recipe, checkpoint, state.fingerprint)
+        state.fingerprint = fingerprint  # of the processes that go on
         if recipe.data.streaming:
-            experiment.positions = own_positions(state["stream"], accelerator)
+            experiment.positions = state.stream_positions(accelerator)
     elif accelerator.is_main_process:
         write_recipe(recipe, output_dir)
-    state["facts"] = facts
     log_run_header(accelerator, recipe)
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
@@ -77,8 +76,8 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
     if experiment.average is not None:
         averaged = output_dir / "model_ema"
-        save_model(accelerator, experiment.average.module, experiment.processor, recipe, averaged, state["ema_scores"])
-    with whole(accelerator, experiment.bare_model):
+        save_model(accelerator, experiment.average.module, experiment.processor, recipe, averaged, state.ema_scores)
+    with unsharded(accelerator, experiment.bare_model):
         if accelerator.is_main_process:
             draw_curve(metrics.read(), output_dir / "curve.png")
             draw_pictures(
@@ -91,7 +90,7 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
             )
     accelerator.end_training()
     logger.info(
-        "done: mIoU %.4f after %d updates, the best %.4f", final["mean_iou"], final["step"], state["best"]["mean_iou"]
+        "done: mIoU %.4f after %d updates, the best %.4f", final["mean_iou"], final["step"], state.best["mean_iou"]
     )
     left = {"model": target, "average of the weights": output_dir / "model_ema"}
     for what, path in (left | {"curve": output_dir / "curve.png", "pictures": output_dir / "pictures"}).items():
@@ -101,26 +100,26 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
 
 
 def training_loop(
-    experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path, shutdown: GracefulShutdown
+    experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path, shutdown: GracefulShutdown
 ) -> dict:
-    """All updates from `state["step"]` on, with their log lines, evaluations and checkpoints.
+    """All updates from `state.step` on, with their log lines, evaluations and checkpoints.
 
     Returns:
         The last evaluation's scores.
     """
     recipe, accelerator = experiment.recipe, experiment.accelerator
     last = recipe.schedule.max_steps
-    batches = build_batches(experiment, state["step"])
+    batches = build_batches(experiment, state.step)
     if accelerator.is_main_process:
-        experiment.skipped = state.get("skipped", 0)
-    meter, scores = Meter(), state.get("scores")
-    bar = tqdm(total=last, initial=state["step"], unit="update", disable=None if accelerator.is_main_process else True)
-    for step in range(state["step"], last):
+        experiment.skipped = state.skipped
+    meter, scores = Meter(), state.scores
+    bar = tqdm(total=last, initial=state.step, unit="update", disable=None if accelerator.is_main_process else True)
+    for step in range(state.step, last):
         log_now = (step + 1) % recipe.logging.every == 0 or step + 1 == last
         values = train_step(experiment, batches, step, with_accuracy=log_now)
         accuracy = values.pop("pixel_accuracy", None)
         meter.add(values, recipe.global_batch)
-        state["step"] = step + 1
+        state.step = step + 1
         bar.update()
         if log_now:
             line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
@@ -132,13 +131,13 @@ def training_loop(
             if recipe.logging.modelzoo and accelerator.is_main_process:
                 write_model_zoo_line(output_dir / "modelzoo.log", step + 1, line)
         if (step + 1) % recipe.evaluation.every == 0 or step + 1 == last:
-            scores = state["scores"] = evaluate(experiment, state, metrics, output_dir)
+            scores = state.scores = evaluate(experiment, state, metrics, output_dir)
             meter.reset()
         stop = all_reduce_sum(accelerator, shutdown.reason is not None) > 0  # all after the same update
         if stop or (step + 1) % recipe.checkpoint.every == 0 or step + 1 == last:
             if experiment.positions is not None:
-                state["stream"] = gather_object([experiment.positions])
-            state["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
+                state.stream = gather_object([experiment.positions])
+            state.skipped = all_reduce_sum(accelerator, experiment.skipped)
             path = save_checkpoint(accelerator, recipe, output_dir, state)
             logger.info("saved %s", path)
             meter.reset()
@@ -229,20 +228,20 @@ def report(line: dict[str, float], step: int, recipe: Recipe, bar: tqdm) -> None
     bar.set_postfix(loss=f"{line['loss']:.3f}", lr=f"{line['lr']:.1e}", images=f"{line['images_per_second']:.1f}/s")
 
 
-def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path) -> dict:
+def evaluate(experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path) -> dict:
     """Score the weights, and their average if there is one; keep whichever is the best so far of both.
 
     Returns:
-        The scores of the weights; those of the average become `state["ema_scores"]`.
+        The scores of the weights; those of the average become `state.ema_scores`.
     """
-    found = [(score(experiment, experiment.bare_model, state["step"], metrics), experiment.bare_model)]
+    found = [(score(experiment, experiment.bare_model, state.step, metrics), experiment.bare_model)]
     if experiment.average is not None:
         averaged = experiment.average.module
-        state["ema_scores"] = score(experiment, averaged, state["step"], metrics, weights="ema")
-        found.append((state["ema_scores"], averaged))
+        state.ema_scores = score(experiment, averaged, state.step, metrics, weights="ema")
+        found.append((state.ema_scores, averaged))
     scores, model = max(found, key=lambda x: x[0]["mean_iou"])
-    if state["best"] is None or scores["mean_iou"] > state["best"]["mean_iou"]:
-        state["best"] = {x: scores[x] for x in ("step", "weights", "mean_iou")}
+    if state.best is None or scores["mean_iou"] > state.best["mean_iou"]:
+        state.best = {x: scores[x] for x in ("step", "weights", "mean_iou")}
         if experiment.recipe.checkpoint.keep_best:
             folder = output_dir / "best"
             save_model(experiment.accelerator, model, experiment.processor, experiment.recipe, folder, scores)
@@ -258,7 +257,7 @@ def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights
     recipe, accelerator, labels = experiment.recipe, experiment.accelerator, experiment.labels
     start = time.perf_counter()
     broadcast_buffers(accelerator, model)
-    with whole(accelerator, model):
+    with unsharded(accelerator, model):
         result = evaluate_model(
             model,
             experiment.processor,
