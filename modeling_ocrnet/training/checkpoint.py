@@ -45,7 +45,7 @@ def find_checkpoints(output_dir: Path) -> list[Path]:
 
 
 def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: TrainState) -> Path:
-    """Write everything that resuming needs after `state.step` updates, then delete what is older than wanted.
+    """Write everything that resuming needs after `state.step` steps, then delete what is older than wanted.
 
     That is: the weights, their average, the optimizer's state, fp16's loss scale, each process's random generators, the
     recipe, and `state`. The learning rate and the samples to come are functions of the step (of `state.stream`, for
@@ -164,7 +164,7 @@ def load_checkpoint(
 def reseed(accelerator: Accelerator, seed: int, step: int) -> None:
     """Random generators for a run that goes on with another number of processes than wrote its checkpoint.
 
-    The count of micro-batches starts anew too: an update has another number of them now.
+    The count of micro-batches starts anew too: a step has another number of them now.
     """
     set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
     restart_accumulation(accelerator)

@@ -51,6 +51,11 @@ def supports_channels_last(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type != DistributedType.FSDP
 
 
+def supports_fused_optimizer(accelerator: Accelerator) -> bool:
+    """Whether fused kernels may update the weights: torch has none for SGD on FSDP's pieces of them."""
+    return accelerator.distributed_type != DistributedType.FSDP
+
+
 @contextmanager
 def unsharded(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
     """All parameters in every process, so that processes may compute on different numbers of images."""

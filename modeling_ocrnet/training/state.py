@@ -40,7 +40,7 @@ class TrainState:
         scores: the last evaluation's, of the trained weights: what `metrics.json` holds.
         ema_scores: the last evaluation's, of the weights' moving average.
         skipped: samples that could not be read and were replaced, of all processes.
-        stream: how far each reader of each process has come, if the data are a stream: epoch and samples.
+        stream: how far each worker of each process has come, if the data are a stream: epoch and samples.
         fingerprint: what the run depends on beside its recipe, from [`run_fingerprint`].
     """
 
@@ -98,7 +98,7 @@ class TrainState:
         return state
 
     def stream_positions(self, accelerator: Accelerator) -> list[tuple[int, int]]:
-        """How far this process's readers of the stream had come.
+        """How far this process's workers of the stream had come.
 
         Raises:
             CheckpointError: if there were more or fewer processes.

@@ -84,9 +84,9 @@ def install(folder: Path, point: str | None = None) -> None:
     watch = Watch(folder, point)
     watch.around(loop, "build", lambda *_: "building")
     watch.around(loop, "load_checkpoint", lambda _, __, path, *___: f"restoring {path.name}")
-    watch.around(loop, "train_step", lambda _, __, step, **___: f"update {step + 1}")
-    watch.around(loop, "evaluate", lambda _, state, *__: f"evaluation after update {state.step}")
-    watch.around(loop, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of update {state.step}")
+    watch.around(loop, "train_step", lambda _, __, step, **___: f"step {step + 1}")
+    watch.around(loop, "evaluate", lambda _, state, *__: f"evaluation after step {state.step}")
+    watch.around(loop, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of step {state.step}")
     watch.around(loop, "save_model", lambda *args: f"writing {args[4].name}/")
     watch.around(loop, "draw_curve", lambda *_: "the report")
     _watch_order(watch)
@@ -101,7 +101,7 @@ def _watch_order(watch: Watch) -> None:
         share = experiment.accelerator.gradient_accumulation_steps
         for i, batch in enumerate(build_batches(experiment, start)):
             pixels = zlib.crc32(batch["labels"].numpy().tobytes(), zlib.crc32(batch["pixel_values"].numpy().tobytes()))
-            watch.order(update=start + i // share, part=i % share, names=batch["names"], pixels=pixels)
+            watch.order(step=start + i // share, part=i % share, names=batch["names"], pixels=pixels)
             yield batch
 
     def watched(experiment, start):

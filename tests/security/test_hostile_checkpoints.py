@@ -168,8 +168,8 @@ STATES = [
     Defect("deep", "more brackets than a parser's stack", lambda _: DEEP),
     Defect("no_step", "a field is gone", lambda _: b'{"best": null}'),
     Defect("text", "a word for a number", lambda _: b'{"step": "7", "best": null}'),
-    Defect("backwards", "an update before the first", lambda _: b'{"step": -1, "best": null}'),
-    Defect("beyond", "an update after the last", lambda _: b'{"step": 1000000000000, "best": null}'),
+    Defect("backwards", "a step before the first", lambda _: b'{"step": -1, "best": null}'),
+    Defect("beyond", "a step after the last", lambda _: b'{"step": 1000000000000, "best": null}'),
     Defect("best", "the best score is a word", lambda _: b'{"step": 7, "best": {"mean_iou": "good"}}'),
 ]
 RECIPES = [

@@ -282,7 +282,7 @@ def test_another_number_of_processes_is_said_and_draws_anew(then, place, caplog)
         load_checkpoint(accelerator, place.recipe, path, FINGERPRINT)
         assert f"was written by {then} processes, now there are 1" in caplog.text
         torch.testing.assert_close(network.state_dict(), load_file(path / "model.safetensors"), rtol=0, atol=0)
-        assert accelerator.step == 0  # an update starts with its first micro-batch
+        assert accelerator.step == 0  # a step starts with its first micro-batch
         states.append((torch.get_rng_state().tolist(), random.getstate()))
     assert states[0] == states[1]
 
