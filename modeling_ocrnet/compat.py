@@ -188,6 +188,29 @@ def copy_tensors_(targets: list, sources: list) -> None:
     torch._foreach_copy_(targets, sources)
 
 
+def lerp_tensors_(targets: list, sources: list, weight: float) -> None:
+    """Move many tensors towards others in place, by `weight` of the way, in few kernels: the public way is a loop."""
+    import torch
+
+    torch._foreach_lerp_(targets, sources, weight)
+
+
+def skip_step_if(flag, optimizer, scaler=None) -> None:
+    """Let the next step of a fused optimizer leave weights and moments as they are if `flag` is 1 (else 0).
+
+    The host doesn't read the flag, a tensor on the device: fused kernels look at the optimizer's `found_inf`, which
+    `GradScaler` sets to let them skip, and nothing public does. With a scaler, which sets it anew by what the gradients
+    hold, one of them becomes NaN.
+    """
+    import torch
+
+    if scaler is None:
+        optimizer.found_inf = flag
+        return
+    gradient = next(p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
+    gradient.add_(torch.where(flag > 0, torch.nan, 0.0))
+
+
 def cpu_capabilities() -> dict[str, bool]:
     """The CPU's instructions by name, as far as torch says: 2.6 has private functions for two of them alone."""
     import torch

@@ -87,7 +87,7 @@ class Run:
         return file.read_text().strip() if file.exists() else "starting"
 
     def starts(self) -> list[int]:
-        """The updates that the main process went on from."""
+        """The steps that the main process went on from."""
         return [x["start"] for x in self._order(0) if "start" in x]
 
     def has_checkpoint(self) -> bool:
@@ -107,11 +107,11 @@ class Run:
         for rank in range(self.processes):
             for line in self._order(rank):
                 if "start" not in line:
-                    what = f"samples of update {line['update']}, process {rank}, part {line['part']}"
+                    what = f"samples of step {line['step']}, process {rank}, part {line['part']}"
                     self._note(found, what, (line["names"], line["pixels"]))
         for line in map(json.loads, (self.folder / "run/metrics.jsonl").read_text().splitlines()):
             for key in line.keys() - {"step", "images_per_second"}:
-                self._note(found, f"{key} of update {line['step']}", line[key])
+                self._note(found, f"{key} of step {line['step']}", line[key])
         for name in FOLDERS:
             found[f"weights in {name}/"] = (self.folder / "run" / name / "model.safetensors").read_bytes()
         return found
@@ -231,7 +231,7 @@ class Campaign:
         """After a start: the kills before it are survived if training went on."""
         if len(run.starts()) > begun:
             for line in self.waiting:
-                print(f"{line}; went on after update {run.starts()[-1]}", flush=True)
+                print(f"{line}; went on after step {run.starts()[-1]}", flush=True)
             self.survived += len(self.waiting)
             self.waiting.clear()
 

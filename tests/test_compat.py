@@ -258,3 +258,29 @@ def test_the_cpus_instructions_as_the_system_lists_them():
         pytest.skip("the system lists none")
     found, listed = compat.cpu_capabilities(), flags[1].split()
     assert bool(found.get("avx512_bf16")) == ("avx512_bf16" in listed)
+
+
+def test_many_tensors_move_towards_others():
+    targets, sources = [torch.ones(2), torch.zeros(1, 3)], [torch.full((2,), 3.0), torch.ones(1, 3)]
+    expected = [x.lerp(y, 0.25) for x, y in zip(targets, sources, strict=True)]
+    compat.lerp_tensors_(targets, sources, 0.25)
+    torch.testing.assert_close(targets, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_fused_optimizer_skips_a_step(kind):
+    """As with a scaler, which is public; tests/training/test_step_flags.py looks at the moments too."""
+    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    plain, scaled = (kind([x], lr=0.1, fused=True) for x in weights)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    for flag in (0.0, 1.0, 0.0):
+        for weight in weights:
+            weight.grad = torch.full_like(weight, float("inf") if flag else 0.5)
+        compat.skip_step_if(torch.tensor(flag), plain)
+        plain.step()
+        scaler.scale(torch.ones(()))
+        scaler.step(scaled)
+        scaler.update(1.0)
+        torch.testing.assert_close(*weights, rtol=0, atol=0)
+    assert weights[0].isfinite().all()
+    assert (weights[0] < 1).all()

@@ -54,12 +54,12 @@ def collate(rows) -> dict[str, torch.Tensor]:
 
 
 def test_accumulated_gradients_and_the_reported_loss(model, samples, tmp_path):
-    """Two updates of two micro-batches: the loss is the micro-batches' mean, and so is the gradient."""
+    """Two steps of two micro-batches: the loss is the micro-batches' mean, and so is the gradient."""
     by_hand = copy.deepcopy(model).train()
     optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
     losses = []
-    for update in range(2):
-        parts = [by_hand(**collate(samples[4 * update + 2 * i :][:2])).loss / 2 for i in range(2)]
+    for step in range(2):
+        parts = [by_hand(**collate(samples[4 * step + 2 * i :][:2])).loss / 2 for i in range(2)]
         sum(parts).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -2,7 +2,7 @@
 
     python scripts/compare_loss.py --candidate sdaa.log --baseline cuda.log --plot loss.jpg
 
-Reads the SDAA model zoo's TCAPPDLL lines, mmengine's logs (text and JSON) and our metrics.jsonl, pairs them by update,
+Reads the SDAA model zoo's TCAPPDLL lines, mmengine's logs (text and JSON) and our metrics.jsonl, pairs them by step,
 and prints the model zoo's verdict as its own check does, and beside it what that rule hides. Exit code 1 where it
 fails; with --strict, where the mean |relative error| is above 5%.
 """

@@ -27,12 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="Check and build everything, run two updates and one evaluation image, and stop.",
+        help="Check and build everything, run two steps and one evaluation image, and stop.",
     )
     parser.add_argument(
         "--minutes",
         type=float | None,
-        help="Measure a few updates first, and choose schedule.max_steps so that all takes about so many minutes.",
+        help="Measure a few steps first, and choose schedule.max_steps so that all takes about so many minutes.",
     )
     recipe, options = parse_recipe(parser, sys.argv[1:] if argv is None else argv)
     with explained_processes():

@@ -139,7 +139,7 @@ def _training(folder: ModelFolder, facts: CardFacts | None) -> str:
     start = f"`{folder.pretrained}`" if folder.pretrained else "none: from scratch"
     optimizer = f"{folder.field('optimizer', 'name')}, learning rate {folder.field('optimizer', 'lr')}"
     rows = {
-        "updates": folder.field("schedule", "max_steps"),
+        "steps": folder.field("schedule", "max_steps"),
         "global batch": folder.field("global_batch"),
         "crops (height x width)": _product(folder.field("data", "crop_size")),
         "optimizer": f"{optimizer}, weight decay {folder.field('optimizer', 'weight_decay')}",
@@ -150,8 +150,8 @@ def _training(folder: ModelFolder, facts: CardFacts | None) -> str:
     if (folder.metrics or {}).get("weights") == "ema":
         rows["weights"] = f"their exponential moving average, decay {folder.field('model', 'ema_decay')}"
     reached = (folder.metrics or {}).get("step")
-    if reached is not None and reached != rows["updates"]:
-        rows["weights taken after update"] = reached
+    if reached is not None and reached != rows["steps"]:
+        rows["weights taken after step"] = reached
     table = markdown_table(("", ""), ((name, value) for name, value in rows.items() if value is not None))
     data = f"Data: {facts.text}" if facts else f"Data: `{folder.dataset}`."
     return f"{data}\n\n{table}\n\nThe whole recipe: [recipe.yaml](recipe.yaml)."

@@ -15,9 +15,9 @@ SMOOTHED = 5  # points of the picture's moving line
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs' losses at the updates that both logged. `left_out`: updates that only one of them did."""
+    """Two runs' losses at the steps that both logged. `left_out`: steps that only one of them did."""
 
-    updates: np.ndarray
+    steps: np.ndarray
     candidate: np.ndarray
     baseline: np.ndarray
     left_out: int
@@ -38,25 +38,25 @@ class Comparison:
 
 
 def compare(candidate: dict[int, float], baseline: dict[int, float]) -> Comparison:
-    """Pair two runs' losses by update.
+    """Pair two runs' losses by step.
 
     Args:
-        candidate: loss by update, of the run to check.
+        candidate: loss by step, of the run to check.
         baseline: the same of the run that it should agree with.
 
     Raises:
-        UserError: where no update is in both, or the baseline is zero at all that are.
+        UserError: where no step is in both, or the baseline is zero at all that are.
     """
     common = sorted(candidate.keys() & baseline.keys())
     if not common:
         ranges = [f"{min(x)} to {max(x)} ({len(x)})" for x in (candidate, baseline)]
         raise UserError(
-            f"no update is in both logs: the candidate has {ranges[0]}, the baseline {ranges[1]}; log both every so "
-            "many updates alike (logging.every)"
+            f"no step is in both logs: the candidate has {ranges[0]}, the baseline {ranges[1]}; log both every so "
+            "many steps alike (logging.every)"
         )
-    values = [np.array([x[update] for update in common], np.float64) for x in (candidate, baseline)]
+    values = [np.array([x[step] for step in common], np.float64) for x in (candidate, baseline)]
     if not values[1].any():
-        raise UserError(f"the baseline's loss is zero at all {len(common)} common updates: nothing to relate to")
+        raise UserError(f"the baseline's loss is zero at all {len(common)} common steps: nothing to relate to")
     return Comparison(np.array(common), *values, left_out=len(candidate.keys() ^ baseline.keys()))
 
 
@@ -76,23 +76,23 @@ def describe(comparison: Comparison) -> str:
         "",
         "The rule above takes signed means: errors cancel, and a loss that is lower everywhere passes. Without signs:",
         f"  mean |relative error| {np.abs(relative).mean():.6f}, largest {np.abs(relative).max():.6f} "
-        f"at update {_worst(comparison)}",
+        f"at step {_worst(comparison)}",
         f"  mean |difference| {np.abs(difference).mean():.6f}, bias {mean_absolute:+.6f}",
-        f"  {len(difference)} updates paired, {comparison.left_out} in one log only",
+        f"  {len(difference)} steps paired, {comparison.left_out} in one log only",
     ]
     if zeros := int((comparison.baseline == 0).sum()):
-        lines.append(f"  {zeros} updates with a baseline of zero: not in the relative errors")
+        lines.append(f"  {zeros} steps with a baseline of zero: not in the relative errors")
     if broken := int((~np.isfinite(difference)).sum()):
-        lines.append(f"  {broken} updates whose loss isn't finite")
+        lines.append(f"  {broken} steps whose loss isn't finite")
     if len(difference) < SMOOTHED:
-        lines.append(f"  fewer than {SMOOTHED} updates: too few to say much, and the picture isn't smoothed")
+        lines.append(f"  fewer than {SMOOTHED} steps: too few to say much, and the picture isn't smoothed")
     strict = "pass" if comparison.passes_strictly() else "fail"
     return "\n".join([*lines, f"strict: {strict}, mean |relative error| must be at most {RELATIVE}"])
 
 
 def _worst(comparison: Comparison) -> int:
-    updates = comparison.updates[comparison.baseline != 0]
-    return int(updates[np.abs(comparison.relative).argmax()])
+    steps = comparison.steps[comparison.baseline != 0]
+    return int(steps[np.abs(comparison.relative).argmax()])
 
 
 def draw(comparison: Comparison, path: Path) -> None:
@@ -114,12 +114,12 @@ def draw(comparison: Comparison, path: Path) -> None:
     figure = Figure(figsize=(12, 8), layout="constrained")
     FigureCanvasAgg(figure)
     losses, differences = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-    losses.plot(comparison.updates, smooth(comparison.baseline), label="baseline")
-    losses.plot(comparison.updates, smooth(comparison.candidate), label="candidate")
+    losses.plot(comparison.steps, smooth(comparison.baseline), label="baseline")
+    losses.plot(comparison.steps, smooth(comparison.candidate), label="candidate")
     losses.set(title="Model Training Loss Curves (Smoothed)", ylabel="Loss")
     losses.legend()
     differences.axhline(0, color="grey", linewidth=0.8)
-    differences.plot(comparison.updates, comparison.candidate - comparison.baseline, color="tab:red")
+    differences.plot(comparison.steps, comparison.candidate - comparison.baseline, color="tab:red")
     differences.set(xlabel="Iteration", ylabel="candidate - baseline")
     try:
         with writing(path):

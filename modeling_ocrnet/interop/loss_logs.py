@@ -18,7 +18,7 @@ _MMENGINE_EPOCHS = re.compile(rf"Epoch\(train\)\s*\[(\d+)\]\[\s*(\d+)/(\d+)\].*?
 
 
 def read_losses(path: Path) -> dict[int, float]:
-    """Loss by update, counted from 1, in order; of an update logged twice (a resumed run) the later one.
+    """Loss by step, counted from 1, in order; of a step logged twice (a resumed run) the later one.
 
     Args:
         path: TCAPPDLL lines (whose iterations count from 0; the mean over ranks), mmengine's text or JSON log, or our
@@ -57,7 +57,7 @@ def _model_zoo(text: str) -> dict[int, float]:
     ranks: dict[int, list[float]] = {}
     for (epoch, iteration, _), loss in entries.items():
         ranks.setdefault(epoch * length + iteration + 1, []).append(loss)
-    return {update: sum(losses) / len(losses) for update, losses in ranks.items()}
+    return {step: sum(losses) / len(losses) for step, losses in ranks.items()}
 
 
 def _json_lines(text: str) -> dict[int, float]:
@@ -69,14 +69,14 @@ def _json_lines(text: str) -> dict[int, float]:
             record = json.loads(line)
         except ValueError:  # the last line of a run that was killed
             continue
-        update = record.get("step", record.get("iter"))
-        if isinstance(update, int) and isinstance(record.get("loss"), int | float) and record.get("mode") != "val":
-            losses[update] = float(record["loss"])
+        step = record.get("step", record.get("iter"))
+        if isinstance(step, int) and isinstance(record.get("loss"), int | float) and record.get("mode") != "val":
+            losses[step] = float(record["loss"])
     return losses
 
 
 def _mmengine(text: str) -> dict[int, float]:
-    losses = {int(update): float(loss) for update, loss in _MMENGINE.findall(text)}
+    losses = {int(step): float(loss) for step, loss in _MMENGINE.findall(text)}
     for epoch, iteration, length, loss in _MMENGINE_EPOCHS.findall(text):
         losses[(int(epoch) - 1) * int(length) + int(iteration)] = float(loss)
     return losses

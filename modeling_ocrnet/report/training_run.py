@@ -17,19 +17,19 @@ logger = logging.getLogger("modeling_ocrnet.training")
 
 
 def draw_curve(records: list[dict], path: Path) -> None:
-    """Loss and mIoU over updates, if matplotlib is installed (the extra `plot`)."""
+    """Loss and mIoU over steps, if matplotlib is installed (the extra `plot`)."""
     if importlib.util.find_spec("matplotlib") is None:
         logger.info("no curve.png: matplotlib isn't installed (pip install modeling-ocrnet[plot])")
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # the later record wins where a resumed run repeated updates
+    # the later record wins where a resumed run repeated steps
     losses = {r["step"]: r["loss"] for r in records if "loss" in r}
     scores = {r["step"]: r["mean_iou"] for r in records if "mean_iou" in r}
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="update", ylabel="loss")
+    axes = figure.add_subplot(xlabel="step", ylabel="loss")
     axes.plot(list(losses), list(losses.values()), color="tab:blue", label="loss")
     axes.set_ylim(bottom=0)
     right = axes.twinx()

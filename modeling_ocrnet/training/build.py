@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration, set_seed
 from datasets import Dataset, IterableDataset
 from huggingface_hub.errors import StrictDataclassError
-from torch.optim.swa_utils import AveragedModel
 from transformers import TimmBackboneConfig
 
 from .. import data
@@ -30,10 +29,12 @@ from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .fast_layers import convert_for_training
-from .optimization import build_ema, build_optimizer
+from .optimization import EMA, build_optimizer
 from .recipe import Recipe
 from .recipe_checks import check_fields
-from .sharding import set_up_sharding, supports_channels_last
+from .sharding import set_up_sharding, supports_channels_last, supports_fused_optimizer
+from .step_flags import StepFlags
+from .to_device import ToDevice, can_pin
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -44,9 +45,9 @@ STREAM_CHECKED = 16  # samples of a stream that are read before training starts
 class Experiment:
     """What a run consists of.
 
-    `model` is wrapped for distributed training, `bare_model` is not. `average`: of its weights, if the recipe wants it.
-    `positions`: how far this process's workers of a stream have come. `skipped`: samples that this process couldn't
-    read and replaced.
+    `model` is wrapped for distributed training, `bare_model` is not. `flags`: whether steps are sound, and a process
+    wants to stop. `ema`: the weights' moving average, if the recipe wants one. `positions`: how far this process's
+    workers of a stream have come. `skipped`: samples that this process couldn't read and replaced.
     """
 
     recipe: Recipe
@@ -58,7 +59,9 @@ class Experiment:
     processor: OCRNetImageProcessor
     model: Any = None
     optimizer: Any = None
-    average: AveragedModel | None = None
+    flags: StepFlags | None = None
+    to_device: ToDevice | None = None
+    ema: EMA | None = None
     positions: list[Position] | None = None
     skipped: int = 0
 
@@ -206,16 +209,18 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         elif accelerator.is_main_process:
             logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
-    optimizer = build_optimizer(model, recipe)
+    optimizer = build_optimizer(model, recipe, fused=supports_fused_optimizer(accelerator))
     processor = build_processor(recipe, labels.ignore)
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     if recipe.model.ema_decay is not None:
-        # before Accelerate wraps the model; each process keeps one, and all are moved by the same updates
-        experiment.average = build_ema(model, recipe.model.ema_decay)
-        accelerator.register_for_checkpointing(experiment.average)
+        # before Accelerate wraps the model; each process keeps one, and all are moved by the same steps
+        experiment.ema = EMA(model, recipe.model.ema_decay)
+        accelerator.register_for_checkpointing(experiment.ema)
     experiment.model, experiment.optimizer = accelerator.prepare(model, optimizer)
+    experiment.flags = StepFlags(accelerator, optimizer)
+    experiment.to_device = ToDevice(accelerator.device)
     experiment.model.train()
     return experiment
 
@@ -229,19 +234,8 @@ def _can_sync(device: torch.device) -> bool:
     return True
 
 
-def _can_pin(device: torch.device) -> bool:
-    """Whether host memory can be pinned for a device: not every one that torch knows brings an allocator for it."""
-    if device.type == "cpu":
-        return False
-    try:
-        torch.empty(1).pin_memory()
-    except RuntimeError:  # NotImplementedError is one
-        return False
-    return True
-
-
 def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
-    """This process's micro-batches from update `start` to the end of the run; a stream's go on from `positions`."""
+    """This process's micro-batches from step `start` to the end of the run; a stream's go on from `positions`."""
     recipe, accelerator = experiment.recipe, experiment.accelerator
     options = recipe.data
     transform = TrainingTransform(
@@ -253,7 +247,7 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
         photometric=options.photometric,
         flip_pairs=experiment.labels.flip_pairs,
     )
-    pinned = _can_pin(accelerator.device)
+    pinned = can_pin(accelerator.device)
     if recipe.data.streaming:
         return streamed_batches(
             experiment.train_data,

@@ -1,21 +1,30 @@
-"""Checkpoints that a run can be resumed from, and model folders that anybody can load."""
+"""Checkpoints that a run can be resumed from, and model folders that anybody can load.
+
+No code in a checkpoint runs, and nothing in it that is wrong goes unnoticed.
+"""
 
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 import yaml
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import broadcast_object_list, load, set_seed
 
 from ..atomic_files import atomic_folder, clean_partial_writes, find_corruption, remove
+from ..compat import damaged_file_errors, of_the_machine, prepared_optimizers, random_states_file, restart_accumulation
+from ..errors import reason
 from .failure import saving
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe
-from .restoring import CheckpointError, check_compatible, read_state, reseed, restore
-from .sharding import to_save
+from .sharding import unsharded_model
+from .state import CheckpointError, TrainState, check_compatible, damaged
 
 MODEL_FOLDERS = ("model", "model_ema", "best")
 _NAME = "step-{:07d}"
@@ -35,18 +44,18 @@ def find_checkpoints(output_dir: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: dict) -> Path:
-    """Write everything that resuming needs after `state["step"]` updates, then delete what is older than wanted.
+def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: TrainState) -> Path:
+    """Write everything that resuming needs after `state.step` steps, then delete what is older than wanted.
 
     That is: the weights, their average, the optimizer's state, fp16's loss scale, each process's random generators, the
-    recipe, and `state`. The learning rate and the samples to come are functions of the step (of `state["stream"]`, for
+    recipe, and `state`. The learning rate and the samples to come are functions of the step (of `state.stream`, for
     streams). Checkpoints of later steps stay: a run that goes on from an earlier one writes them anew.
     """
-    target = output_dir / "checkpoints" / _NAME.format(state["step"])
+    target = output_dir / "checkpoints" / _NAME.format(state.step)
     with saving(target), atomic_folder(target, accelerator, manifest=True) as folder:
         accelerator.save_state(str(folder))
         if accelerator.is_main_process:
-            (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+            state.write(folder)
             write_recipe(recipe, folder)
     if accelerator.is_main_process:
         existing = find_checkpoints(output_dir)
@@ -126,47 +135,111 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
     return None, []
 
 
-def load_checkpoint(accelerator: Accelerator, recipe: Recipe, path: Path, facts: dict | None = None) -> dict:
+def load_checkpoint(
+    accelerator: Accelerator, recipe: Recipe, path: Path, fingerprint: dict | None = None
+) -> TrainState:
     """Load a checkpoint into the prepared model and optimizer.
 
     Args:
-        facts: of this run, from [`run_fingerprint`], to compare with those of the run that wrote it.
+        fingerprint: this run's, from [`run_fingerprint`], to compare with that of the run that wrote the checkpoint.
 
     Returns:
-        The `state` that it was saved with.
+        The state that it was saved with.
 
     Raises:
-        CheckpointError: where it was written by a run that computes something else, or is damaged.
-        ValueError, OSError: where its recipe can't be read.
+        CheckpointError: if it is damaged, or was written by a run that computes something else.
+        UserError: if its recipe can't be read.
     """
     theirs = read_recipe(path / "recipe.yaml")
     if found := differences(as_dict(recipe), theirs):
         raise CheckpointError(f"{path} was trained with another recipe:\n  " + "\n  ".join(found))
-    state = read_state(path, recipe.schedule.max_steps)
-    processes = check_compatible(accelerator, path, facts or {}, state.get("facts") or {})
+    state = TrainState.read(path, recipe.schedule.max_steps)
+    processes = check_compatible(accelerator, path, fingerprint or {}, state.fingerprint)
     restore(accelerator, path, generators=processes == accelerator.num_processes)
     if processes != accelerator.num_processes:
-        reseed(accelerator, recipe.seed, state["step"])
+        reseed(accelerator, recipe.seed, state.step)
     return state
 
 
-def own_positions(positions: list[list], accelerator: Accelerator) -> list[tuple[int, int]]:
-    """This process's workers' positions in the stream, of those that a checkpoint has for all processes.
+def reseed(accelerator: Accelerator, seed: int, step: int) -> None:
+    """Random generators for a run that goes on with another number of processes than wrote its checkpoint.
+
+    The count of micro-batches starts anew too: a step has another number of them now.
+    """
+    set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
+    restart_accumulation(accelerator)
+
+
+def restore(accelerator: Accelerator, path: Path, generators: bool = True) -> None:
+    """The weights, the optimizer's state and the random generators of the checkpoint `path`, in place.
+
+    Args:
+        generators: this process has its own in the checkpoint, which must be taken.
+
+    Pickles are read with `weights_only=True` (by `accelerator.load_state`): they can hold tensors and numbers, and
+    call nothing.
 
     Raises:
-        CheckpointError: where there were more or fewer processes.
+        CheckpointError: where a file is missing, damaged, wants to run something, or is of another network.
     """
-    if len(positions) != accelerator.num_processes:
-        raise CheckpointError(
-            f"{len(positions)} processes shared the stream in the checkpoint, now there are "
-            f"{accelerator.num_processes}: resume with as many"
-        )
-    return [tuple(x) for x in positions[accelerator.process_index]]
+    file = path / random_states_file(accelerator.process_index)
+    seed = None
+    try:
+        if generators:  # accelerate would go on without
+            seed = _mapping(load(file), "torch_manual_seed")["torch_manual_seed"]
+        _check_contents(path)
+    except damaged_file_errors() as error:
+        raise _damaged(file, error) from error
+    try:
+        # to the device itself fails on some devices; DeepSpeed reads by itself and takes no such argument
+        where = {} if accelerator.distributed_type == DistributedType.DEEPSPEED else {"map_location": "cpu"}
+        accelerator.load_state(str(path), **where)
+        misfits = [x for optimizer in prepared_optimizers(accelerator) for x in _misfits(optimizer)]
+    except damaged_file_errors() as error:  # a RuntimeError is also what a network says to weights of another
+        if of_the_machine(error):
+            raise
+        raise _damaged(path, error) from error
+    if misfits:
+        raise damaged(path, f"the optimizer's state is of another network: {misfits[0]}")
+    if seed is not None and not torch.equal(torch.get_rng_state(), seed):
+        raise damaged(file, "the random generators refuse what it holds")
+
+
+def _check_contents(path: Path) -> None:
+    """Refuse files that hold something else than state dicts, which torch would fail on as on a bug of ours."""
+    patterns = ("optimizer*.bin", "pytorch_model*.bin", "custom_checkpoint_*.pkl", "scaler.pt")
+    for file in (file for pattern in patterns for file in path.glob(pattern)):
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            _mapping(content, *(("state", "param_groups") if file.name.startswith("optimizer") else ()))
+        except damaged_file_errors() as error:
+            raise _damaged(file, error) from error
+
+
+def _mapping(content: Any, *keys: str) -> dict:
+    if not isinstance(content, dict) or not all(key in content for key in keys):
+        raise ValueError(f"it holds a {type(content).__name__}, expected a dict {' and '.join(keys)}".strip())
+    return content
+
+
+def _misfits(optimizer: torch.optim.Optimizer) -> list[str]:
+    return [
+        f"{name} of {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+        for parameter, state in optimizer.state.items()
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape
+    ]
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    if isinstance(error, pickle.UnpicklingError):
+        return damaged(path, "it holds more than tensors and numbers; nothing in it was run")
+    return damaged(path, reason(error, 200))
 
 
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
     """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
-    model = to_save(accelerator, model)
+    model = unsharded_model(accelerator, model)
     with saving(target), atomic_folder(target, accelerator) as folder:
         if accelerator.is_main_process:
             model.save_pretrained(folder)

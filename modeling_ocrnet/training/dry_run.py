@@ -23,10 +23,11 @@ from ..runtime import use_all_cores
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, open_run, save_checkpoint
 from .failure import check_writable
-from .loop import train_step
 from .recipe import Recipe
 from .recipe_file import read_recipe
-from .sharding import whole
+from .sharding import unsharded
+from .state import TrainState
+from .step import train_step
 from .tracking import log_run_header, start_logging
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -34,32 +35,32 @@ logger = logging.getLogger("modeling_ocrnet.training")
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a run is made of, measured: seconds of an update and of an evaluated image, bytes of a checkpoint."""
+    """What a run is made of, measured: seconds of a step and of an evaluated image, bytes of a checkpoint."""
 
-    update: float
+    step: float
     image: float
     images: int
     checkpoint: int
     peak_memory: float
 
     def run(self, recipe: Recipe) -> float:
-        """Seconds that the recipe's updates and evaluations take."""
+        """Seconds that the recipe's steps and evaluations take."""
         evaluations = -(-recipe.schedule.max_steps // recipe.evaluation.every)
-        return self.update * recipe.schedule.max_steps + self.image * self.images * evaluations
+        return self.step * recipe.schedule.max_steps + self.image * self.images * evaluations
 
 
 def dry_run(recipe: Recipe) -> None:
-    """Check and build everything, run two updates, one evaluation image and one checkpoint, and report.
+    """Check and build everything, run two steps, one evaluation image and one checkpoint, and report.
 
     Raises:
-        What [`modeling_ocrnet.training.loop.train`] would raise before and in its first updates.
+        What [`modeling_ocrnet.training.loop.train`] would raise before and in its first steps.
     """
-    costs = measure(recipe, updates=2, verbose=True)
+    costs = measure(recipe, steps=2, verbose=True)
     logger.info(
-        "all is well. A full run: %d updates of %.2f s and %d evaluations of %d images at %.2f s each, about %s; "
+        "all is well. A full run: %d steps of %.2f s and %d evaluations of %d images at %.2f s each, about %s; "
         "peak memory %.1f GB a process; %.2f GB for each of %d checkpoints",
         recipe.schedule.max_steps,
-        costs.update,
+        costs.step,
         -(-recipe.schedule.max_steps // recipe.evaluation.every),
         costs.images,
         costs.image,
@@ -71,10 +72,10 @@ def dry_run(recipe: Recipe) -> None:
 
 
 def fit_to_time_budget(recipe: Recipe, minutes: float, resume: str | None = None) -> Recipe:
-    """The recipe with as many updates as this machine does in so many minutes, everything included.
+    """The recipe with as many steps as this machine does in so many minutes, everything included.
 
-    A few updates are measured, and what is left of the time since the process began is filled, in steps of 50 updates
-    so that equal machines mostly come to equal runs. A run that has begun keeps the length that it began with.
+    A few steps are measured, and fill what is left of the time since the process began. Their number is a multiple of
+    50, so that equal machines mostly come to equal runs. A run that has begun keeps the length that it began with.
 
     Raises:
         UserError: for a time that isn't positive.
@@ -86,19 +87,19 @@ def fit_to_time_budget(recipe: Recipe, minutes: float, resume: str | None = None
     if begun is not None:
         steps = read_recipe(begun / "recipe.yaml")["schedule"]["max_steps"]
     else:
-        costs = measure(recipe, updates=10)
+        costs = measure(recipe, steps=10)
         left = 60 * minutes - seconds_since_the_start() - costs.image * costs.images
         left *= 0.9  # checkpoints, log lines and pictures take the rest
-        steps = max(50, int(left / costs.update) // 50 * 50)
+        steps = max(50, int(left / costs.step) // 50 * 50)
         (steps,) = broadcast_object_list([steps])  # processes measure different times
-        logger.info("%d updates of %.2f s fit into %g minutes", steps, costs.update, minutes)
+        logger.info("%d steps of %.2f s fit into %g minutes", steps, costs.step, minutes)
     return replace(recipe, schedule=replace(recipe.schedule, max_steps=steps))
 
 
-def measure(recipe: Recipe, updates: int, verbose: bool = False) -> RunCost:
-    """Build everything in a folder that is thrown away, and do everything once, updates several times.
+def measure(recipe: Recipe, steps: int, verbose: bool = False) -> RunCost:
+    """Build everything in a folder that is thrown away, and do everything once, steps several times.
 
-    `verbose`: log what the run is, and each update's loss.
+    `verbose`: log what the run is, and each step's loss.
     """
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator.device)
@@ -111,17 +112,18 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> RunCost:
             log_run_header(accelerator, recipe)
         batches = build_batches(experiment, 0)
         seconds = []
-        for step in range(min(updates, recipe.schedule.max_steps)):
+        for step in range(min(steps, recipe.schedule.max_steps)):
             start = time.perf_counter()
             values = train_step(experiment, batches, step)
             loss = values["loss"].item()
             if verbose:
-                logger.info("update %d: loss %.4f", step + 1, loss)
+                logger.info("step %d: loss %.4f", step + 1, loss)
             seconds.append(time.perf_counter() - start)
 
+        experiment.flags.read()
         start = time.perf_counter()
         processes = accelerator.num_processes
-        with whole(accelerator, experiment.bare_model):
+        with unsharded(accelerator, experiment.bare_model):
             evaluate_model(
                 experiment.bare_model,
                 experiment.processor,
@@ -131,11 +133,11 @@ def measure(recipe: Recipe, updates: int, verbose: bool = False) -> RunCost:
                 recipe.evaluation.inference,
             )
         per_image = (time.perf_counter() - start) / processes
-        saved = save_checkpoint(accelerator, recipe, Path(scratch), {"step": 0, "best": None})
+        saved = save_checkpoint(accelerator, recipe, Path(scratch), TrainState())
         disk = sum(x.stat().st_size for x in saved.rglob("*"))
     return RunCost(
         # the first ones take longer
-        update=statistics.mean(seconds[len(seconds) // 2 :]),
+        step=statistics.mean(seconds[len(seconds) // 2 :]),
         image=per_image,
         images=len(experiment.val_data),
         checkpoint=disk,

@@ -1,4 +1,4 @@
-"""Signals become a wish to stop, which the loop grants after the current update."""
+"""Signals become a wish to stop, which the loop grants after the current step."""
 
 from __future__ import annotations
 

@@ -1,32 +1,31 @@
-"""The training loop: updates, and what happens between them."""
+"""The training loop: steps, and what happens between them."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate.utils import gather_object
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..evaluation.loop import evaluate_model
+from ..interop.model_zoo_log import write_model_zoo_line
 from ..report.training_run import draw_curve, draw_pictures
-from ..runtime import disable_malloc_trim, use_all_cores
+from ..runtime import use_all_cores
 from .build import Experiment, build, build_accelerator, build_batches
-from .checkpoint import load_checkpoint, open_run, own_positions, save_checkpoint, save_model, write_recipe
-from .failure import NonFiniteLoss, check_writable
+from .checkpoint import load_checkpoint, open_run, save_checkpoint, save_model, write_recipe
+from .failure import check_writable, saving
 from .graceful_shutdown import GracefulShutdown
-from .optimization import broadcast_buffers, learning_rate
+from .optimization import broadcast_buffers
 from .recipe import Recipe
-from .restoring import run_fingerprint
-from .sharding import whole
-from .tracking import Meter, MetricsLog, log_run_header, start_logging, write_model_zoo_line
+from .sharding import unsharded
+from .state import TrainState, run_fingerprint
+from .step import train_step
+from .tracking import Meter, MetricsLog, log_run_header, start_logging
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -43,8 +42,8 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
 
     Raises:
         ValueError, DataError, CheckpointError: before work starts, for what can't be done.
-        NonFiniteLoss: with the update and the names of the samples.
-        SaveError: where the disk is full.
+        NonFiniteLoss: with the step and the names of the samples.
+        SaveError: if the disk is full.
         SystemExit: after a signal, with a checkpoint saved.
     """
     shutdown = GracefulShutdown()
@@ -58,195 +57,153 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     for line in damaged:
         logger.warning("%s", line)
     experiment = build(recipe, accelerator)
-    facts = run_fingerprint(accelerator, experiment.train_data, experiment.labels)
-    state = {"step": 0, "best": None}
-    if checkpoint is not None:
-        state = load_checkpoint(accelerator, recipe, checkpoint, facts)
-        if recipe.data.streaming:
-            experiment.positions = own_positions(state["stream"], accelerator)
-    elif accelerator.is_main_process:
-        write_recipe(recipe, output_dir)
-    state["facts"] = facts
+    state = begin(experiment, checkpoint, output_dir)
     log_run_header(accelerator, recipe)
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
     metrics = MetricsLog(accelerator, recipe, output_dir)
     with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), shutdown:
-        final = training_loop(experiment, state, metrics, output_dir, shutdown)
-    target = output_dir / "model"
-    save_model(accelerator, experiment.bare_model, experiment.processor, recipe, target, final)
-    if experiment.average is not None:
-        averaged = output_dir / "model_ema"
-        save_model(accelerator, experiment.average.module, experiment.processor, recipe, averaged, state["ema_scores"])
-    with whole(accelerator, experiment.bare_model):
+        training_loop(experiment, state, metrics, output_dir, shutdown)
+    finish(experiment, state, metrics, output_dir)
+    return output_dir / "model"
+
+
+def begin(experiment: Experiment, checkpoint: Path | None, output_dir: Path) -> TrainState:
+    """The state of a new run, or that of `checkpoint`, which is loaded into the experiment."""
+    recipe, accelerator = experiment.recipe, experiment.accelerator
+    fingerprint = run_fingerprint(accelerator, experiment.train_data, experiment.labels)
+    if checkpoint is None:
         if accelerator.is_main_process:
-            draw_curve(metrics.read(), output_dir / "curve.png")
-            draw_pictures(
-                experiment.bare_model,
-                experiment.processor,
-                experiment.val_data,
-                experiment.labels,
-                recipe.logging.pictures,
-                output_dir / "pictures",
-            )
-    accelerator.end_training()
-    logger.info(
-        "done: mIoU %.4f after %d updates, the best %.4f", final["mean_iou"], final["step"], state["best"]["mean_iou"]
-    )
-    left = {"model": target, "average of the weights": output_dir / "model_ema"}
-    for what, path in (left | {"curve": output_dir / "curve.png", "pictures": output_dir / "pictures"}).items():
-        if path.exists():
-            logger.info("%s: %s", what, path)
-    return target
+            write_recipe(recipe, output_dir)
+        return TrainState(fingerprint=fingerprint)
+    state = load_checkpoint(accelerator, recipe, checkpoint, fingerprint)
+    state.fingerprint = fingerprint  # the number of processes may have changed
+    if recipe.data.streaming:
+        experiment.positions = state.stream_positions(accelerator)
+    if accelerator.is_main_process:
+        experiment.skipped = state.skipped
+    return state
 
 
 def training_loop(
-    experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path, shutdown: GracefulShutdown
-) -> dict:
-    """All updates from `state["step"]` on, with their log lines, evaluations and checkpoints.
-
-    Returns:
-        The last evaluation's scores.
-    """
-    recipe, accelerator = experiment.recipe, experiment.accelerator
-    last = recipe.schedule.max_steps
-    batches = build_batches(experiment, state["step"])
-    if accelerator.is_main_process:
-        experiment.skipped = state.get("skipped", 0)
-    meter, scores = Meter(), state.get("scores")
-    bar = tqdm(total=last, initial=state["step"], unit="update", disable=None if accelerator.is_main_process else True)
-    for step in range(state["step"], last):
-        log_now = (step + 1) % recipe.logging.every == 0 or step + 1 == last
-        values = train_step(experiment, batches, step, with_accuracy=log_now)
-        accuracy = values.pop("pixel_accuracy", None)
-        meter.add(values, recipe.global_batch)
-        state["step"] = step + 1
-        bar.update()
-        if log_now:
-            line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
-            line["lr"] = experiment.optimizer.param_groups[0]["lr"]
-            if recipe.data.on_error == "skip":
-                line["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
-            metrics.write(step + 1, **line)
-            report(line, step + 1, recipe, bar)
-            if recipe.logging.modelzoo and accelerator.is_main_process:
-                write_model_zoo_line(output_dir / "modelzoo.log", step + 1, line)
-        if (step + 1) % recipe.evaluation.every == 0 or step + 1 == last:
-            scores = state["scores"] = evaluate(experiment, state, metrics, output_dir)
-            meter.reset()
-        stop = all_reduce_sum(accelerator, shutdown.reason is not None) > 0  # all after the same update
-        if stop or (step + 1) % recipe.checkpoint.every == 0 or step + 1 == last:
-            if experiment.positions is not None:
-                state["stream"] = gather_object([experiment.positions])
-            state["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
-            path = save_checkpoint(accelerator, recipe, output_dir, state)
-            logger.info("saved %s", path)
-            meter.reset()
-        if stop and step + 1 < last:
-            logger.info(
-                "stopped by %s after update %d: go on with --resume last",
-                shutdown.reason or "another process",
-                step + 1,
-            )
-            raise SystemExit(shutdown.exit_code)
-    bar.close()
-    return scores
-
-
-def train_step(
-    experiment: Experiment, batches: Iterator[dict], step: int, with_accuracy: bool = False
-) -> dict[str, torch.Tensor]:
-    """One optimizer update over this process's share of the global batch.
-
-    Returns:
-        `loss`, `ocr_loss`, `auxiliary_loss` as means over the share, and `pixel_accuracy` of its last micro-batch if
-        asked for; tensors on the device.
+    experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path, shutdown: GracefulShutdown
+) -> None:
+    """All steps from `state.step` on, with their log lines, evaluations and checkpoints.
 
     Raises:
-        NonFiniteLoss: before the weights are touched.
+        NonFiniteLoss: before anything is kept of the weights after such a step.
+        SystemExit: in all processes after the same step, if one of them is told to stop: after the step at hand, or one
+            or two later if it takes several processes, or a device, to agree.
     """
-    recipe, accelerator, model, optimizer = (
-        experiment.recipe,
-        experiment.accelerator,
-        experiment.model,
-        experiment.optimizer,
-    )
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, group["base_lr"], recipe.schedule)
-    losses = []
-    for batch in itertools.islice(batches, accelerator.gradient_accumulation_steps):
-        pixel_values, labels = (batch[x].to(accelerator.device, non_blocking=True) for x in ("pixel_values", "labels"))
-        if recipe.model.channels_last:
-            pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
-        if experiment.positions is not None:
-            experiment.positions[batch["worker"]] = batch["position"]
-        for problem in batch["skipped"]:
-            logger.warning("skipped, and another sample taken in its place: %s", problem)
-            experiment.skipped += 1
-        with accelerator.accumulate(model):
-            output = model(pixel_values, labels=labels)
-            losses.append(torch.stack([output.loss, output.ocr_loss, output.auxiliary_loss]).detach())
-            if not losses[-1].isfinite().all():
-                raise NonFiniteLoss(
-                    f"the loss of update {step + 1} is {output.loss.item()} (OCR {output.ocr_loss.item()}, auxiliary "
-                    f"{output.auxiliary_loss.item()}); samples: {', '.join(batch['names'])}. The last checkpoint is "
-                    "intact; a lower optimizer.lr, a warm-up or optimizer.clip_norm may help"
-                )
-            accelerator.backward(output.loss)
-            if accelerator.sync_gradients and recipe.optimizer.clip_norm is not None:
-                accelerator.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-    disable_malloc_trim()  # from the first update on
-    if experiment.average is not None:
-        experiment.average.update_parameters(experiment.bare_model)
-    values = dict(zip(("loss", "ocr_loss", "auxiliary_loss"), torch.stack(losses).mean(0), strict=True))
-    if with_accuracy:
-        values["pixel_accuracy"] = pixel_accuracy(output.logits, labels, experiment.bare_model.config)
-    return values
-
-
-@torch.no_grad()
-def pixel_accuracy(logits: torch.Tensor, labels: torch.Tensor, config) -> torch.Tensor:
-    """Share of labelled pixels that the logits, brought to the labels' size, get right."""
-    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=config.align_corners)
-    counted = labels != config.loss_ignore_index
-    return ((logits.argmax(1) == labels) & counted).sum() / counted.sum().clamp(min=1)
-
-
-def report(line: dict[str, float], step: int, recipe: Recipe, bar: tqdm) -> None:
-    """One log line, on the console and in the file, and the progress bar's end."""
+    recipe, accelerator, flags = experiment.recipe, experiment.accelerator, experiment.flags
     last = recipe.schedule.max_steps
-    left = timedelta(seconds=int((last - step) * recipe.global_batch / line["images_per_second"]))
+
+    def due(every: int) -> bool:
+        return state.step % every == 0 or state.step == last
+
+    batches, meter = build_batches(experiment, state.step), Meter()
+    bar = tqdm(total=last, initial=state.step, unit="step", disable=None if accelerator.is_main_process else True)
+    for step in range(state.step, last):
+        state.step = step + 1
+        values = train_step(experiment, batches, step, with_accuracy=due(recipe.logging.every), shutdown=shutdown)
+        accuracy = values.pop("pixel_accuracy", None)
+        meter.add(values, recipe.global_batch)
+        bar.update()
+        if due(recipe.logging.every):
+            flags.read()
+            log_step(experiment, state, meter, accuracy, metrics, bar)
+        if due(recipe.evaluation.every):
+            flags.read()
+            evaluate(experiment, state, metrics, output_dir)
+            meter.reset()
+        if due(recipe.checkpoint.every):
+            flags.read()
+        stop = flags.stop or (accelerator.num_processes == 1 and shutdown.reason is not None)
+        if stop or due(recipe.checkpoint.every):
+            flags.read()
+            save(experiment, state, output_dir)
+            meter.reset()
+        if stop and state.step < last:
+            reason = shutdown.reason or "another process"
+            logger.info("stopped by %s after step %d: go on with --resume last", reason, state.step)
+            raise SystemExit(shutdown.exit_code)
+    bar.close()
+
+
+def log_step(
+    experiment: Experiment, state: TrainState, meter: Meter, accuracy: torch.Tensor, metrics: MetricsLog, bar: tqdm
+) -> None:
+    """The means since the last log line: on the console, in the files, and at the progress bar's end."""
+    recipe, accelerator = experiment.recipe, experiment.accelerator
+    line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
+    line["lr"] = experiment.optimizer.param_groups[0]["lr"]
+    if recipe.data.on_error == "skip":
+        line["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
+    metrics.write(state.step, **line)
+    left = (recipe.schedule.max_steps - state.step) * recipe.global_batch / line["images_per_second"]
     logger.info(
-        "update %d/%d  loss %.4f  ocr_loss %.4f  auxiliary_loss %.4f  pixel_accuracy %.4f  lr %.3e  "
+        "step %d/%d  loss %.4f  ocr_loss %.4f  auxiliary_loss %.4f  pixel_accuracy %.4f  lr %.3e  "
         "%.2f images/s  left %s",
-        step,
-        last,
+        state.step,
+        recipe.schedule.max_steps,
         *(line[x] for x in ("loss", "ocr_loss", "auxiliary_loss", "pixel_accuracy", "lr", "images_per_second")),
-        left,
+        timedelta(seconds=int(left)),
     )
     bar.set_postfix(loss=f"{line['loss']:.3f}", lr=f"{line['lr']:.1e}", images=f"{line['images_per_second']:.1f}/s")
+    if recipe.logging.modelzoo and accelerator.is_main_process:
+        path = metrics.path.with_name("modelzoo.log")
+        with saving(path):
+            write_model_zoo_line(path, state.step, line["loss"], line["images_per_second"])
 
 
-def evaluate(experiment: Experiment, state: dict, metrics: MetricsLog, output_dir: Path) -> dict:
-    """Score the weights, and their average if there is one; keep whichever is the best so far of both.
+def save(experiment: Experiment, state: TrainState, output_dir: Path) -> None:
+    """A checkpoint of all processes."""
+    accelerator = experiment.accelerator
+    if experiment.positions is not None:
+        state.stream = gather_object([experiment.positions])
+    state.skipped = all_reduce_sum(accelerator, experiment.skipped)
+    path = save_checkpoint(accelerator, experiment.recipe, output_dir, state)
+    logger.info("saved %s", path)
 
-    Returns:
-        The scores of the weights; those of the average become `state["ema_scores"]`.
+
+def finish(experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path) -> None:
+    """What a run that came to its end leaves: the model, its moving average if there is one, and pictures."""
+    recipe, accelerator = experiment.recipe, experiment.accelerator
+    model, processor = experiment.bare_model, experiment.processor
+    save_model(accelerator, model, processor, recipe, output_dir / "model", state.scores)
+    if experiment.ema is not None:
+        save_model(accelerator, experiment.ema.module, processor, recipe, output_dir / "model_ema", state.ema_scores)
+    with unsharded(accelerator, model):
+        if accelerator.is_main_process:
+            draw_curve(metrics.read(), output_dir / "curve.png")
+            folder, count = output_dir / "pictures", recipe.logging.pictures
+            draw_pictures(model, processor, experiment.val_data, experiment.labels, count, folder)
+    accelerator.end_training()
+    scores, best = state.scores, state.best
+    logger.info("done: mIoU %.4f after %d steps, the best %.4f", scores["mean_iou"], scores["step"], best["mean_iou"])
+    names = {"model": "model", "moving average": "model_ema", "curve": "curve.png", "pictures": "pictures"}
+    for what, name in names.items():
+        if (output_dir / name).exists():
+            logger.info("%s: %s", what, output_dir / name)
+
+
+def evaluate(experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path) -> None:
+    """Score the weights, and their moving average if there is one; keep whichever is the best so far of both.
+
+    The scores become `state.scores` and `state.ema_scores`.
     """
-    found = [(score(experiment, experiment.bare_model, state["step"], metrics), experiment.bare_model)]
-    if experiment.average is not None:
-        averaged = experiment.average.module
-        state["ema_scores"] = score(experiment, averaged, state["step"], metrics, weights="ema")
-        found.append((state["ema_scores"], averaged))
+    state.scores = score(experiment, experiment.bare_model, state.step, metrics)
+    found = [(state.scores, experiment.bare_model)]
+    if experiment.ema is not None:
+        averaged = experiment.ema.module
+        state.ema_scores = score(experiment, averaged, state.step, metrics, weights="ema")
+        found.append((state.ema_scores, averaged))
     scores, model = max(found, key=lambda x: x[0]["mean_iou"])
-    if state["best"] is None or scores["mean_iou"] > state["best"]["mean_iou"]:
-        state["best"] = {x: scores[x] for x in ("step", "weights", "mean_iou")}
+    if state.best is None or scores["mean_iou"] > state.best["mean_iou"]:
+        state.best = {x: scores[x] for x in ("step", "weights", "mean_iou")}
         if experiment.recipe.checkpoint.keep_best:
             folder = output_dir / "best"
             save_model(experiment.accelerator, model, experiment.processor, experiment.recipe, folder, scores)
-    return found[0][0]
 
 
 def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights: str = "raw") -> dict:
@@ -258,7 +215,7 @@ def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights
     recipe, accelerator, labels = experiment.recipe, experiment.accelerator, experiment.labels
     start = time.perf_counter()
     broadcast_buffers(accelerator, model)
-    with whole(accelerator, model):
+    with unsharded(accelerator, model):
         result = evaluate_model(
             model,
             experiment.processor,
@@ -275,8 +232,8 @@ def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights
     }
     metrics.write(step, **{key if weights == "raw" else f"{weights}_{key}": x for key, x in overall.items()})
     logger.info(
-        "evaluated %supdate %d on %d images: mIoU %.4f  mean accuracy %.4f  pixel accuracy %.4f  (%.0f s)",
-        "" if weights == "raw" else "the average of the weights after ",
+        "evaluated %sstep %d on %d images: mIoU %.4f  mean accuracy %.4f  pixel accuracy %.4f  (%.0f s)",
+        "" if weights == "raw" else "the moving average after ",
         step,
         len(experiment.val_data),
         *overall.values(),

@@ -61,7 +61,7 @@ class ModelRecipe:
     sync_batch_norm: bool = True
     """Batch norm statistics over all processes, where there are several and their device can."""
     ema_decay: float | None = None
-    """Average the weights too, with this decay an update, e.g. 0.999 (null: don't); evaluated and saved beside them."""
+    """Average the weights too, with this decay a step, e.g. 0.999 (null: don't); evaluated and saved beside them."""
 
     def __post_init__(self):
         self.config = renamed_fields(self.config)
@@ -72,7 +72,7 @@ class OptimizerRecipe:
     """How weights are updated."""
 
     name: Literal["sgd", "adamw"] = "sgd"
-    """The published recipes use SGD; AdamW learns faster from scratch where there are few updates."""
+    """The published recipes use SGD; AdamW learns faster from scratch where there are few steps."""
     lr: float = 0.01
     """Learning rate at the start (after the warm-up)."""
     momentum: float = 0.9
@@ -87,16 +87,16 @@ class OptimizerRecipe:
 
 @dataclass
 class ScheduleRecipe:
-    """Polynomial decay with a floor, counted in optimizer updates."""
+    """Polynomial decay with a floor, counted in optimizer steps."""
 
     max_steps: int = 40_000
-    """Optimizer updates of the whole run."""
+    """Optimizer steps of the whole run."""
     power: float = 0.9
     """Power of the decay."""
     min_lr: float = 1e-4
-    """Learning rate of the last update."""
+    """Learning rate of the last step."""
     warmup_steps: int = 0
-    """Updates of a linear warm-up."""
+    """Steps of a linear warm-up."""
     warmup_ratio: float = 0.1
     """The warm-up starts at this share of the learning rate."""
 
@@ -106,7 +106,7 @@ class EvaluationRecipe:
     """Evaluation while training."""
 
     every: int = 4000
-    """Updates between evaluations; the last update is always evaluated."""
+    """Steps between evaluations; the last step is always evaluated."""
     split: str = "val"
     """Split to evaluate on."""
     resize: bool = False
@@ -122,7 +122,7 @@ class CheckpointRecipe:
     """What can be resumed."""
 
     every: int = 4000
-    """Updates between checkpoints; the last update always leaves one."""
+    """Steps between checkpoints; the last step always leaves one."""
     keep_last: int = 2
     """Checkpoints to keep."""
     keep_best: bool = True
@@ -134,7 +134,7 @@ class LoggingRecipe:
     """What is said while training."""
 
     every: int = 50
-    """Updates between log lines."""
+    """Steps between log lines."""
     trackers: list[Literal["tensorboard", "trackio", "wandb"]] = field(default_factory=list)
     """Also log to these."""
     modelzoo: bool = False
@@ -155,7 +155,7 @@ class Recipe:
     checkpoint: CheckpointRecipe = field(default_factory=CheckpointRecipe)
     logging: LoggingRecipe = field(default_factory=LoggingRecipe)
     global_batch: int = 8
-    """Images of one optimizer update, over all processes and accumulation steps."""
+    """Images of one optimizer step, over all processes and accumulation steps."""
     micro_batch: int = 2
     """Images of one forward pass of one process: fewer take less memory. Batch norm sees these alone (with
     sync_batch_norm: those of all processes): fewer than the published ones change what is learnt."""
@@ -172,13 +172,13 @@ class Recipe:
         decay = self.model.ema_decay
         if decay is not None and not 0 < decay < 1:
             raise UserError(
-                f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 updates"
+                f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 steps"
             )
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
         if low > high:
             raise UserError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
-        # the rate would rise from the first update on
+        # the rate would rise from the first step on
         base = self.optimizer.lr * min(1, self.optimizer.head_lr_multiplier)
         if self.schedule.min_lr > base:
             raise UserError(
@@ -189,7 +189,7 @@ class Recipe:
             raise UserError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
 
     def accumulation_steps(self, processes: int) -> int:
-        """Forward passes of each process per update.
+        """Forward passes of each process per step.
 
         Raises:
             ValueError: where micro-batches and processes don't make up the global batch.

@@ -51,8 +51,13 @@ def supports_channels_last(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type != DistributedType.FSDP
 
 
+def supports_fused_optimizer(accelerator: Accelerator) -> bool:
+    """Whether fused kernels may update the weights: torch has none for SGD on FSDP's pieces of them."""
+    return accelerator.distributed_type != DistributedType.FSDP
+
+
 @contextmanager
-def whole(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
+def unsharded(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
     """All parameters in every process, so that processes may compute on different numbers of images."""
     if not accelerator.is_fsdp2:
         yield
@@ -64,7 +69,7 @@ def whole(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
         model.reshard()
 
 
-def to_save(accelerator: Accelerator, model: OCRNetForSemanticSegmentation) -> OCRNetForSemanticSegmentation:
+def unsharded_model(accelerator: Accelerator, model: OCRNetForSemanticSegmentation) -> OCRNetForSemanticSegmentation:
     """What the main process can `save_pretrained`; all processes must ask.
 
     FSDP gives a model's class another name, which would end up in `config.json` and doesn't exist elsewhere.

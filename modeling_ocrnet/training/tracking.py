@@ -1,4 +1,4 @@
-"""What a run says: a log file, a line every few updates, metrics as JSON lines, and trackers."""
+"""What a run says: a log file, a line every few steps, metrics as JSON lines, and trackers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import logging
 import platform
 import subprocess
 import time
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -101,23 +99,6 @@ class MetricsLog:
         return records
 
 
-def write_model_zoo_line(path: Path, step: int, line: dict[str, float]) -> None:
-    """Append and print a log line as the SDAA model zoo writes it, whose iterations count from 0.
-
-    Args:
-        step: updates done.
-        line: its `loss` (a mean over processes, so there is one rank) and `images_per_second`.
-    """
-    text = (
-        f"TCAPPDLL {datetime.now():%Y-%m-%d %H:%M:%S.%f} - Epoch: 0 Iteration: {step - 1}  rank : 0  "
-        f"train.loss : {line['loss']}  train.ips : {line['images_per_second']:.2f} imgs/s"
-    )
-    with saving(path), path.open("a", encoding="utf-8") as file:
-        file.write(text + "\n")
-    with suppress(BrokenPipeError):  # Ctrl-C ends `| tee` first, and the run still has to save
-        print(text, flush=True)
-
-
 class Meter:
     """Means of values and the speed, since the last reading."""
 
@@ -126,19 +107,19 @@ class Meter:
 
     def reset(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
-        self.updates, self.images, self.start = 0, 0, time.perf_counter()
+        self.steps, self.images, self.start = 0, 0, time.perf_counter()
 
     def add(self, values: dict[str, torch.Tensor], images: int) -> None:
-        """Count one update."""
+        """Count one step."""
         for key, value in values.items():
             self.sums[key] = self.sums.get(key, 0) + value
-        self.updates += 1
+        self.steps += 1
         self.images += images
 
     def read(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means over updates and processes, and `images_per_second` of all processes; then start anew."""
+        """Means over steps and processes, and `images_per_second` of all processes; then start anew."""
         keys = sorted(self.sums)
-        means = accelerator.reduce(torch.stack([self.sums[k] for k in keys]) / self.updates, "mean").tolist()
+        means = accelerator.reduce(torch.stack([self.sums[k] for k in keys]) / self.steps, "mean").tolist()
         speed = self.images / (time.perf_counter() - self.start)
         self.reset()
         return {**dict(zip(keys, means, strict=True)), "images_per_second": speed}

@@ -183,7 +183,7 @@ def test_training_and_its_check_refuse_before_they_start(own, tmp_path):
         last = ended.stderr.strip().splitlines()[-1]
         assert "no mask holds crack" in last
         assert "ignore_ids [255]" in last
-        assert "update 1" not in ended.stderr
+        assert "step 1" not in ended.stderr
 
 
 def test_a_limit_of_images_judges_nothing_but_itself(own, tmp_path):

@@ -19,7 +19,7 @@ def stream(scenes):
 
 
 def positions(processes: int, start: int = 0, stop: int = 6) -> list[set[int]]:
-    """What each update trains on, over all processes."""
+    """What each step trains on, over all processes."""
     shares = [list(MicroBatchSampler(8, 2, rank, processes, start, stop)) for rank in range(processes)]
     assert len({len(x) for x in shares}) == 1
     steps = 8 // (2 * processes)
@@ -30,7 +30,7 @@ def positions(processes: int, start: int = 0, stop: int = 6) -> list[set[int]]:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
-def test_every_update_has_the_same_samples(processes):
+def test_every_step_has_the_same_samples(processes):
     assert positions(processes) == [set(range(8 * u, 8 * u + 8)) for u in range(6)]
 
 

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from modeling_ocrnet import atomic_files as folders
 from modeling_ocrnet.data import map_style as stream
 from modeling_ocrnet.evaluation import loop as evaluation
-from modeling_ocrnet.training import checkpoint, loop, restoring
+from modeling_ocrnet.training import checkpoint, loop
 
 # where `install` can let the main process (or its data worker) wait
 POINTS = (
@@ -84,9 +84,9 @@ def install(folder: Path, point: str | None = None) -> None:
     watch = Watch(folder, point)
     watch.around(loop, "build", lambda *_: "building")
     watch.around(loop, "load_checkpoint", lambda _, __, path, *___: f"restoring {path.name}")
-    watch.around(loop, "train_step", lambda _, __, step, **___: f"update {step + 1}")
-    watch.around(loop, "evaluate", lambda _, state, *__: f"evaluation after update {state['step']}")
-    watch.around(loop, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of update {state['step']}")
+    watch.around(loop, "train_step", lambda _, __, step, **___: f"step {step + 1}")
+    watch.around(loop, "evaluate", lambda _, state, *__: f"evaluation after step {state.step}")
+    watch.around(loop, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of step {state.step}")
     watch.around(loop, "save_model", lambda *args: f"writing {args[4].name}/")
     watch.around(loop, "draw_curve", lambda *_: "the report")
     _watch_order(watch)
@@ -101,7 +101,7 @@ def _watch_order(watch: Watch) -> None:
         share = experiment.accelerator.gradient_accumulation_steps
         for i, batch in enumerate(build_batches(experiment, start)):
             pixels = zlib.crc32(batch["labels"].numpy().tobytes(), zlib.crc32(batch["pixel_values"].numpy().tobytes()))
-            watch.order(update=start + i // share, part=i % share, names=batch["names"], pixels=pixels)
+            watch.order(step=start + i // share, part=i % share, names=batch["names"], pixels=pixels)
             yield batch
 
     def watched(experiment, start):
@@ -169,4 +169,4 @@ def _wait_elsewhere(watch: Watch) -> None:
 
     evaluation.segment, stream.TrainingDataset.__getitem__ = segment_watched, read_watched
     checkpoint.write_recipe, Accelerator.load_state = write_watched, load_watched
-    assert restoring.Accelerator is Accelerator
+    assert checkpoint.Accelerator is Accelerator

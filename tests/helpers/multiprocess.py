@@ -104,7 +104,7 @@ def train(folder: Path, recipe, *options: str, before=None, **keywords) -> Ranks
 
 
 def write_losses(recipe, frozen: bool, target: Path) -> None:
-    """The losses of all updates, means over the processes, and a running mean of the first process."""
+    """The losses of all steps, means over the processes, and a running mean of the first process."""
     from modeling_ocrnet.training import loop
 
     accelerator = loop.build_accelerator(recipe)

@@ -38,7 +38,7 @@ def test_text(run_folder):
         "one of 3 classes",
         "Classes: road, sky, train.",
         'from_pretrained("you/street", trust_remote_code=True)',
-        "| updates | 420 |",
+        "| steps | 420 |",
         "| global batch | 8 |",
         "| optimizer | sgd, learning rate 0.01, weight decay 0.0005 |",
         "drawn data comes with no terms",
@@ -127,7 +127,7 @@ def test_pictures_that_show_something_else_are_left_out(run_folder):
     metrics = json.loads((folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(json.dumps({**metrics, "step": 200}))
     assert sample_pictures(read_folder(folder)) == {}
-    assert "| weights taken after update | 200 |" in card_of(folder).text
+    assert "| weights taken after step | 200 |" in card_of(folder).text
     (folder / "metrics.json").write_text(json.dumps(metrics))
     assert sample_pictures(read_folder(folder))
     (folder.parent / "metrics.jsonl").unlink()

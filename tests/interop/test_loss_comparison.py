@@ -99,28 +99,28 @@ def test_figures_agree_with_numpy():
     a, b = rng.uniform(1, 2, 50), rng.uniform(1, 2, 50)
     text = describe(compare(dict(enumerate(a)), dict(enumerate(b)) | {99: 1.0}))
     error = np.abs((a - b) / b)
-    assert f"mean |relative error| {error.mean():.6f}, largest {error.max():.6f} at update {error.argmax()}" in text
+    assert f"mean |relative error| {error.mean():.6f}, largest {error.max():.6f} at step {error.argmax()}" in text
     assert f"bias {(a - b).mean():+.6f}" in text
-    assert "50 updates paired, 1 in one log only" in text
+    assert "50 steps paired, 1 in one log only" in text
 
 
-def test_pairs_by_update_not_by_position():
+def test_pairs_by_step_not_by_position():
     comparison = compare({i: i for i in range(1, 21)}, {i: i for i in range(5, 30)})
     assert comparison.passes_strictly()
-    assert (len(comparison.updates), comparison.left_out) == (16, 13)
+    assert (len(comparison.steps), comparison.left_out) == (16, 13)
 
 
 def test_zeros_are_left_out_of_the_relative_errors():
     text = describe(compare({1: 1.0, 2: 1.0}, {1: 0.0, 2: 1.0}))
     assert "MeanRelativeError: 0.0" in text
-    assert "1 updates with a baseline of zero" in text
+    assert "1 steps with a baseline of zero" in text
 
 
 def test_a_nan_fails():
     comparison = compare({1: float("nan"), 2: 1.0}, {1: 1.0, 2: 1.0})
     assert not comparison.passes_model_zoo()
     assert not comparison.passes_strictly()
-    assert "1 updates whose loss isn't finite" in describe(comparison)
+    assert "1 steps whose loss isn't finite" in describe(comparison)
 
 
 @pytest.mark.parametrize("points", [3, 40])

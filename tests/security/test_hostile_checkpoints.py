@@ -19,6 +19,7 @@ from modeling_ocrnet.conversion.loading import read_checkpoint
 from modeling_ocrnet.inference.loading import load_model
 from modeling_ocrnet.training.checkpoint import CheckpointError, choose_checkpoint, load_checkpoint, save_checkpoint
 from modeling_ocrnet.training.recipe import Recipe
+from modeling_ocrnet.training.state import TrainState
 
 
 def name(defect: Defect) -> str:
@@ -128,7 +129,7 @@ def saved(place):
     accelerator, _, network, optimizer = prepared()
     network(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    path = save_checkpoint(accelerator, recipe, place.input, {"step": 7, "best": None})
+    path = save_checkpoint(accelerator, recipe, place.input, TrainState(step=7))
 
     def resume():
         accelerator, network, *_ = prepared()
@@ -145,7 +146,7 @@ def test_a_sound_checkpoint_resumes(saved, place):
     place.begin()
     random.random(), torch.rand(1)
     state, before, network = resume()
-    assert state == {"step": 7, "best": None}
+    assert state == TrainState(step=7)
     assert not torch.equal(before["weight"], network.weight)
     torch.testing.assert_close(network.state_dict(), load_file(path / "model.safetensors"), rtol=0, atol=0)
     assert (random.getstate(), torch.get_rng_state().tolist()) == (expected[0], expected[1].tolist())
@@ -167,8 +168,8 @@ STATES = [
     Defect("deep", "more brackets than a parser's stack", lambda _: DEEP),
     Defect("no_step", "a field is gone", lambda _: b'{"best": null}'),
     Defect("text", "a word for a number", lambda _: b'{"step": "7", "best": null}'),
-    Defect("backwards", "an update before the first", lambda _: b'{"step": -1, "best": null}'),
-    Defect("beyond", "an update after the last", lambda _: b'{"step": 1000000000000, "best": null}'),
+    Defect("backwards", "a step before the first", lambda _: b'{"step": -1, "best": null}'),
+    Defect("beyond", "a step after the last", lambda _: b'{"step": 1000000000000, "best": null}'),
     Defect("best", "the best score is a word", lambda _: b'{"step": 7, "best": {"mean_iou": "good"}}'),
 ]
 RECIPES = [

@@ -56,7 +56,7 @@ def quick_recipe(tiny_recipe):
 
 @pytest.fixture
 def losses(quick_recipe, tmp_path):
-    """Ten updates of 4 images: what `multiprocess.write_losses` writes, by processes and micro-batch."""
+    """Ten steps of 4 images: what `multiprocess.write_losses` writes, by processes and micro-batch."""
 
     def of(world: int, micro_batch: int, frozen: bool, start=multiprocess.write_losses, *arguments, **options) -> dict:
         name = f"{world}-{micro_batch}-{frozen}-{start.__name__}"

@@ -1,7 +1,6 @@
 """The moving average of the weights: its numbers, what it leaves alone, how it is kept, and where it is refused."""
 
 import json
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import DistributedType
+from helpers.signals import stop_after
 from helpers.tiny import TINY_BACKBONE
 from safetensors.torch import load_file
 
@@ -25,7 +25,7 @@ from modeling_ocrnet.training.sharding import set_up_sharding
 
 @pytest.fixture
 def averaging(tiny_recipe, tmp_path):
-    """A recipe with an average, of which the run's folder is named; an evaluation every two updates."""
+    """A recipe with an average, of which the run's folder is named; an evaluation every two steps."""
 
     def make(name: str = "run", decay: float | None = 0.9) -> R.Recipe:
         heads = {"ocr_channels": 16, "key_channels": 8, "dropout": 0.5}
@@ -53,19 +53,19 @@ def test_it_is_the_recurrence_of_its_formula(averaging, decay):
     for step in range(4):
         loop.train_step(experiment, batches, step)
         now = {key: value.numpy().astype(np.float64) for key, value in experiment.bare_model.state_dict().items()}
-        d = min(decay, (1 + step) / (10 + step)) if step else 0.0  # the weights before the first update don't count
+        d = min(decay, (1 + step) / (10 + step)) if step else 0.0  # the weights before the first step don't count
         expected = now if expected is None else {key: d * expected[key] + (1 - d) * now[key] for key in now}
-    ours = experiment.average.module.state_dict()
+    ours = experiment.ema.module.state_dict()
     counters = {key for key in ours if key.endswith("num_batches_tracked")}
     for key in ours.keys() - counters:
         np.testing.assert_allclose(ours[key].numpy(), expected[key], rtol=1e-5, atol=1e-7, err_msg=key)
         assert key.endswith("running_mean") or not np.array_equal(ours[key], now[key]) or not now[key].any()
-    assert {int(ours[key]) for key in counters} == {8}  # two micro-batches an update
+    assert {int(ours[key]) for key in counters} == {8}  # two micro-batches a step
 
 
 def test_the_decay_warms_up():
     assert [warmed_up_decay(n, 0.999) for n in (0, 8, 90, 10**5)] == [0.1, 0.5, 0.91, 0.999]
-    # what is left of the first weights after 500 updates; a constant decay would leave 0.607
+    # what is left of the first weights after 500 steps; a constant decay would leave 0.607
     assert np.prod([warmed_up_decay(n, 0.999) for n in range(1, 500)]) < 1e-12
 
 
@@ -98,19 +98,8 @@ def test_what_a_run_with_an_average_leaves(averaging, scenes):
 def test_it_resumes_exactly(averaging):
     whole = loop.train(averaging("whole")).parent
     recipe = averaging("parts")
-    stopped = loop.train_step
-
-    def stop(experiment, batches, step, **options):
-        if step == 2:
-            signal.raise_signal(signal.SIGTERM)
-        return stopped(experiment, batches, step, **options)
-
-    loop.train_step = stop
-    try:
-        with pytest.raises(SystemExit):
-            loop.train(recipe)
-    finally:
-        loop.train_step = stopped
+    with stop_after(3), pytest.raises(SystemExit):
+        loop.train(recipe)
     parts = loop.train(recipe, resume="last").parent
     for name in ("model", "model_ema", "best"):
         assert same(whole / name, parts / name)

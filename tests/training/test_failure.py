@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import multiprocess
+from helpers.signals import stop_after
 from safetensors.torch import load_file
-from test_training import stop_after
 
 from modeling_ocrnet.cli.run import exit_with_error, user_message
 from modeling_ocrnet.data import DataError
@@ -33,7 +33,7 @@ def assert_resumes(recipe):
     """The last checkpoint can be gone on from."""
     (saved,) = steps(recipe)[-1:]
     continued = []
-    update = loop.train_step
+    original = loop.train_step
 
     def once(experiment, batches, step, **_):
         continued.append(step)
@@ -44,14 +44,14 @@ def assert_resumes(recipe):
         with pytest.raises(KeyboardInterrupt):
             loop.train(recipe, resume="last")
     finally:
-        loop.train_step = update
+        loop.train_step = original
     assert continued == [saved]
 
 
 def test_a_disk_that_is_full(quick_recipe, tmp_path):
     """The kernel refuses to let files grow, from the second checkpoint on."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=2))
-    with multiprocess.train(tmp_path / "a", recipe, before=let_no_file_grow_after_two_updates) as run:
+    with multiprocess.train(tmp_path / "a", recipe, before=let_no_file_grow_after_two_steps) as run:
         assert run.exit_codes() == [1]
     target = Path(recipe.output_dir) / "checkpoints" / "step-0000004"
     assert run.last_line().startswith(f"train.py: {target}: can't be written (")
@@ -62,14 +62,14 @@ def test_a_disk_that_is_full(quick_recipe, tmp_path):
     assert_resumes(recipe)
 
 
-def let_no_file_grow_after_two_updates():
-    update = loop.train_step
+def let_no_file_grow_after_two_steps():
+    original = loop.train_step
 
     def limited(experiment, batches, step, **keywords):
         if step == 2:
             weights = Path(experiment.recipe.output_dir) / "checkpoints/step-0000002/model.safetensors"
             resource.setrlimit(resource.RLIMIT_FSIZE, (weights.stat().st_size // 2,) * 2)
-        return update(experiment, batches, step, **keywords)
+        return original(experiment, batches, step, **keywords)
 
     loop.train_step = limited
 
@@ -117,7 +117,7 @@ def test_a_damaged_image_is_named(quick_recipe, spoilt, tmp_path):
     with multiprocess.train(tmp_path / "a", recipe) as run:
         assert run.exit_codes() == [1]
     assert re.fullmatch(rf"train\.py: {image}: a damaged image \(.*\): replace or remove it", run.last_line())
-    assert steps(recipe)[-1] == position // 4  # the updates before that of its position
+    assert steps(recipe)[-1] == position // 4  # the steps before that of its position
     assert_resumes(recipe)
 
 
@@ -142,21 +142,20 @@ def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
 def test_damaged_images_can_be_skipped(quick_recipe, spoilt, tmp_path):
     """Another takes its place, the same one in a run that was stopped before and resumed; and it is counted."""
     root, image, position = spoilt
-    updates = position // 4 + 1
+    last = position // 4 + 1
     folders = []
-    for name, stops in (("whole", []), ("parts", [updates - 1])):
+    for name, stops in (("whole", []), ("parts", [last - 1])):
         recipe = quick_recipe(
             data=on(root, workers=0, on_error="skip"),
-            schedule=R.ScheduleRecipe(max_steps=updates),
+            schedule=R.ScheduleRecipe(max_steps=last),
             output_dir=str(tmp_path / name),
         )
         for stop in stops:
-            stop_after(stop)
-            with pytest.raises(SystemExit):
+            with stop_after(stop), pytest.raises(SystemExit):
                 loop.train(recipe)
         folders.append(loop.train(recipe, resume="auto"))
         records = [json.loads(x) for x in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        assert [r["skipped"] for r in records if "skipped" in r] == [0] * (updates - 1) + [1]
+        assert [r["skipped"] for r in records if "skipped" in r] == [0] * (last - 1) + [1]
         log = (tmp_path / name / "train.log").read_text()
         assert f"skipped, and another sample taken in its place: {image}: a damaged image" in log
     whole, parts = (load_file(folder / "model.safetensors") for folder in folders)

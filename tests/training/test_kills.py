@@ -36,8 +36,8 @@ def test_a_difference_would_be_seen(undisturbed):
     run = Run(undisturbed.folder / "reference", undisturbed.scenes, undisturbed.processes)
     assert differences(run, undisturbed.reference) == []
     for name, old, new, expected in (
-        ("order0.jsonl", '"pixels": ', '"pixels": 1', "samples of update 0, process 0, part 0"),
-        ("run/metrics.jsonl", '"loss": ', '"loss": 1', "loss of update 1"),
+        ("order0.jsonl", '"pixels": ', '"pixels": 1', "samples of step 0, process 0, part 0"),
+        ("run/metrics.jsonl", '"loss": ', '"loss": 1', "loss of step 1"),
         ("run/model_ema/model.safetensors", None, None, "weights in model_ema/"),
     ):
         file = run.folder / name
@@ -67,7 +67,7 @@ def test_scores_are_those_of_the_weights_that_are_saved(name, undisturbed):
 
 @pytest.mark.parametrize("undisturbed", [2], ids=["two_processes"], indirect=True)
 def test_a_run_of_two_processes_goes_on_with_one(undisturbed):
-    """With a warning, and with the same samples in the same order: part i of an update where process i had it."""
+    """With a warning, and with the same samples in the same order: part i of a step where process i had it."""
     folder = undisturbed.folder / "from_two"
     run = Run(folder, undisturbed.scenes, 2)
     with run.start("an evaluation's second image") as ranks:
@@ -79,7 +79,7 @@ def test_a_run_of_two_processes_goes_on_with_one(undisturbed):
     assert "step-0000002 was written by 2 processes, now there are 1: the samples and their order stay" in log
     lines = [json.loads(x) for x in (folder / "order0.jsonl").read_text().splitlines()]
     lines = lines[[x.get("start") for x in lines].index(2) + 1 :]
-    assert [(x["update"], x["part"]) for x in lines] == [(u, part) for u in range(2, 8) for part in (0, 1)]
+    assert [(x["step"], x["part"]) for x in lines] == [(u, part) for u in range(2, 8) for part in (0, 1)]
     for line in lines:
-        there = undisturbed.reference[f"samples of update {line['update']}, process {line['part']}, part 0"]
+        there = undisturbed.reference[f"samples of step {line['step']}, process {line['part']}, part 0"]
         assert (line["names"], line["pixels"]) == there

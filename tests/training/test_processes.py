@@ -14,12 +14,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 from helpers import multiprocess
+from helpers.signals import signal_process_1
 from helpers.tiny import tiny_config
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.evaluation import mean_iou
 from modeling_ocrnet.evaluation.loop import evaluate_model
-from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import find_checkpoints
 from street_scenes import write_street_scenes
@@ -83,19 +83,7 @@ def test_every_number_of_processes_counts_the_same(tmp_path):
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), one)
 
 
-def signal_process_1(number: int, during: int):
-    """One process alone gets a signal, in the middle of an update."""
-    update = loop.train_step
-
-    def signalled(experiment, batches, step, **keywords):
-        if step == during and experiment.accelerator.process_index == 1:
-            os.kill(os.getpid(), number)
-        return update(experiment, batches, step, **keywords)
-
-    loop.train_step = signalled
-
-
-def test_all_processes_stop_after_the_same_update(quick_recipe, tmp_path):
+def test_all_processes_stop_after_the_same_step(quick_recipe, tmp_path):
     """SIGTERM to one of them; then, resumed, SIGUSR1 to every process, data workers included, as Slurm does."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=1000))
     recipe.data.workers = 1
@@ -103,15 +91,15 @@ def test_all_processes_stop_after_the_same_update(quick_recipe, tmp_path):
         tmp_path / "a", recipe, before=partial(signal_process_1, signal.SIGTERM, 2), world=2
     ) as run:
         assert run.exit_codes() == [143, 143]
-    assert "stopped by another process after update 3: go on with --resume last" in run.last_line()
+    assert "stopped by another process after step 3: go on with --resume last" in run.last_line()
     assert saved(recipe) == ["step-0000003"]
     with multiprocess.train(tmp_path / "b", recipe, "--resume", "last", world=2) as run:
-        run.until(lambda: "update 5/" in run.text())
+        run.until(lambda: "step 5/" in run.text())
         for process in run.processes:
             os.killpg(process.pid, signal.SIGUSR1)
         assert run.exit_codes() == [138, 138]
     (name,) = saved(recipe)[1:]
-    assert f"stopped by SIGUSR1 after update {int(name[5:])}" in run.last_line()
+    assert f"stopped by SIGUSR1 after step {int(name[5:])}" in run.last_line()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -150,10 +138,10 @@ def test_signals_under_a_launcher(quick_recipe, tmp_path):
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=1000))
     file, log = multiprocess.write(recipe, tmp_path), tmp_path / "run" / "train.log"
     for to, options in (("every process", []), ("the launcher", ["--resume", "last"])):
-        before = log.read_text().count("update ") if log.exists() else 0
+        before = log.read_text().count("step ") if log.exists() else 0
         process, everyone = launch(file, *options), []
         try:
-            wait(lambda n=before: log.exists() and log.read_text().count("update ") > n + 2, process)
+            wait(lambda n=before: log.exists() and log.read_text().count("step ") > n + 2, process)
             everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
             if to == "every process":
                 for x in everyone:
@@ -171,8 +159,8 @@ def test_signals_under_a_launcher(quick_recipe, tmp_path):
     stops = [x.rpartition(" stopped by ")[2] for x in log.read_text().splitlines() if " stopped by " in x]
     first, second = (int(x.removeprefix("step-")) for x in saved(recipe))
     assert stops == [
-        f"SIGUSR1 after update {first}: go on with --resume last",
-        f"the launcher is gone after update {second}: go on with --resume last",
+        f"SIGUSR1 after step {first}: go on with --resume last",
+        f"the launcher is gone after step {second}: go on with --resume last",
     ]
 
 

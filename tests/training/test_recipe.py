@@ -103,7 +103,7 @@ def test_ade20k_and_voc_recipes_are_mmsegmentations(variant, dataset, steps):
     ],
 )
 def test_the_authors_recipes(dataset, epochs, images, batch, lr, head, decay):
-    """Their epochs, as updates: epochs * images / batch."""
+    """Their epochs, as steps: epochs * images / batch."""
     recipe = parse("--config", str(CONFIGURATION / dataset / "ocrnet_hr48_authors.yaml"))
     assert recipe.global_batch == batch
     assert recipe.schedule.max_steps == pytest.approx(epochs * images / batch, rel=1e-4)

@@ -12,12 +12,13 @@ import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import imports
 from helpers import multiprocess
+from helpers.signals import stop_after
 from safetensors.torch import load_file
-from test_training import stop_after
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation
-from modeling_ocrnet.training import build, loop
+from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
+from modeling_ocrnet.training.to_device import can_pin
 
 ROOT = Path(__file__).parents[2]
 SDAA = ROOT / "tests" / "sdaa"
@@ -34,7 +35,7 @@ def test_two_cards_through_the_launcher(quick_recipe, tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0", "--num_processes", "2"]
     launch += ["--config_file", ROOT / "configuration/accelerate/sdaa_4.yaml", ROOT / "scripts/train.py"]
     environment = {k: v for k, v in os.environ.items() if k != "ACCELERATE_USE_CPU"} | {
-        "PYTHONPATH": f"{SDAA / 'python_only'}:{SDAA}",
+        "PYTHONPATH": f"{SDAA / 'python_only'}:{SDAA}:{ROOT}",
         "ACCELERATE_TORCH_DEVICE": "cpu",
         "ACCELERATE_BYPASS_DEVICE_MAP": "true",
     }
@@ -71,16 +72,16 @@ def with_the_device(library: Path, function, *arguments):
 
 
 def train_and_watch(recipes: dict, target: Path) -> None:
-    """Each pair of recipes: one whole run, and one that is stopped after two updates and resumed."""
-    update, seen = loop.train_step, {}
+    """Each pair of recipes: one whole run, and one that is stopped after two steps and resumed."""
+    original, seen = loop.train_step, {}
     for precision, (whole, parts) in recipes.items():
-        seen[precision] = {"losses": [], "inputs": [], "pins": build._can_pin(torch.device("sdaa"))}
-        loop.train_step = watched(update, seen[precision])
+        seen[precision] = {"losses": [], "inputs": [], "pins": can_pin(torch.device("sdaa"))}
+        loop.train_step = watched(original, seen[precision])
         loop.train(whole)
         AcceleratorState._reset_state(reset_partial_state=True)
-        stop_after(2)
         try:
-            loop.train(parts)
+            with stop_after(2):
+                loop.train(parts)
         except SystemExit as stopped:
             seen[precision]["exit"] = stopped.code
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -89,7 +90,7 @@ def train_and_watch(recipes: dict, target: Path) -> None:
     target.write_text(json.dumps(seen))
 
 
-def watched(update, seen: dict):
+def watched(original, seen: dict):
     """`loop.train_step`, that notes where everything is."""
     known = []
 
@@ -101,7 +102,7 @@ def watched(update, seen: dict):
                 lambda module, given: seen["inputs"].append([module.training, str(given[0].device)])
             )
         before = model.backbone.conv1.weight.detach().clone()
-        values = update(experiment, batches, step, **keywords)
+        values = original(experiment, batches, step, **keywords)
         seen["losses"].append(values["loss"].item())
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         seen["trains the model"] = {id(p) for p in trained} == {id(p) for p in model.parameters()}

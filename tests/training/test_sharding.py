@@ -13,8 +13,8 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DeepSpeedPlugin, imports
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from helpers import multiprocess
+from helpers.signals import signal_process_1
 from safetensors.torch import load_file
-from test_processes import signal_process_1
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation
 from modeling_ocrnet.training import recipe as R
@@ -41,7 +41,7 @@ def on_the_stand_in() -> None:
     import torch_sdaa  # noqa: F401
 
 
-def until_the_second_update() -> None:
+def until_the_second_step() -> None:
     on_the_stand_in()
     signal_process_1(signal.SIGTERM, during=1)
 
@@ -62,7 +62,7 @@ def test_fsdp_trains_as_one_process(quick_recipe, tmp_path):
         )
         common = {"world": world, "environment": variables}
         if name == "fsdp":
-            with multiprocess.train(tmp_path / name, recipe, before=until_the_second_update, **common) as run:
+            with multiprocess.train(tmp_path / name, recipe, before=until_the_second_step, **common) as run:
                 assert run.exit_codes() == [143, 143], run.text()[-3000:]
         before = on_the_stand_in if name == "fsdp" else None
         with multiprocess.train(tmp_path / name, recipe, "--resume", "auto", before=before, **common) as run:

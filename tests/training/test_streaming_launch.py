@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from torch import equal
 
 REPO = Path(__file__).parents[2]
-SHARDS, ROWS, BATCH = 4, 6, 4  # 24 samples: an epoch is six updates
+SHARDS, ROWS, BATCH = 4, 6, 4  # 24 samples: an epoch is six steps
 NAMES = {f"{shard}-{row}" for shard in range(SHARDS) for row in range(ROWS)}
 
-# scripts/train.py, which also writes down what each process trains on: the update that it began at, and the names
+# scripts/train.py, which also writes down what each process trains on: the step that it began at, and the names
 RECORDING = """
 import sys
 import datasets
@@ -92,8 +92,8 @@ def launch(tmp_path: Path, *options: str) -> str:
     return said
 
 
-def updates(tmp_path: Path, start: int) -> list[list[set[str]]]:
-    """What each process trained on in each update, of the run that began at `start`."""
+def steps(tmp_path: Path, start: int) -> list[list[set[str]]]:
+    """What each process trained on in each step, of the run that began at `start`."""
     size = BATCH // 2
     both = [(tmp_path / f"{start}-{rank}.txt").read_text().split() for rank in range(2)]
     return [[set(names[i : i + size]) for names in both] for i in range(0, len(both[0]), size)]
@@ -127,12 +127,12 @@ def test_two_processes_share_a_stream(folder, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     said = launch(tmp_path)
     assert "Generating train split" not in said  # to evaluate, only the other split is fetched and kept
-    whole = updates(tmp_path, 0)
+    whole = steps(tmp_path, 0)
     assert len(whole) == 12
     for epoch in (whole[:6], whole[6:]):
-        assert Counter(name for update in epoch for names in update for name in names) == dict.fromkeys(NAMES, 1)
+        assert Counter(name for step in epoch for names in step for name in names) == dict.fromkeys(NAMES, 1)
         # four shards and four workers: each reads its own, and no process those of the other
-        shards = [{name[0] for update in epoch for name in update[rank]} for rank in range(2)]
+        shards = [{name[0] for step in epoch for name in step[rank]} for rank in range(2)]
         assert [len(x) for x in shards] == [2, 2]
         assert not shards[0] & shards[1]
     assert whole[:6] != whole[6:]
@@ -140,6 +140,6 @@ def test_two_processes_share_a_stream(folder, tmp_path):
     weights = load_file(tmp_path / "run" / "model" / "model.safetensors")
     said = launch(tmp_path, "--resume", str(tmp_path / "run" / "checkpoints" / "step-0000005"))
     assert "resumed from" in said
-    assert updates(tmp_path, 5) == whole[5:]
+    assert steps(tmp_path, 5) == whole[5:]
     again = load_file(tmp_path / "run" / "model" / "model.safetensors")
     assert [key for key in weights if not equal(weights[key], again[key])] == []

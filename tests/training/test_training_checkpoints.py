@@ -25,7 +25,7 @@ from modeling_ocrnet.training.checkpoint import (
     open_run,
     save_checkpoint,
 )
-from modeling_ocrnet.training.restoring import run_fingerprint
+from modeling_ocrnet.training.state import TrainState, run_fingerprint
 
 
 @pytest.fixture
@@ -44,10 +44,7 @@ def place(tmp_path):
 
         def save(self, *steps: int, **state):
             accelerator, *_ = self.prepare()
-            return [
-                save_checkpoint(accelerator, self.recipe, self.output, {"step": x, "best": None, **state})
-                for x in steps
-            ]
+            return [save_checkpoint(accelerator, self.recipe, self.output, TrainState(step=x, **state)) for x in steps]
 
         def names(self) -> list[str]:
             return [x.name for x in sorted((self.output / "checkpoints").iterdir())]
@@ -230,7 +227,7 @@ def test_the_loss_scale_of_fp16_is_kept(place):
         parameter.grad.fill_(gradient)
         accelerator.scaler.step(optimizer)
         accelerator.scaler.update()
-    path = save_checkpoint(accelerator, place.recipe, place.output, {"step": 4, "best": None})
+    path = save_checkpoint(accelerator, place.recipe, place.output, TrainState(step=4))
     assert "scaler.pt" in json.loads((path / "manifest.json").read_text())["files"]
 
     accelerator, *_ = place.prepare()
@@ -240,7 +237,7 @@ def test_the_loss_scale_of_fp16_is_kept(place):
     assert (state["scale"], state["_growth_tracker"], state["growth_interval"]) == (512.0, 2, 7)
 
 
-FACTS = {"processes": 1, "precision": "no", "frames": 10, "data": "aa"}
+FINGERPRINT = {"processes": 1, "precision": "no", "frames": 10, "data": "aa"}
 
 
 @pytest.mark.parametrize(
@@ -252,29 +249,29 @@ FACTS = {"processes": 1, "precision": "no", "frames": 10, "data": "aa"}
     ],
 )
 def test_what_the_recipe_does_not_say_is_compared_too(now, message, place):
-    (path,) = place.save(1, facts=FACTS)
+    (path,) = place.save(1, fingerprint=FINGERPRINT)
     accelerator, *_ = place.prepare()
     if message is None:
-        assert load_checkpoint(accelerator, place.recipe, path, {**FACTS, **now})["step"] == 1
+        assert load_checkpoint(accelerator, place.recipe, path, {**FINGERPRINT, **now}).step == 1
     else:
         with pytest.raises(CheckpointError, match=message):
-            load_checkpoint(accelerator, place.recipe, path, {**FACTS, **now})
+            load_checkpoint(accelerator, place.recipe, path, {**FINGERPRINT, **now})
 
 
-def test_facts_tell_data_apart(scenes, tmp_path):
+def test_fingerprints_tell_data_apart(scenes, tmp_path):
     """Not where it lies, but which frames there are, in which order, and what the classes are."""
     rows, labels = data.load("street_scenes", scenes, "train"), data.label_set("street_scenes")
     moved = data.load("street_scenes", shutil.copytree(scenes, tmp_path / "moved"), "train")
     other = [(rows.select(range(9)), labels), (rows.select(range(9, -1, -1)), labels), (rows, data.label_set("camvid"))]
     accelerator = Accelerator(cpu=True)
-    facts = run_fingerprint(accelerator, rows, labels)
-    assert run_fingerprint(accelerator, moved, labels) == facts
-    assert len({run_fingerprint(accelerator, *x)["data"] for x in other} | {facts["data"]}) == 4
+    ours = run_fingerprint(accelerator, rows, labels)
+    assert run_fingerprint(accelerator, moved, labels) == ours
+    assert len({run_fingerprint(accelerator, *x)["data"] for x in other} | {ours["data"]}) == 4
 
 
 @pytest.mark.parametrize("then", [2, 3])
 def test_another_number_of_processes_is_said_and_draws_anew(then, place, caplog):
-    (path,) = place.save(1, facts={**FACTS, "processes": then})
+    (path,) = place.save(1, fingerprint={**FINGERPRINT, "processes": then})
     states = []
     for noise in (1, 2):  # whatever was drawn before, and without the generators of a process that isn't there
         accelerator, network, _ = place.prepare()
@@ -282,10 +279,10 @@ def test_another_number_of_processes_is_said_and_draws_anew(then, place, caplog)
         torch.manual_seed(noise), random.seed(noise)
         caplog.clear()
         accelerator.step = 3
-        load_checkpoint(accelerator, place.recipe, path, FACTS)
+        load_checkpoint(accelerator, place.recipe, path, FINGERPRINT)
         assert f"was written by {then} processes, now there are 1" in caplog.text
         torch.testing.assert_close(network.state_dict(), load_file(path / "model.safetensors"), rtol=0, atol=0)
-        assert accelerator.step == 0  # an update starts with its first micro-batch
+        assert accelerator.step == 0  # a step starts with its first micro-batch
         states.append((torch.get_rng_state().tolist(), random.getstate()))
     assert states[0] == states[1]
 
