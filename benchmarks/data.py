@@ -17,6 +17,7 @@ from modeling_ocrnet import data
 from modeling_ocrnet.data.decoding import DataError
 from modeling_ocrnet.data.map_style import TrainingDataset
 from modeling_ocrnet.data.transforms import TrainingTransform
+from modeling_ocrnet.errors import UserError
 from modeling_ocrnet.preparation.export_dataset import export
 
 from .paired import process, summarize, table
@@ -50,7 +51,7 @@ def data_benchmark(
         ValueError, DataError, OSError: for arguments or folders that can't be.
     """
     if min(frames, rounds, samples) < 1:
-        raise ValueError("frames, rounds and samples must be positive")
+        raise UserError("frames, rounds and samples must be positive")
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     with ExitStack() as stack:

@@ -13,6 +13,7 @@ import torch
 
 from modeling_ocrnet.conversion import mmseg
 from modeling_ocrnet.data.decoding import DataError
+from modeling_ocrnet.errors import UserError
 from modeling_ocrnet.interop.loss_comparison import Comparison, compare, describe, draw
 from modeling_ocrnet.interop.loss_logs import read_losses
 from modeling_ocrnet.runtime import disable_malloc_trim
@@ -53,7 +54,7 @@ def loss_benchmark(
     """
     folder = Path(output_dir)
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: holds files already; give a new folder")
+        raise UserError(f"{folder}: holds files already; give a new folder")
     (folder / "batches").mkdir(parents=True)
     disable_malloc_trim()
     recipe = Recipe(

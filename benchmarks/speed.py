@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from modeling_ocrnet.errors import UserError
+
 from .paired import process, summarize, table
 
 PEER = Path(__file__).parent / "peers" / "mmseg_speed.py"
@@ -101,7 +103,7 @@ def _compare(
     unit: str,
 ) -> list[dict]:
     if rounds < 1 or clock not in ("wall", "cpu"):
-        raise ValueError(f"rounds must be positive and clock wall or cpu, got {rounds} and {clock}")
+        raise UserError(f"rounds must be positive and clock wall or cpu, got {rounds} and {clock}")
     clock = {"wall": "seconds", "cpu": "cpu_seconds"}[clock]
     wanted = {f"ours {x}": ([sys.executable, "-m", WORKER], x) for x in ours}
     if peer is not None:
@@ -135,7 +137,7 @@ def parse_side(text: str) -> dict:
     """`engine:precision[:keep]` as a worker's JSON has it."""
     engine, precision, *rest = text.split(":") if ":" in text else (text, "")
     if precision not in ("fp32", "bf16", "int8") or rest not in ([], ["keep"]):
-        raise ValueError(f"{text}: a side is engine:precision or engine:precision:keep, precision fp32, bf16 or int8")
+        raise UserError(f"{text}: a side is engine:precision or engine:precision:keep, precision fp32, bf16 or int8")
     return {"engine": engine, "precision": precision, "keep_memory": bool(rest)}
 
 

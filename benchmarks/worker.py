@@ -25,12 +25,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from modeling_ocrnet.configuration_ocrnet import OCRNetConfig
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
 from modeling_ocrnet.export.formats import write
-from modeling_ocrnet.fusion_ocrnet import FusedOCRNet
 from modeling_ocrnet.image_processing_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.engines.engine import FORMATS, Export, open_export
 from modeling_ocrnet.modeling_ocrnet import OCRNetForSemanticSegmentation
 from modeling_ocrnet.runtime import disable_malloc_trim
+from modeling_ocrnet.training.fast_layers import convert_for_training
 
 
 def build(spec: dict) -> OCRNetForSemanticSegmentation:
@@ -93,7 +93,7 @@ def predictor(model: OCRNetForSemanticSegmentation, spec: dict) -> Callable[[], 
     return partial(Predictor(folder, precision=spec["precision"]).warmup(spec["size"]), [image] * spec["batch"])
 
 
-def exported(model: FusedOCRNet, pixels: Tensor, spec: dict) -> Callable[[], object]:
+def exported(model: OCRNetForSemanticSegmentation, pixels: Tensor, spec: dict) -> Callable[[], object]:
     """By another runtime, opened as exports are; int8 is calibrated on noise, for speed alone."""
     kind = next(name for name, form in FORMATS.items() if form.engine == spec["engine"])
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def exported(model: FusedOCRNet, pixels: Tensor, spec: dict) -> Callable[[], obj
 
 def training(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
     """A step, twice, as above. Engines: eager and channels_last."""
-    model, size = build(spec).train(), spec["size"]
+    model, size = convert_for_training(build(spec)).train(), spec["size"]
     pixels = torch.randn(spec["batch"], 3, *size)
     labels = torch.randint(0, spec["classes"], (spec["batch"], *size))
     if spec["engine"] != "eager":

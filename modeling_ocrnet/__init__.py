@@ -8,10 +8,12 @@ Importing this package makes its classes known to `AutoConfig`, `AutoBackbone`, 
 from transformers import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from .configuration_hrnet import HRNetConfig
-from .configuration_ocrnet import OCRNetConfig
+from .configuration_ocrnet import VERSION, OCRNetConfig
 from .image_processing_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil
 from .modeling_hrnet import HRNetBackbone
 from .modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetOutput
+
+__version__ = VERSION
 
 AutoConfig.register("hrnet", HRNetConfig)
 AutoConfig.register("ocrnet", OCRNetConfig)

@@ -1,4 +1,4 @@
-"""Folders that are there as a whole or not at all, whatever happens while they are written."""
+"""Folders and files that are there as a whole or not at all, whatever happens while they are written; checksums."""
 
 from __future__ import annotations
 
@@ -11,11 +11,36 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from accelerate import Accelerator
+from .errors import writing
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 MANIFEST = "manifest.json"
 _CURRENT_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD of fcntl.h, RENAME_EXCHANGE of linux/fs.h
+
+
+@contextlib.contextmanager
+def atomic_write(target: str | Path) -> Iterator[Path]:
+    """A path to write a file to, which becomes `target` when the block ends without an error.
+
+    Nothing is there: neither what an interrupted run left, nor a link to elsewhere. Folders are made as needed.
+
+    Raises:
+        FileError: where it can't be written.
+    """
+    target = Path(target)
+    part = target.with_name(f".{target.name}.part")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        try:
+            yield part
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -92,7 +117,7 @@ def clean_partial_writes(parent: Path, pattern: str) -> None:
 def write_manifest(folder: Path) -> None:
     """`manifest.json`: size and SHA-256 of every file in the folder."""
     files = {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": _checksum(path)}
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / MANIFEST
     }
@@ -113,14 +138,15 @@ def find_corruption(folder: Path) -> str | None:
         try:
             if path.stat().st_size != size:
                 return f"{name} has {path.stat().st_size} bytes, its manifest says {size}"
-            if _checksum(path) != checksum:
+            if sha256(path) != checksum:
                 return f"{name} has another checksum than its manifest says"
         except OSError as error:
             return f"{name} can't be read: {error.strerror}"
     return None
 
 
-def _checksum(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,11 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of the HRNet backbone (arXiv 1908.07919)."""
 
 import math
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
-from transformers.backbone_utils import BackboneConfigMixin
+from transformers import BackboneConfigMixin, PreTrainedConfig
+
+# Widths and depths of the published variants; HR18s is "HRNetV2-W18-Small-v2".
+_SMALL = {"stage_modules": [1, 1, 3, 2], "stage_blocks": [2, 2, 2, 2]}
+_FULL = {"stage_modules": [1, 1, 4, 3], "stage_blocks": [4, 4, 4, 4]}
+VARIANTS = {
+    "hr18s": {"branch_channels": [18, 36, 72, 144], **_SMALL},
+    "hr18": {"branch_channels": [18, 36, 72, 144], **_FULL},
+    "hr32": {"branch_channels": [32, 64, 128, 256], **_FULL},
+    "hr48": {"branch_channels": [48, 96, 192, 384], **_FULL},
+    "hr64": {"branch_channels": [64, 128, 256, 512], **_FULL},
+}
 
 
 @strict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of OCRNet (arXiv 1909.11065)."""
 
 import math
@@ -8,20 +9,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, TimmBackboneConfig
 from transformers.utils import logging
 
-from .configuration_hrnet import HRNetConfig
+from .configuration_hrnet import VARIANTS, HRNetConfig
 
+VERSION = "0.1.0"  # of the package; setup.cfg reads it
 logger = logging.get_logger(__name__)
 
-# Widths and depths of the published variants; HR18s is "HRNetV2-W18-Small-v2".
-_SMALL = {"stage_modules": [1, 1, 3, 2], "stage_blocks": [2, 2, 2, 2]}
-_FULL = {"stage_modules": [1, 1, 4, 3], "stage_blocks": [4, 4, 4, 4]}
-VARIANTS = {
-    "hr18s": {"branch_channels": [18, 36, 72, 144], **_SMALL},
-    "hr18": {"branch_channels": [18, 36, 72, 144], **_FULL},
-    "hr32": {"branch_channels": [32, 64, 128, 256], **_FULL},
-    "hr48": {"branch_channels": [48, 96, 192, 384], **_FULL},
-    "hr64": {"branch_channels": [64, 128, 256, 512], **_FULL},
-}
 # ResNet-101 of output stride 8, under timm's name; the auxiliary head reads stage 3, the OCR head stage 4
 _R101_BACKBONE = {"backbone": "resnet101c", "out_indices": [1, 2, 3, 4], "output_stride": 8}
 _R101_HEADS = {
@@ -32,8 +24,9 @@ _R101_HEADS = {
     "dropout": 0.1,
     "auxiliary_dropout": 0.1,
 }
-MOST_LABELS = 2**16  # of label maps in files of 16 bits
-_OF_CLASSES = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
+OLD_NORMALIZER = "loss_average"  # `loss_normalizer` in configs that name no `modeling_ocrnet_version`
+MAX_LABELS = 2**16  # of label maps in files of 16 bits
+_PER_CLASS_FIELDS = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
 
 
 def ignore_index(classes: int) -> int:
@@ -47,6 +40,8 @@ class OCRNetConfig(PreTrainedConfig):
 
     Args:
         backbone_config (`PreTrainedConfig | dict`, *optional*): Any transformers backbone; HRNet-W18 by default.
+        custom_backbone (`str`, *optional*): The class of a backbone that the model itself was given; the model sets it.
+            There is no `backbone_config` then.
         ocr_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The backbone's feature maps that the OCR head reads;
             several are resized to the first one's size and concatenated.
         auxiliary_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The same for the auxiliary head. Both lists
@@ -73,8 +68,9 @@ class OCRNetConfig(PreTrainedConfig):
             than 255 classes.
         cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
         lovasz_weight (`float`, defaults to 0.0): Share of the Lovász-softmax loss (classes present in the batch).
-        loss_average (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels, ignored
-            ones included (mmsegmentation), or the (class-weighted) number of those that count (torch, the authors).
+        loss_normalizer (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels,
+            ignored ones included (mmsegmentation), or the (class-weighted) number of those that count (torch, the
+            authors). Its old name, `loss_average`, is still read.
         class_weights (`list[float]`, *optional*): One weight a class in the cross-entropy.
         ohem_threshold (`float`, *optional*): Online hard example mining: only pixels whose true class has a lower
             probability train, or
@@ -83,6 +79,7 @@ class OCRNetConfig(PreTrainedConfig):
         palette (`list[list[int]]`, *optional*): An RGB colour a class, for pictures.
         label_ids (`list[int]`, *optional*): The id of each class in its dataset's own label files.
         flip_pairs (`list[list[int]]`, defaults to `[]`): Pairs of classes that a mirror swaps (left arm, right arm).
+        modeling_ocrnet_version (`str`, *optional*): Of the code that wrote the file this config was read from.
 
     If the classes change in number or name (`num_labels`, `id2label`), `palette`, `label_ids`, `flip_pairs` and
     `class_weights` are emptied with a warning, since they belonged to the old classes.
@@ -103,6 +100,7 @@ class OCRNetConfig(PreTrainedConfig):
     ]
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    custom_backbone: str | None = None
     ocr_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
     auxiliary_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
     ocr_channels: int = 512
@@ -124,22 +122,27 @@ class OCRNetConfig(PreTrainedConfig):
     loss_ignore_index: int | None = None
     cross_entropy_weight: float | int = 1.0
     lovasz_weight: float | int = 0.0
-    loss_average: Literal["all", "valid"] = "all"
+    loss_normalizer: Literal["all", "valid"] = "all"
     class_weights: list[float | int] | tuple[float | int, ...] | None = None
     ohem_threshold: float | int | None = None
     ohem_min_kept: int | None = None
     palette: list[list[int]] | None = None
     label_ids: list[int] | None = None
     flip_pairs: list[list[int]] | tuple[tuple[int, int], ...] = ()
+    modeling_ocrnet_version: str | None = None
 
     def __post_init__(self, **kwargs):
         labels = kwargs.get("num_labels")
-        if isinstance(labels, int) and not 1 <= labels <= MOST_LABELS:  # before a name is made up for each
-            raise ValueError(f"num_labels is {labels}, expected 1 to {MOST_LABELS}")
-        self.backbone_config = _resolve_backbone(self.backbone_config)
+        if isinstance(labels, int) and not 1 <= labels <= MAX_LABELS:  # before a name is made up for each
+            raise ValueError(f"num_labels is {labels}, expected 1 to {MAX_LABELS}")
+        if self.custom_backbone is None:
+            self.backbone_config = _resolve_backbone(self.backbone_config)
         self.ocr_in_indices = list(self.ocr_in_indices)
         self.auxiliary_in_indices = list(self.auxiliary_in_indices)
         self.flip_pairs = [list(pair) for pair in self.flip_pairs]
+        if OLD_NORMALIZER in kwargs:
+            logger.warning_once("%s is called loss_normalizer now, and is saved under that name", OLD_NORMALIZER)
+            self.loss_normalizer = kwargs.pop(OLD_NORMALIZER)
         super().__post_init__(**kwargs)
         if self.loss_ignore_index is None:
             self.loss_ignore_index = ignore_index(self.num_labels)
@@ -163,6 +166,10 @@ class OCRNetConfig(PreTrainedConfig):
             raise ValueError(f"num_labels is {count}, but id2label names {len(names)} classes")
         return super().from_dict(config_dict, **({} if names is None else {"id2label": names}), **kwargs)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As the base class. What is written says which version wrote it."""
+        return {**super().to_dict(), "modeling_ocrnet_version": VERSION}
+
     def __setattr__(self, name: str, value: Any):
         old = self.__dict__.get("id2label")
         if name == "id2label" and value:
@@ -172,10 +179,10 @@ class OCRNetConfig(PreTrainedConfig):
         super().__setattr__(name, value)
         if name == "id2label" and old and value and _names(old) != value:
             self.label2id = {of_class: index for index, of_class in value.items()}
-            self._forget(_OF_CLASSES, "they belonged to other classes")
-            self._follow(len(old), len(value))
+            self._empty(_PER_CLASS_FIELDS, "they belonged to other classes")
+            self._move_ignore_index(len(old), len(value))
 
-    def _follow(self, old: int, new: int):
+    def _move_ignore_index(self, old: int, new: int):
         """Keep what means "not labelled" off the classes, when their number changes from `old` to `new`."""
         index, expected = self.loss_ignore_index, ignore_index(new)
         if index is not None and index != expected and (index == ignore_index(old) or old <= index < new):
@@ -190,14 +197,14 @@ class OCRNetConfig(PreTrainedConfig):
 
     def save_pretrained(self, *args, **kwargs):
         # id2label may have been changed in place: that must not cost a run its last step
-        misfits = [x for x in _OF_CLASSES if getattr(self, x) and x != "flip_pairs"]
+        misfits = [x for x in _PER_CLASS_FIELDS if getattr(self, x) and x != "flip_pairs"]
         misfits = [x for x in misfits if len(getattr(self, x)) != self.num_labels]
         if any(k >= self.num_labels for pair in self.flip_pairs for k in pair):
             misfits.append("flip_pairs")
-        self._forget(misfits, f"they don't fit {self.num_labels} classes")
+        self._empty(misfits, f"they don't fit {self.num_labels} classes")
         super().save_pretrained(*args, **kwargs)
 
-    def _forget(self, fields: Iterable[str], reason: str):
+    def _empty(self, fields: Iterable[str], reason: str):
         """Empty fields of single classes, and say so in one line."""
         held = [x for x in fields if getattr(self, x, None)]
         for x in held:
@@ -245,8 +252,8 @@ class OCRNetConfig(PreTrainedConfig):
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} classes")
         if any(len(color) != 3 or not all(0 <= x <= 255 for x in color) for color in self.palette or ()):
             raise ValueError(f"palette holds {self.palette}, expected three numbers from 0 to 255 for each class")
-        if any(not 0 <= x < MOST_LABELS for x in self.label_ids or ()):
-            raise ValueError(f"label_ids are {self.label_ids}, expected ids from 0 to {MOST_LABELS - 1}, as files hold")
+        if any(not 0 <= x < MAX_LABELS for x in self.label_ids or ()):
+            raise ValueError(f"label_ids are {self.label_ids}, expected ids from 0 to {MAX_LABELS - 1}, as files hold")
         for pair in self.flip_pairs:
             if len(pair) != 2 or not all(0 <= x < self.num_labels for x in pair):
                 raise ValueError(f"flip_pairs has {list(pair)}, expected two of the {self.num_labels} classes")

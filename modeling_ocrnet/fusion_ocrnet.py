@@ -1,14 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
 """OCRNet rearranged for inference: the same function of the image, computed with fewer operations.
 
 Everything here is exact but for rounding.
 
 1. Batch norm in eval mode is affine, and folds into the convolution before it:
    g (Wx + b - mean) / s + beta = (g W / s) x + g (b - mean) / s + beta.
-2. A head's first convolution reads maps resized to the finest one's size and concatenated: `resizing_ocrnet.py`.
-3. The attention's weights of a pixel sum to 1, so that its out projection (a convolution with its batch norm folded)
-   may act on the values of K regions instead of on all pixels: W (sum_k w_k v_k) + b = sum_k w_k (W v_k + b).
+2. A head's first convolution reads maps that are resized and concatenated: see `resizing_ocrnet.py`.
+3. The attention's weights of a pixel sum to 1. So its out projection (a convolution with its batch norm folded in) may
+   act on the values of K regions instead of on all pixels: W (sum_k w_k v_k) + b = sum_k w_k (W v_k + b).
 4. A 1x1 convolution of two concatenated maps is the sum of two: nothing has to be concatenated.
-5. Heads keep pixels as rows, (batch, h * w, channels), so that the attention transposes nothing.
+5. Inside the heads pixels are rows, (batch, h * w, channels), so that the attention transposes nothing. Heads still
+   take maps and give maps, (batch, channels, h, w): views of the same memory, which is channels_last.
+
+This file imports nothing of `modeling_ocrnet.py`, which imports it: it works on its modules by their attributes.
 """
 
 import copy
@@ -17,20 +21,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 
-from .loss_ocrnet import full_precision
+from .loss_ocrnet import autocast_disabled, upcast_to_float32
 from .modeling_hrnet import HRNetBackbone
-from .modeling_ocrnet import (
-    ConvNormAct,
-    ObjectAttention,
-    OCRHead,
-    OCRNetForSemanticSegmentation,
-    OCRNetPreTrainedModel,
-    SoftObjectRegions,
-    gather_pixels,
-)
-from .resizing_ocrnet import FINE, TILE, mix_and_resize, resize_concat, split_weight
+from .resizing_ocrnet import FINE_MAPS, TILE, mix_and_resize, resize_concat, split_weight
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """A copy of an [`OCRNetForSemanticSegmentation`] whose modules are replaced by fused ones of the same interface.
+
+    The copy is in eval mode, in the model's precision, and in channels_last memory; its `is_fused` is true.
+    """
+    precision = torch.promote_types(model.dtype, torch.float32)
+    fused = copy.deepcopy(model).to(precision).eval().requires_grad_(False)  # folded before it is rounded
+    config, widths = fused.config, fused.backbone.channels
+    if isinstance(fused.backbone, HRNetBackbone):
+        fold_batch_norms(fused.backbone)
+    fused.auxiliary_head = FusedSoftObjectRegions(
+        fused.auxiliary_head, [widths[i] for i in config.auxiliary_in_indices]
+    )
+    fused.ocr_head = FusedOCRHead(fused.ocr_head, [widths[i] for i in config.ocr_in_indices])
+    fused.is_fused = True
+    return fused.to(model.dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
@@ -48,112 +60,153 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
     return module
 
 
-class PixelConvolution(nn.Module):
-    """A convolution whose result is a list of pixels: (batch, inputs, h, w) to (batch, h * w, outputs).
+class PixelConv2d(nn.Module):
+    """A convolution whose result is rows of pixels: (batch, inputs, h, w) to (batch, h * w, outputs).
 
-    In channels_last memory that is what a convolution writes. Runtimes that keep memory's order to themselves would
-    copy it: `as_product` makes it a matrix product, before which each pixel's neighbours are written beside it.
+    In channels_last memory that is what a convolution writes. Runtimes that lay memory out themselves would copy it.
+    For them `use_matmul` makes it a matrix product ([`im2col`] before it).
 
     Args:
-        weight: (outputs, inputs, taps, taps), taps odd.
+        weight: (outputs, inputs, kernel_size, kernel_size), kernel_size odd.
         bias: (outputs,), if there is one.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
         super().__init__()
-        self.weight = nn.Parameter(weight.detach().clone())
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
-        self.as_product = False
+        self.weight, self.bias, self.use_matmul = _parameter(weight), _parameter(bias), False
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs, inputs, taps, _ = self.weight.shape
-        if self.as_product and inputs < outputs:  # what is written is larger than a copy of the result otherwise
-            return F.linear(neighbours(x, taps), self.weight.permute(0, 3, 2, 1).flatten(1), self.bias)
-        x = F.conv2d(x, self.weight, self.bias, padding=taps // 2)
-        return x.permute(0, 2, 3, 1).flatten(1, 2)
+        outputs, inputs, kernel_size, _ = self.weight.shape
+        if self.use_matmul and inputs < outputs:  # otherwise im2col writes more than a copy of the result would
+            return F.linear(im2col(x, kernel_size), self.weight.permute(0, 3, 2, 1).flatten(1), self.bias)
+        return to_rows(F.conv2d(x, self.weight, self.bias, padding=kernel_size // 2))
 
 
-class PixelLinear(PixelConvolution):
-    """A 1x1 convolution of a list of pixels, (batch, pixels, inputs) to (batch, pixels, outputs).
+class PixelLinear(nn.Module):
+    """A 1x1 convolution of rows of pixels: (batch, h * w, inputs) to (batch, h * w, outputs).
 
-    By default a convolution indeed: on a CPU, PyTorch's matrix products are another library's than its convolutions,
-    and in float32 can be half as fast.
+    By default it is a convolution: on a CPU, PyTorch's matrix products are another library's than its convolutions, and
+    in float32 they can be half as fast. `use_matmul` makes it a matrix product.
+
+    Args:
+        weight: (outputs, inputs, 1, 1).
+        bias: (outputs,), if there is one.
     """
 
+    def __init__(self, weight: Tensor, bias: Tensor | None = None):
+        super().__init__()
+        self.weight, self.bias, self.use_matmul = _parameter(weight), _parameter(bias), False
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.as_product:
+        if self.use_matmul:
             return F.linear(x, self.weight.flatten(1), self.bias)
-        image = x.transpose(1, 2).unsqueeze(3)  # (batch, inputs, pixels, 1)
+        image = x.transpose(1, 2).unsqueeze(3)  # (batch, inputs, h * w, 1)
         return F.conv2d(image, self.weight, self.bias).squeeze(3).transpose(1, 2)
 
 
-class RegionLinear(PixelConvolution):
-    """A 1x1 convolution of a few vectors that stand beside each other, (batch, inputs, n) to (batch, outputs, n)."""
+class RegionLinear(nn.Module):
+    """A 1x1 convolution of regions, as columns: (batch, inputs, classes) to (batch, outputs, classes).
+
+    Args:
+        weight: (outputs, inputs, 1, 1).
+        bias: (outputs,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        super().__init__()
+        self.weight, self.bias = _parameter(weight), _parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         # the bias isn't added at once: NNCF would take both for a layer whose weight is the second factor
         return ((self.weight.flatten(1) @ x).transpose(1, 2) + self.bias).transpose(1, 2)
 
 
-def neighbours(x: Tensor, taps: int) -> Tensor:
-    """What a convolution's taps read at each pixel: (batch, channels, h, w) to (batch, h * w, taps * taps * channels),
-    the horizontal tap first. (Gathered, not sliced: 8-bit exports quantize before a gather, but after a slice.)"""
+def _parameter(x: Tensor | None) -> nn.Parameter | None:
+    return None if x is None else nn.Parameter(x.detach().clone())
+
+
+def to_rows(x: Tensor) -> Tensor:
+    """(batch, channels, h, w) to (batch, h * w, channels): a view of channels_last memory."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def to_map(rows: Tensor, size: tuple[int, int]) -> Tensor:
+    """(batch, h * w, channels) to (batch, channels, h, w), a view."""
+    return rows.transpose(1, 2).unflatten(2, size)
+
+
+def im2col(x: Tensor, kernel_size: int) -> Tensor:
+    """What a convolution reads at each pixel, beside it: (batch, channels, h, w) to (batch, h * w, kernel_size *
+    kernel_size * channels), the kernel's horizontal axis first.
+
+    Rows and columns are gathered, not sliced: 8-bit exports quantize before a gather, but after a slice.
+    """
     batch, channels, height, width = x.shape
-    x = x.permute(0, 2, 3, 1)
-    if taps > 1:
-        x = F.pad(x.flatten(2), (0, 0, taps // 2, taps // 2))  # (batch, h + taps - 1, w * channels)
+    x, padding = x.permute(0, 2, 3, 1), kernel_size // 2
+    if kernel_size > 1:
+        x = F.pad(x.flatten(2), (0, 0, padding, padding))  # (batch, h + kernel_size - 1, w * channels)
         rows = torch.arange(height, device=x.device)
-        x = torch.cat([x.index_select(1, rows + i).reshape(-1, channels) for i in range(taps)], dim=1)
-        x = F.pad(x.reshape(batch * height, width, -1), (0, 0, taps // 2, taps // 2))
+        x = torch.cat([x.index_select(1, rows + i).reshape(-1, channels) for i in range(kernel_size)], dim=1)
+        x = F.pad(x.reshape(batch * height, width, -1), (0, 0, padding, padding))
         columns = torch.arange(width, device=x.device)
-        x = torch.cat([x.index_select(1, columns + i) for i in range(taps)], dim=2)
+        x = torch.cat([x.index_select(1, columns + i) for i in range(kernel_size)], dim=2)
     return x.reshape(batch, height * width, -1)
 
 
-class FusedResizedConvNormAct(nn.Module):
-    """[`ResizedConvNormAct`] for inference, its weight split once.
+class FusedProjection(nn.Module):
+    """A head's first layer with the resizes before it (step 2).
 
     Args:
-        layer: the layer, in eval mode.
+        layer: convolution, norm and activation, in eval mode.
         widths: channels of each map.
         align_corners: of the resizes.
     """
 
-    def __init__(self, layer: ConvNormAct, widths: list[int], align_corners: bool):
+    def __init__(self, layer: nn.Module, widths: list[int], align_corners: bool):
         super().__init__()
         conv, self.act = _folded(layer)
         fine, coarse = split_weight(conv.weight.detach(), widths)
-        self.fine, self.coarse = PixelConvolution(fine, conv.bias), nn.ParameterList(x.clone() for x in coarse)
+        self.fine, self.coarse = PixelConv2d(fine, conv.bias), nn.ParameterList(x.clone() for x in coarse)
         self.align_corners = align_corners
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Feature maps to pixels, (batch, h * w, channels) of the first one's size."""
-        pixels = self.fine(resize_concat(features[:FINE], self.align_corners))
+        """Feature maps to rows of pixels, (batch, h * w, channels), of the first one's size."""
+        pixels = self.fine(resize_concat(features[:FINE_MAPS], self.align_corners))
         if self.coarse:
             size = features[0].shape[-2:]
             # how many tiles there are is a formula of the size, and programs of PyTorch would refuse sizes with one
-            tile = None if torch.compiler.is_compiling() and not self.fine.as_product else TILE
-            coarse = mix_and_resize(features[FINE:], list(self.coarse), size, self.align_corners, tile)
+            tile = None if torch.compiler.is_compiling() and not self.fine.use_matmul else TILE
+            coarse = mix_and_resize(features[FINE_MAPS:], list(self.coarse), size, self.align_corners, tile)
             pixels = pixels.add_(coarse.reshape(pixels.shape))
         return self.act(pixels)
 
 
 class FusedSoftObjectRegions(nn.Module):
-    """[`SoftObjectRegions`] for inference; its scores are a list of pixels, (batch, h * w, classes)."""
+    """`SoftObjectRegions` for inference."""
 
-    def __init__(self, head: SoftObjectRegions, widths: list[int], align_corners: bool):
+    def __init__(self, head: nn.Module, widths: list[int]):
         super().__init__()
-        self.projection = FusedResizedConvNormAct(head.projection, widths, align_corners)
+        self.projection = FusedProjection(head.projection, widths, head.align_corners)
         self.classifier = PixelLinear(head.classifier.weight, head.classifier.bias)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        return self.classifier(self.projection(features))
+        """Feature maps to (batch, classes, h, w)."""
+        return to_map(self.classifier(self.projection(features)), features[0].shape[-2:])
+
+
+def gather_regions(pixels: Tensor, region_logits: Tensor) -> Tensor:
+    """`SpatialGather` of rows: (batch, h * w, channels) and (batch, classes, h, w) to (batch, channels, classes)."""
+    with autocast_disabled(pixels):
+        regions = upcast_to_float32(region_logits.flatten(2)).softmax(dim=2)  # over space: (batch, classes, h * w)
+        if pixels.dtype == torch.bfloat16:  # products of it are summed in float32
+            return (regions.bfloat16() @ pixels).transpose(1, 2)
+        return (regions @ upcast_to_float32(pixels)).to(pixels.dtype).transpose(1, 2)
 
 
 class FusedObjectAttention(nn.Module):
-    """[`ObjectAttention`] for inference (step 3)."""
+    """`ObjectAttention` for inference (step 3)."""
 
-    def __init__(self, attention: ObjectAttention):
+    def __init__(self, attention: nn.Module):
         super().__init__()
         self.query = nn.Sequential(*(_linear(PixelLinear, x) for x in attention.query))
         self.key = nn.Sequential(*(_linear(RegionLinear, x) for x in attention.key))
@@ -166,17 +219,17 @@ class FusedObjectAttention(nn.Module):
         query = self.query(pixels)
         key = self.key(regions) * query.shape[-1] ** -0.5  # (batch, keys, classes)
         value = self.out(self.value(regions)).transpose(1, 2)  # (batch, classes, channels)
-        attention = full_precision(query @ key).softmax(dim=-1)  # over classes
+        attention = upcast_to_float32(query @ key).softmax(dim=-1)  # over classes
         context = attention.to(value.dtype) @ value
         return self.act(context.flatten(0, 1)).reshape(pixels.shape), attention
 
 
 class FusedOCRHead(nn.Module):
-    """[`OCRHead`] for inference."""
+    """`OCRHead` for inference."""
 
-    def __init__(self, head: OCRHead, widths: list[int], align_corners: bool):
+    def __init__(self, head: nn.Module, widths: list[int]):
         super().__init__()
-        self.projection = FusedResizedConvNormAct(head.projection, widths, align_corners)
+        self.projection = FusedProjection(head.projection, widths, head.align_corners)
         self.attention = FusedObjectAttention(head.attention)
         fusion, self.act = _folded(head.fusion)
         of_context, of_pixels = fusion.weight.detach().chunk(2, dim=1)  # step 4
@@ -184,69 +237,25 @@ class FusedOCRHead(nn.Module):
         self.classifier = PixelLinear(head.classifier.weight, head.classifier.bias)
 
     def forward(self, features: list[Tensor], region_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Feature maps and (batch, h * w, classes) to logits of that shape, regions and attention."""
+        """As `OCRHead`: feature maps and (batch, classes, h, w) to logits, (batch, classes, h, w), regions, (batch,
+        channels, classes, 1), and attention, (batch, h * w, classes)."""
         pixels = self.projection(features)
-        regions = gather_pixels(pixels, region_logits)
+        regions = gather_regions(pixels, region_logits)
         context, attention = self.attention(pixels, regions)
-        return self.classifier(self.act(self.context(context).add_(self.pixels(pixels)))), regions, attention
+        augmented = self.act(self.context(context).add_(self.pixels(pixels)))
+        return to_map(self.classifier(augmented), features[0].shape[-2:]), regions.unsqueeze(3), attention
 
 
-class FusedOCRNet(OCRNetForSemanticSegmentation):
-    """An OCRNet that only infers; [`OCRNetForSemanticSegmentation.fuse`] makes it.
-
-    Raises:
-        RuntimeError: where it is to be trained or saved.
-    """
-
-    def __init__(self, model: OCRNetForSemanticSegmentation):
-        OCRNetPreTrainedModel.__init__(self, copy.deepcopy(model.config))
-        config, precision = self.config, torch.promote_types(model.dtype, torch.float32)
-        source = copy.deepcopy(model).to(precision).eval().requires_grad_(False)  # folded before it is rounded
-        widths = source.backbone.channels
-        self.backbone = source.backbone
-        if isinstance(self.backbone, HRNetBackbone):
-            fold_batch_norms(self.backbone)
-        auxiliary, ocr = ([widths[i] for i in x] for x in (config.auxiliary_in_indices, config.ocr_in_indices))
-        self.auxiliary_head = FusedSoftObjectRegions(source.auxiliary_head, auxiliary, config.align_corners)
-        self.ocr_head = FusedOCRHead(source.ocr_head, ocr, config.align_corners)
-        self.to(model.dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
-
-    def fuse(self) -> "FusedOCRNet":
-        return self
-
-    def segment(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        region_logits, logits, regions, attention = super().segment(features)
-        size = features[self.config.ocr_in_indices[0]].shape[-2:]
-        region_logits, logits = (x.transpose(1, 2).unflatten(2, size) for x in (region_logits, logits))
-        return region_logits, logits, regions.unsqueeze(3), attention
-
-    def train(self, mode: bool = True) -> "FusedOCRNet":
-        if mode:
-            raise RuntimeError("a fused OCRNet can't be trained: train the model it was made from, and fuse that again")
-        return super().train(False)
-
-    def save_pretrained(self, *args, **kwargs):
-        raise RuntimeError(
-            "a fused OCRNet can't be saved: save the model it was made from, and call fuse() after loading"
-        )
-
-
-def _folded(layer: ConvNormAct) -> nn.Sequential:
-    """The convolution with its batch norm folded in, and the activation, in place where that can be."""
+def _folded(layer: nn.Module) -> nn.Sequential:
+    """The convolution with its batch norm folded in, and the activation, in place if that is possible."""
     act = nn.ReLU(inplace=True) if isinstance(layer.act, nn.ReLU) else layer.act
     return nn.Sequential(fuse_conv_bn_eval(layer.conv, layer.norm), act)
 
 
-def _linear(kind: type[PixelConvolution], layer: ConvNormAct) -> nn.Sequential:
-    """The same of a 1x1 convolution, for a list of pixels or for regions."""
+def _linear(kind: type[PixelLinear] | type[RegionLinear], layer: nn.Module) -> nn.Sequential:
+    """The same of a 1x1 convolution, for rows of pixels or for regions."""
     conv, act = _folded(layer)
     return nn.Sequential(kind(conv.weight, conv.bias), act)
 
 
-# pipeline("image-segmentation") logs an error for a class whose name it doesn't find here
-MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[FusedOCRNet.config_class.model_type] = (
-    OCRNetForSemanticSegmentation.__name__,
-    FusedOCRNet.__name__,
-)
-
-__all__ = ["FusedOCRNet"]
+__all__ = ["fuse"]

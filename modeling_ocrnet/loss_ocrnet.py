@@ -1,47 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
 """The losses that OCRNet is trained with. All of them take logits at label resolution and compute in float32."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
-from .resizing_ocrnet import resize_tiles
-
-STRIP = 2**20  # scores (classes x rows x width) that exist at once, 4 MB: they stay in a processor's caches
+from torch import Tensor, nn
 
 
-def full_precision(x: Tensor) -> Tensor:
-    """float32 where it was less: sums over many pixels and softmaxes lose small classes in half precision."""
+def upcast_to_float32(x: Tensor) -> Tensor:
+    """float32 if it was less: sums over many pixels and softmaxes lose small classes in half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def autocast_disabled(x: Tensor) -> AbstractContextManager:
+    """`torch.autocast` switched off for a tensor's device, if it is on: exported programs have nothing to record."""
+    device = x.device.type
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
+
+
+class SegmentationLoss(nn.Module):
+    """[`segmentation_loss`] as a module, without autocast. It has no parameters, and reads the config at each call."""
+
+    def forward(self, logits: Tensor, labels: Tensor, config) -> Tensor:
+        with autocast_disabled(logits):
+            return segmentation_loss(logits, labels, config)
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
     """One head's loss, as the config composes it: cross-entropy (with OHEM, class weights) plus Lovász-softmax.
 
     Args:
-        logits: (batch, classes, h, w); brought to the labels' size (bilinear) where they differ.
+        logits: (batch, classes, h, w); brought to the labels' size (bilinear) if they differ.
         labels: (batch, height, width) int64, `config.loss_ignore_index` where nothing is known.
         config ([`OCRNetConfig`]): read are `align_corners`, `loss_*`, `cross_entropy_weight`, `lovasz_weight`,
             `class_weights` and `ohem_*`.
 
     Returns:
-        A scalar; 0 with zero gradients where no pixel counts.
+        A scalar; 0 with zero gradients if no pixel counts.
 
     Raises:
         ValueError: for fewer than two classes, and for class weights of another number of classes.
     """
-    if logits.shape[1] < 2:
-        raise ValueError(
-            f"logits of {logits.shape[1]} class: its loss is 0 whatever the image shows; train two classes, the object "
-            "and a background"
-        )
-    logits = full_precision(logits)
-    mined = config.ohem_threshold is not None or config.ohem_min_kept is not None
-    # elsewhere than on a processor, strips would be many small kernels
-    if logits.device.type == "cpu" and not mined and not config.lovasz_weight:
-        weight = _weight(config.class_weights, logits)
-        total = _CrossEntropyInStrips.apply(logits, labels, weight, config.loss_ignore_index, config.align_corners)
-        counted = labels != config.loss_ignore_index
-        return config.cross_entropy_weight * total / _count(labels, counted, weight, config.loss_average, total)
+    check_classes(logits)
+    logits = upcast_to_float32(logits)
     if logits.shape[-2:] != labels.shape[-2:]:
         logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=config.align_corners)
     loss = logits.new_zeros(())
@@ -50,7 +53,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
             logits,
             labels,
             ignore_index=config.loss_ignore_index,
-            average=config.loss_average,
+            normalizer=config.loss_normalizer,
             class_weights=config.class_weights,
             ohem_threshold=config.ohem_threshold,
             ohem_min_kept=config.ohem_min_kept,
@@ -60,35 +63,48 @@ def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
     return loss
 
 
+def check_classes(logits: Tensor) -> None:
+    """Refuse logits (batch, classes, h, w) of a single class.
+
+    Raises:
+        ValueError: with the remedy.
+    """
+    if logits.shape[1] < 2:
+        raise ValueError(
+            f"logits of {logits.shape[1]} class: its loss is 0 whatever the image shows; train two classes, the object "
+            "and a background"
+        )
+
+
 def cross_entropy(
     logits: Tensor,
     labels: Tensor,
     ignore_index: int = 255,
-    average: str = "all",
+    normalizer: str = "all",
     class_weights: list[float] | None = None,
     ohem_threshold: float | None = None,
     ohem_min_kept: int | None = None,
 ) -> Tensor:
     """Cross-entropy, optionally of the hard pixels alone.
 
-    `average="all"` divides by the number of all pixels, ignored ones included, as mmsegmentation does by default;
+    `normalizer="all"` divides by the number of all pixels, ignored ones included, as mmsegmentation does by default;
     `"valid"` by the (class-weighted) number of pixels that train, as torch and the authors do.
     """
-    weight = _weight(class_weights, logits)
-    chosen = None
-    if ohem_threshold is not None or ohem_min_kept is not None:
-        chosen = hard_pixels(logits.detach(), labels, ohem_threshold, ohem_min_kept or 1, ignore_index, weight)
-    elif average == "all":
-        return F.cross_entropy(logits, labels, weight, ignore_index=ignore_index, reduction="sum") / labels.numel()
-
+    weight = class_weight_tensor(class_weights, logits)
     losses = F.cross_entropy(logits, labels, weight, ignore_index=ignore_index, reduction="none")
     counted = labels != ignore_index
-    if chosen is not None:
-        losses, counted = losses * chosen, counted & chosen
-    return losses.sum() / _count(labels, counted, weight, average, losses)
+    if ohem_threshold is not None or ohem_min_kept is not None:
+        hard = ohem_mask(logits.detach(), labels, ohem_threshold, ohem_min_kept or 1, ignore_index, weight)
+        losses, counted = losses * hard, counted & hard
+    return losses.sum() / loss_denominator(labels, counted, weight, normalizer, losses)
 
 
-def _weight(class_weights: list[float] | None, logits: Tensor) -> Tensor | None:
+def class_weight_tensor(class_weights: list[float] | None, logits: Tensor) -> Tensor | None:
+    """The config's class weights as a tensor, (classes,), of the logits' type.
+
+    Raises:
+        ValueError: if there are more or fewer than classes.
+    """
     if class_weights is None:
         return None
     if len(class_weights) != logits.shape[1]:
@@ -96,71 +112,26 @@ def _weight(class_weights: list[float] | None, logits: Tensor) -> Tensor | None:
     return torch.tensor(class_weights, device=logits.device, dtype=logits.dtype)
 
 
-def _count(labels: Tensor, counted: Tensor, weight: Tensor | None, average: str, like: Tensor) -> Tensor | int:
-    """What a sum of losses is divided by."""
-    if average == "all":
+def loss_denominator(
+    labels: Tensor, counted: Tensor, weight: Tensor | None, normalizer: str, like: Tensor
+) -> Tensor | int:
+    """What a sum of losses is divided by.
+
+    Args:
+        labels: (batch, height, width).
+        counted: of the same shape: which pixels train.
+        weight: (classes,), the class weights if there are any.
+        normalizer: the config's `loss_normalizer`.
+        like: a tensor of the result's type.
+    """
+    if normalizer == "all":
         return labels.numel()
     total = counted.sum().to(like.dtype) if weight is None else weight[labels[counted]].sum()
-    # where no pixel counts the sum is 0, and so must the loss be
+    # if no pixel counts the sum is 0, and so must the loss be
     return total.clamp(min=torch.finfo(like.dtype).tiny)
 
 
-class _CrossEntropyInStrips(torch.autograd.Function):
-    """The sum of the cross-entropy over all pixels, of logits that are brought to the labels' size (bilinear).
-
-    Columns are resized first. Then a strip of rows at a time is resized, turned into losses and at once into its part
-    of the gradient, so that scores of all classes at full size never exist.
-    """
-
-    @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
-    def forward(ctx, logits, labels, weight, ignore_index, align_corners):
-        batch, classes, rows, columns = logits.shape
-        height, width = labels.shape[1:]
-        wide = F.interpolate(logits.contiguous(), (rows, width), mode="bilinear", align_corners=align_corners)
-        gradient = torch.zeros_like(wide) if ctx.needs_input_grad[0] else None
-        total = logits.new_zeros(())
-        strips, matrices = resize_tiles(rows, height, 1, align_corners, wide, max(1, STRIP // (classes * width)))
-        for image in range(batch):
-            for start, first, mix in zip(
-                range(0, height, matrices.shape[1]), strips[:, 0].tolist(), matrices.squeeze(2), strict=True
-            ):
-                mix = mix[: height - start, : rows - first]  # (strip, rows that it reads)
-                own, read = slice(start, start + len(mix)), slice(first, first + mix.shape[1])
-                scores = mix @ wide[image, :, read]  # (classes, strip, width)
-                total += _cross_entropy_(scores, labels[image, own], weight, ignore_index)
-                if gradient is not None:
-                    gradient[image, :, read] += mix.t() @ scores
-        if gradient is not None:
-            gradient = torch.ops.aten.upsample_bilinear2d_backward(
-                gradient, (rows, width), (batch, classes, rows, columns), align_corners
-            )
-        ctx.save_for_backward(gradient)
-        return total
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx, of_total):
-        (gradient,) = ctx.saved_tensors
-        return gradient * of_total, None, None, None, None
-
-
-def _cross_entropy_(scores: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """The summed cross-entropy of scores (classes, height, width), which are overwritten with its gradient."""
-    valid = labels != ignore_index
-    truth = labels.where(valid, 0)
-    share = valid.to(scores.dtype) if weight is None else weight[truth] * valid  # (height, width)
-    truth = truth.unsqueeze(0)
-    scores -= scores.amax(0)
-    of_truth = scores.gather(0, truth)[0]
-    total = scores.exp_().sum(0)
-    scores *= share / total
-    scores.scatter_add_(0, truth, -share.unsqueeze(0))
-    return ((total.log() - of_truth) * share).sum()
-
-
-def hard_pixels(
+def ohem_mask(
     logits: Tensor,
     labels: Tensor,
     threshold: float | None,
@@ -199,7 +170,7 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor, ignore_index: int = 25
         labels: (batch, height, width).
 
     Returns:
-        A scalar; 0 where no pixel counts.
+        A scalar; 0 if no pixel counts.
     """
     valid = labels != ignore_index
     probabilities = probabilities.movedim(1, -1)[valid]  # (pixels, classes)

@@ -1,58 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
 """HRNet (arXiv 1908.07919) as a transformers backbone.
 
 Parameters carry the names that the authors' code, timm and mmsegmentation share, so their weights load as they are.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, noop_context_fn
-from transformers import PreTrainedModel
+from transformers import BackboneMixin, GradientCheckpointingLayer, PreTrainedModel
 from transformers import initialization as init
-from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import can_return_tuple
 
-from .batch_norm_hrnet import BatchNorm2d
 from .configuration_hrnet import HRNetConfig
 
 
-def batch_norm(config: HRNetConfig, channels: int) -> BatchNorm2d:
-    return BatchNorm2d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+def batch_norm(config: HRNetConfig, channels: int, zero_init: bool = False) -> nn.BatchNorm2d:
+    """Batch norm; with `zero_init` its weight starts at 0 instead of 1."""
+    norm = nn.BatchNorm2d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
+    norm.zero_init = zero_init  # `_init_weights` reads it
+    return norm
 
 
-def conv_bn(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = False):
-    """Convolution without bias, batch norm, and ReLU if asked for, as an `nn.Sequential`."""
-    layers = [nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), batch_norm(config, outputs)]
-    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
+def conv_bn(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride: int = 1, zero_init: bool = False):
+    """Convolution without bias, and batch norm, as an `nn.Sequential`."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, batch_norm(config, outputs, zero_init))
 
 
-class FrozenStatistics:
+def conv_bn_relu(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride: int = 1):
+    """The same with a ReLU."""
+    return conv_bn(config, inputs, outputs, kernel, stride).append(nn.ReLU(inplace=True))
+
+
+@contextmanager
+def frozen_bn_stats(model: nn.Module) -> Iterator[None]:
     """A context in which the batch norms of a model leave their running statistics alone."""
-
-    def __init__(self, model: nn.Module):
-        self.model = model
-
-    def __enter__(self):
-        norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        self.kept = [(x, x.momentum, x.num_batches_tracked) for x in norms if x.track_running_stats]
-        for norm, *_ in self.kept:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-
-    def __exit__(self, *exception):
-        for norm, momentum, batches in self.kept:
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.SyncBatchNorm)) and m.track_running_stats]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, momentum, batches in kept:
             norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
-def recompute_without_statistics(model: nn.Module, checkpoint_function=checkpoint):
-    """A checkpoint function whose second forward pass leaves the batch norms' running statistics alone.
+def checkpoint_without_bn_update(model: nn.Module):
+    """What `torch.utils.checkpoint.checkpoint` takes as `context_fn`, with the model bound by `partial`: the contexts
+    of a block's first forward pass and of its second.
 
-    Gradient checkpointing runs each block twice, and would move the statistics twice as far as training without it.
+    Checkpointing runs each block twice. Running statistics would move twice as far as they do without it.
     """
-    return partial(checkpoint_function, context_fn=lambda: (noop_context_fn()[0], FrozenStatistics(model)))
+    return nullcontext(), frozen_bn_stats(model)
+
+
+class BatchNormCheckpointingMixin:
+    """For models with batch norms: checkpointing changes their memory, but not what they learn."""
+
+    if hasattr(PreTrainedModel, "activation_checkpointing_enable"):
+
+        def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **kwargs):
+            """As the base class; see [`checkpoint_without_bn_update`]."""
+            super().activation_checkpointing_enable(
+                self._checkpointing_kwargs(activation_checkpointing_kwargs), **kwargs
+            )
+
+    else:  # the name before transformers 5.23
+
+        def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs):
+            """As the base class; see [`checkpoint_without_bn_update`]."""
+            super().gradient_checkpointing_enable(self._checkpointing_kwargs(gradient_checkpointing_kwargs), **kwargs)
+
+    def _checkpointing_kwargs(self, given: dict | None) -> dict:
+        return {"use_reentrant": False, **(given or {}), "context_fn": partial(checkpoint_without_bn_update, self)}
 
 
 class HRNetBasicBlock(GradientCheckpointingLayer):
@@ -63,8 +89,7 @@ class HRNetBasicBlock(GradientCheckpointingLayer):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn1 = batch_norm(config, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = batch_norm(config, channels)
-        self.bn2.starts_at_zero = config.zero_init_residual
+        self.bn2 = batch_norm(config, channels, config.zero_init_residual)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -82,8 +107,7 @@ class HRNetBottleneck(GradientCheckpointingLayer):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = batch_norm(config, channels)
         self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
-        self.bn3 = batch_norm(config, 4 * channels)
-        self.bn3.starts_at_zero = config.zero_init_residual
+        self.bn3 = batch_norm(config, 4 * channels, config.zero_init_residual)
         self.downsample = conv_bn(config, inputs, 4 * channels, 1) if inputs != 4 * channels else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,20 +135,21 @@ class HRNetModule(nn.Module):
             nn.ModuleList(self._path(config, source, target) for source in range(branches))
             for target in range(branches)
         )
-        for paths in self.fuse_layers:
-            for path in paths:
-                for norm in [x for x in path.modules() if isinstance(x, nn.BatchNorm2d)][-1:]:
-                    norm.starts_at_zero = config.zero_init_residual
 
     @staticmethod
     def _path(config: HRNetConfig, source: int, target: int) -> nn.Module:
-        widths = config.branch_channels
+        """What takes a map from branch `source` to branch `target`; an upsampling follows if that is a finer one."""
+        before, after, zero_init = (
+            config.branch_channels[source],
+            config.branch_channels[target],
+            config.zero_init_residual,
+        )
         if source == target:
             return nn.Identity()
         if source > target:
-            return conv_bn(config, widths[source], widths[target], 1)
-        steps = [conv_bn(config, widths[source], widths[source], 3, 2, relu=True) for _ in range(target - source - 1)]
-        return nn.Sequential(*steps, conv_bn(config, widths[source], widths[target], 3, 2))
+            return conv_bn(config, before, after, 1, zero_init=zero_init)
+        halvings = [conv_bn_relu(config, before, before, 3, stride=2) for _ in range(target - source - 1)]
+        return nn.Sequential(*halvings, conv_bn(config, before, after, 3, stride=2, zero_init=zero_init))
 
     def _upsample(self, x: Tensor, ratio: int, size: torch.Size) -> Tensor:
         if self.upsample == "nearest":
@@ -149,7 +174,7 @@ class HRNetModule(nn.Module):
         return fused
 
 
-class HRNetPreTrainedModel(PreTrainedModel):
+class HRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
     config: HRNetConfig
     base_model_prefix = "backbone"
     main_input_name = "pixel_values"
@@ -163,13 +188,8 @@ class HRNetPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif getattr(module, "starts_at_zero", False):
+        elif getattr(module, "zero_init", False):
             init.zeros_(module.weight)
-
-    def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=checkpoint, **kwargs):
-        super()._set_gradient_checkpointing(
-            enable, recompute_without_statistics(self, gradient_checkpointing_func), **kwargs
-        )
 
 
 class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
@@ -216,15 +236,14 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
         paths = nn.ModuleList()
         for i, width in enumerate(config.branch_channels[:branches]):
             if i >= len(inputs):
-                paths.append(nn.Sequential(conv_bn(config, inputs[-1], width, 3, 2, relu=True)))
+                paths.append(nn.Sequential(conv_bn_relu(config, inputs[-1], width, 3, stride=2)))
             elif inputs[i] != width:
-                paths.append(conv_bn(config, inputs[i], width, 3, relu=True))
+                paths.append(conv_bn_relu(config, inputs[i], width, 3))
             else:
                 paths.append(nn.Identity())
         return paths
 
     @can_return_tuple
-    @filter_output_hidden_states
     def forward(
         self,
         pixel_values: Tensor,
@@ -236,7 +255,8 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
 
         Args:
             pixel_values: normalised images, (batch, num_channels, height, width), any height and width.
-            output_hidden_states: return all four branches as `hidden_states` too.
+            output_hidden_states: return all four branches as `hidden_states` too; `config.output_hidden_states` by
+                default.
             return_dict: `False` for a plain tuple.
 
         Returns:
@@ -251,6 +271,8 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
                 "Make sure that the channel dimension of the pixel values match with the one set in the configuration: "
                 f"pixel_values has {pixel_values.shape[1]} channels, config.num_channels is {self.config.num_channels}."
             )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
         x = F.relu(self.bn1(self.conv1(pixel_values)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
         branches = [self.layer1(x)]

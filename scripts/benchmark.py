@@ -11,14 +11,13 @@ from PNG and from a memory-mapped store. JSON lines, then a table. losses: train
 weights, here and in mmsegmentation, compared as scripts/compare_loss.py does.
 """
 
-import sys
-
 import _path  # noqa: F401
 
 from benchmarks.data import data_benchmark
 from benchmarks.losses import loss_benchmark
 from benchmarks.speed import inference_benchmark, metric_benchmark, training_benchmark
 from modeling_ocrnet.cli.parser import HelpFormatter, Parser
+from modeling_ocrnet.cli.run import command
 
 COMMANDS = {
     "infer": inference_benchmark,
@@ -29,6 +28,7 @@ COMMANDS = {
 }
 
 
+@command("benchmark.py")
 def main(argv: list[str] | None = None) -> None:
     parser = Parser(description=__doc__, formatter_class=HelpFormatter)
     commands = parser.add_subcommands(dest="command")
@@ -37,10 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         command.add_function_arguments(function)
         commands.add_subcommand(name, command)
     options = parser.parse_args(argv)
-    try:
-        COMMANDS[options.command](**options[options.command])
-    except (ValueError, OSError) as error:  # DataError is a ValueError
-        sys.exit(f"benchmark.py: {error}")
+    COMMANDS[options.command](**options[options.command])
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmenta
 from modeling_ocrnet.configuration_ocrnet import _R101_HEADS
 from modeling_ocrnet.fusion_ocrnet import (
     FusedObjectAttention,
-    FusedResizedConvNormAct,
-    PixelConvolution,
+    FusedProjection,
+    PixelConv2d,
     PixelLinear,
     fold_batch_norms,
+    to_rows,
 )
-from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ObjectAttention
+from modeling_ocrnet.heads_ocrnet import ConvNormAct, ObjectAttention
 from modeling_ocrnet.resizing_ocrnet import resize_concat
 
 OUTPUTS = ("logits", "auxiliary_logits", "region_representations", "region_attention")
@@ -36,11 +37,6 @@ def trained(module: nn.Module) -> nn.Module:
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.normal_(norm.bias, std=0.3)
     return module.double().eval()
-
-
-def as_pixels(x: torch.Tensor) -> torch.Tensor:
-    """(batch, channels, h, w) to (batch, h * w, channels)."""
-    return x.flatten(2).transpose(1, 2)
 
 
 def r101_d8() -> OCRNetConfig:
@@ -103,17 +99,17 @@ def test_no_batch_norm_is_left():
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("kernel", [1, 3])
-@pytest.mark.parametrize("as_product", [False, True])
-def test_channels_are_mixed_before_the_resize(kernel, align_corners, as_product):
+@pytest.mark.parametrize("use_matmul", [False, True])
+def test_channels_are_mixed_before_the_resize(kernel, align_corners, use_matmul):
     layer = trained(ConvNormAct(tiny_config(), sum(WIDTHS), 16, kernel))
     sizes = [(17, 26), (9, 13), (5, 7), (3, 4)]
     maps = [torch.randn(2, n, *size, dtype=torch.float64) for n, size in zip(WIDTHS, sizes, strict=True)]
     with torch.no_grad():
         expected = layer(resize_concat(maps, align_corners))
-        fused = FusedResizedConvNormAct(layer, WIDTHS, align_corners)
-        fused.fine.as_product = as_product
+        fused = FusedProjection(layer, WIDTHS, align_corners)
+        fused.fine.use_matmul = use_matmul
         mixed = fused(maps)
-    torch.testing.assert_close(mixed, as_pixels(expected), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(mixed, to_rows(expected), rtol=1e-11, atol=1e-11)
 
 
 def test_the_out_projection_acts_on_regions():
@@ -122,22 +118,22 @@ def test_the_out_projection_acts_on_regions():
     regions = torch.randn(2, 16, 3, 1, dtype=torch.float64)
     with torch.no_grad():
         context, weights = attention(pixels, regions)
-        fused = FusedObjectAttention(attention)(as_pixels(pixels), regions.squeeze(3))
-    torch.testing.assert_close(fused, (as_pixels(context), weights), rtol=1e-11, atol=1e-11)
+        fused = FusedObjectAttention(attention)(to_rows(pixels), regions.squeeze(3))
+    torch.testing.assert_close(fused, (to_rows(context), weights), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("as_product", [False, True])
-@pytest.mark.parametrize(("inputs", "taps"), [(3, 1), (3, 3), (2, 5), (9, 3)])
-def test_a_convolution_of_pixels(inputs, taps, as_product):
-    x, weight, bias = torch.randn(2, inputs, 6, 9), torch.randn(5, inputs, taps, taps), torch.randn(5)
-    layer = PixelConvolution(weight, bias)
-    layer.as_product = as_product
-    expected = as_pixels(F.conv2d(x, weight, bias, padding=taps // 2))
+@pytest.mark.parametrize("use_matmul", [False, True])
+@pytest.mark.parametrize(("inputs", "kernel_size"), [(3, 1), (3, 3), (2, 5), (9, 3)])
+def test_a_convolution_of_pixels(inputs, kernel_size, use_matmul):
+    x, weight, bias = torch.randn(2, inputs, 6, 9), torch.randn(5, inputs, kernel_size, kernel_size), torch.randn(5)
+    layer = PixelConv2d(weight, bias)
+    layer.use_matmul = use_matmul
+    expected = to_rows(F.conv2d(x, weight, bias, padding=kernel_size // 2))
     torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
-    if taps == 1:
+    if kernel_size == 1:
         layer = PixelLinear(weight, bias)
-        layer.as_product = as_product
-        torch.testing.assert_close(layer(as_pixels(x)), expected, rtol=1e-4, atol=1e-4)
+        layer.use_matmul = use_matmul
+        torch.testing.assert_close(layer(to_rows(x)), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers import reference
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig
-from modeling_ocrnet.loss_ocrnet import cross_entropy, hard_pixels, lovasz_softmax, segmentation_loss
+from modeling_ocrnet.loss_ocrnet import cross_entropy, lovasz_softmax, ohem_mask, segmentation_loss
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def expected():
 @pytest.mark.parametrize(
     ("name", "loss"),
     [
-        ("ce_all_pixels", lambda x, y: cross_entropy(x, y, average="all")),
-        ("ce_valid_pixels", lambda x, y: cross_entropy(x, y, average="valid")),
+        ("ce_all_pixels", lambda x, y: cross_entropy(x, y, normalizer="all")),
+        ("ce_valid_pixels", lambda x, y: cross_entropy(x, y, normalizer="valid")),
         ("lovasz_softmax", lambda x, y: lovasz_softmax(x.softmax(1), y)),
     ],
 )
@@ -33,31 +33,31 @@ def test_agrees_with_mmsegmentation(expected, name, loss):
 
 
 @pytest.mark.parametrize(("threshold", "kept"), [(0.7, 1000), (0.9, 3000), (None, 1500)])
-def test_hard_pixels_agree_with_mmsegmentation(expected, threshold, kept):
-    chosen = hard_pixels(expected["logits"], expected["labels"], threshold, kept)
+def test_the_ohem_mask_agrees_with_mmsegmentation(expected, threshold, kept):
+    chosen = ohem_mask(expected["logits"], expected["labels"], threshold, kept)
     assert 0 < chosen.sum() < chosen.numel()
     torch.testing.assert_close(chosen.float(), expected[f"ohem_mask.thresh_{threshold}.keep_{kept}"])
 
 
-@pytest.mark.parametrize("average", ["all", "valid"])
-def test_hard_pixels_in_the_cross_entropy(expected, average):
+@pytest.mark.parametrize("normalizer", ["all", "valid"])
+def test_ohem_in_the_cross_entropy(expected, normalizer):
     """Only the chosen pixels train; mmsegmentation divides their sum by all pixels, the authors by the chosen."""
     logits, labels = expected["logits"], expected["labels"]
     chosen = expected["ohem_mask.thresh_0.7.keep_1000"].bool()
     total = F.cross_entropy(logits, labels, ignore_index=255, reduction="none")[chosen].sum()
-    value = cross_entropy(logits, labels, average=average, ohem_threshold=0.7, ohem_min_kept=1000)
-    torch.testing.assert_close(value, total / (labels.numel() if average == "all" else chosen.sum()))
+    value = cross_entropy(logits, labels, normalizer=normalizer, ohem_threshold=0.7, ohem_min_kept=1000)
+    torch.testing.assert_close(value, total / (labels.numel() if normalizer == "all" else chosen.sum()))
 
 
 def test_class_weights_agree_with_torch(expected):
     weights = [0.5, 1.0, 2.0, 0.1, 3.0, 1.0, 1.0]
-    value = cross_entropy(expected["logits"], expected["labels"], average="valid", class_weights=weights)
+    value = cross_entropy(expected["logits"], expected["labels"], normalizer="valid", class_weights=weights)
     torch_value = F.cross_entropy(expected["logits"], expected["labels"], torch.tensor(weights), ignore_index=255)
     torch.testing.assert_close(value, torch_value)
 
 
 def test_the_config_composes_the_loss(expected):
-    config = OCRNetConfig(num_labels=7, cross_entropy_weight=0.5, lovasz_weight=2.0, loss_average="valid")
+    config = OCRNetConfig(num_labels=7, cross_entropy_weight=0.5, lovasz_weight=2.0, loss_normalizer="valid")
     value = segmentation_loss(expected["logits"], expected["labels"], config)
     torch.testing.assert_close(
         value.reshape(1), 0.5 * expected["ce_valid_pixels"] + 2.0 * expected["lovasz_softmax"], rtol=1e-5, atol=1e-6
@@ -68,11 +68,11 @@ def test_the_config_composes_the_loss(expected):
     "fields",
     [
         {},
-        {"loss_average": "valid"},
-        {"loss_average": "valid", "class_weights": [1.0] * 7},
+        {"loss_normalizer": "valid"},
+        {"loss_normalizer": "valid", "class_weights": [1.0] * 7},
         {"lovasz_weight": 1.0},
         {"ohem_threshold": 0.7, "ohem_min_kept": 10},
-        {"ohem_min_kept": 10, "loss_average": "valid"},
+        {"ohem_min_kept": 10, "loss_normalizer": "valid"},
     ],
 )
 def test_an_ignored_batch_has_a_finite_loss_and_no_gradient(expected, fields):
@@ -127,7 +127,6 @@ def test_layers_that_cannot_compute_are_refused(name, bad, good):
 
 @pytest.mark.parametrize("fields", [{}, {"ohem_min_kept": 10}, {"lovasz_weight": 1.0}])
 def test_class_weights_of_another_network_are_refused(expected, fields):
-    """Strips would take the first of them without a word."""
     config = OCRNetConfig(num_labels=19, class_weights=[1.0] * 19, **fields)
     with pytest.raises(ValueError, match="class_weights has 19 entries for logits of 7 classes"):
         segmentation_loss(expected["logits"], expected["labels"], config)
@@ -138,30 +137,6 @@ def test_a_single_class_has_no_loss(fields):
     logits, labels = torch.randn(1, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long)
     with pytest.raises(ValueError, match="train two classes, the object and a background"):
         segmentation_loss(logits, labels, OCRNetConfig(num_labels=1, **fields))
-
-
-@pytest.mark.parametrize("average", ["all", "valid"])
-@pytest.mark.parametrize("class_weights", [None, [0.5, 1.0, 2.0, 0.1, 3.0]])
-@pytest.mark.parametrize("align_corners", [False, True])
-def test_strips_agree_with_torch(monkeypatch, average, class_weights, align_corners):
-    """Loss and gradient of logits that are brought to the labels' size, whatever the strips."""
-    labels = torch.randint(0, 5, (2, 45, 64))
-    labels[torch.rand(labels.shape) < 0.2] = 255
-    logits = (10 * torch.randn(2, 5, 12, 16, dtype=torch.float64)).requires_grad_()
-    resized = F.interpolate(logits, size=(45, 64), mode="bilinear", align_corners=align_corners)
-    weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float64)
-    expected = F.cross_entropy(
-        resized, labels, weight, ignore_index=255, reduction="sum" if average == "all" else "mean"
-    )
-    if average == "all":
-        expected = expected / labels.numel()
-    config = OCRNetConfig(num_labels=5, loss_average=average, class_weights=class_weights, align_corners=align_corners)
-    for strip in (1, 5 * 64 * 7, 2**30):
-        monkeypatch.setattr("modeling_ocrnet.loss_ocrnet.STRIP", strip)
-        value = segmentation_loss(logits, labels, config)
-        torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
-        gradients = [torch.autograd.grad(x, logits, retain_graph=True)[0] for x in (value, expected)]
-        torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)
 
 
 def test_a_label_that_is_no_class_is_refused(expected):

@@ -18,7 +18,7 @@ from modeling_ocrnet import (
     OCRNetForSemanticSegmentation,
     OCRNetImageProcessor,
 )
-from modeling_ocrnet.modeling_ocrnet import ConcatConvNormAct, ObjectAttention, OCRNetClassifier, gather_regions
+from modeling_ocrnet.heads_ocrnet import ObjectAttention, OCRNetClassifier, SpatialGather
 
 PUBLISHED = {  # parameters at 19 classes, of the model and of its backbone: mmsegmentation's configs
     "hr18s": (6_378_496, 3_860_720),
@@ -96,14 +96,16 @@ def test_a_region_is_a_weighted_mean_of_pixels():
     pixels = torch.randn(1, 3, 4, 5)
     logits = torch.full((1, 2, 4, 5), -1e4)
     logits[0, 0, 1, 2] = logits[0, 1, 3, 4] = 0
-    regions = gather_regions(pixels, logits)
+    regions = SpatialGather()(pixels, logits)
     torch.testing.assert_close(regions[0, :, :, 0], torch.stack([pixels[0, :, 1, 2], pixels[0, :, 3, 4]], dim=1))
-    torch.testing.assert_close(gather_regions(pixels, torch.zeros(1, 1, 4, 5)).flatten(), pixels.mean((2, 3)).flatten())
+    torch.testing.assert_close(
+        SpatialGather()(pixels, torch.zeros(1, 1, 4, 5)).flatten(), pixels.mean((2, 3)).flatten()
+    )
 
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_attention_is_the_papers(bias):
-    """The out projection acts on the regions' values; the equations have it act on each pixel's mean of them."""
+    """Equation 3 as an einsum: each pixel takes the mean of the regions' values, then the out projection."""
     attend = ObjectAttention(tiny(attention_conv_bias=bias)).double()
     channels = attend.out.conv.out_channels
     pixels, regions = torch.randn(2, channels, 5, 6).double(), torch.randn(2, channels, 7, 1).double()
@@ -111,23 +113,6 @@ def test_the_attention_is_the_papers(bias):
     value = attend.value(regions).squeeze(3)
     of_pixels = torch.einsum("bpk,bck->bcp", weights, value).unflatten(2, (5, 6))
     torch.testing.assert_close(context, attend.out(of_pixels), rtol=1e-9, atol=1e-9)
-
-
-class Adapted(torch.nn.Conv2d):
-    """As adapters do it: something learned is added to a frozen layer's result."""
-
-    def forward(self, x):
-        return super().forward(x) + x.sum(1, keepdim=True)
-
-
-@pytest.mark.parametrize("kind", [torch.nn.Conv2d, Adapted])
-def test_the_fusion_reads_two_maps_as_if_they_were_concatenated(kind):
-    """Also where an adapter has taken the convolution's place."""
-    layer = ConcatConvNormAct(tiny(), 12, 8, bias=True)
-    layer.conv = kind(12, 8, 1)
-    layer = layer.double()
-    maps = [torch.randn(2, 6, 5, 7).double() for _ in range(2)]
-    torch.testing.assert_close(layer(maps), torch.nn.Sequential.forward(layer, torch.cat(maps, 1)))
 
 
 def test_tuples_and_hidden_states(model, batch):
@@ -186,7 +171,7 @@ def test_softmaxes_and_loss_stay_in_float32_under_autocast(model, batch):
 def test_a_mean_over_many_pixels_survives_half_precision(dtype):
     """A softmax over 100,000 pixels has values of 1e-5, which float16 can't hold; the mean of ones is still one."""
     pixels, logits = torch.ones(1, 2, 250, 400, dtype=dtype), torch.zeros(1, 1, 250, 400, dtype=dtype)
-    assert gather_regions(pixels, logits).flatten().tolist() == [1.0, 1.0]
+    assert SpatialGather()(pixels, logits).flatten().tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.bfloat16, 4e-3), (torch.float16, 5e-4)])
@@ -194,7 +179,7 @@ def test_regions_in_half_precision(dtype, error):
     """Only rounding differs: the regions' own, by 2^-9 or 2^-12, and in bfloat16 each weight's, which averages out."""
     pixels, scores = torch.rand(1, 8, 100, 100).to(dtype), torch.randn(1, 3, 100, 100).to(dtype)
     exact = (scores.double().flatten(2).softmax(2) @ pixels.double().flatten(2).transpose(1, 2)).transpose(1, 2)
-    torch.testing.assert_close(gather_regions(pixels, scores).squeeze(3).double(), exact, rtol=error, atol=0)
+    torch.testing.assert_close(SpatialGather()(pixels, scores).squeeze(3).double(), exact, rtol=error, atol=0)
 
 
 def test_initialisation_is_mmsegmentations():
@@ -225,17 +210,17 @@ def test_branches_can_start_as_the_identity():
         torch.testing.assert_close(after, before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("starts_at_zero", [True, False])
-def test_the_object_context_can_start_at_zero(starts_at_zero):
+@pytest.mark.parametrize("zero_init", [True, False])
+def test_the_object_context_can_start_at_zero(zero_init):
     """Then the regions, whatever they are, say nothing at first."""
-    config = OCRNetConfig.from_variant("hr18s", zero_init_context=starts_at_zero)
+    config = OCRNetConfig.from_variant("hr18s", zero_init_context=zero_init)
     model = OCRNetForSemanticSegmentation(config).eval()
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         before = model(image).logits
         model.auxiliary_head.classifier.weight.normal_(std=10)
         after = model(image).logits
-    assert torch.equal(before, after) == starts_at_zero
+    assert torch.equal(before, after) == zero_init
 
 
 def test_torch_export_with_dynamic_sizes(model):
@@ -267,16 +252,17 @@ def folder(model, tmp_path):
 def test_saving_writes_these_files(folder):
     """Files at the package's root travel with a checkpoint; folders stay at home."""
     assert sorted(x.name for x in folder.iterdir()) == [
-        "batch_norm_hrnet.py",
         "config.json",
         "configuration_hrnet.py",
         "configuration_ocrnet.py",
         "fusion_ocrnet.py",
+        "heads_ocrnet.py",
         "image_processing_ocrnet.py",
         "loss_ocrnet.py",
         "model.safetensors",
         "modeling_hrnet.py",
         "modeling_ocrnet.py",
+        "pixels_ocrnet.py",
         "preprocessor_config.json",
         "resizing_ocrnet.py",
     ]

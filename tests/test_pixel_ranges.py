@@ -11,8 +11,8 @@ from PIL import Image
 
 from modeling_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil, data
 from modeling_ocrnet.data.decoding import DataError, read_image
-from modeling_ocrnet.image_processing_ocrnet import scale_values, to_range, to_rgb
 from modeling_ocrnet.inference.predictor import Predictor
+from modeling_ocrnet.pixels_ocrnet import scale_values, to_range, to_rgb
 from modeling_ocrnet.preparation.statistics import collect_statistics
 
 BACKENDS = [OCRNetImageProcessor, OCRNetImageProcessorPil]

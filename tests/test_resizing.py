@@ -1,14 +1,12 @@
 """Channels are mixed before maps are resized: against the plain order of things, in float64, with gradients."""
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny import WIDTHS, tiny_config
+from helpers.tiny import WIDTHS
 
-from modeling_ocrnet.modeling_ocrnet import ConvNormAct, ResizedConvNormAct
-from modeling_ocrnet.resizing_ocrnet import TILE, convolve_resized, resize_tiles
+from modeling_ocrnet.resizing_ocrnet import TILE, resize_tiles
+from modeling_ocrnet.training.fast_layers.heads import convolve_resized
 
 
 def plain(maps, weight, bias, align_corners):
@@ -38,29 +36,14 @@ def test_agrees_with_a_convolution_of_resized_maps(kernel, count, align_corners)
 @pytest.mark.parametrize(
     ("coarse", "size"), [(1, 8), (1, 1), (4, 13), (8, 64), (13, 100), (64, 64), (100, 40), (33, 257)]
 )
-@pytest.mark.parametrize("taps", [1, 3, 7])
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
 @pytest.mark.parametrize("tile", [5, TILE])
-def test_a_resize_and_a_convolution_are_one_matrix_a_tile(coarse, size, taps, align_corners, tile):
+def test_a_resize_and_a_convolution_are_one_matrix_a_tile(coarse, size, kernel_size, align_corners, tile):
     """Also at the borders, where a convolution reads zeros, not the resize's repeated positions."""
-    x, weight = torch.randn(1, 1, coarse).double(), torch.randn(1, 1, taps).double()
+    x, weight = torch.randn(1, 1, coarse).double(), torch.randn(1, 1, kernel_size).double()
     resized = F.interpolate(x, size=size, mode="linear", align_corners=align_corners)
-    expected = F.conv1d(resized, weight, padding=taps // 2)[0, 0]
-    read, matrix = resize_tiles(coarse, size, taps, align_corners, x, tile)
+    expected = F.conv1d(resized, weight, padding=kernel_size // 2)[0, 0]
+    read, matrix = resize_tiles(coarse, size, kernel_size, align_corners, x, tile)
     assert matrix.shape[1] <= tile
     result = torch.einsum("nltr,t,nr->nl", matrix, weight[0, 0], x[0, 0][read]).flatten()
     torch.testing.assert_close(result[:size], expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("autocast", [False, True])
-def test_only_training_in_half_precision_mixes_first(training, autocast):
-    """Elsewhere the layer is the plain one, bit for bit; there it is no further from the exact result."""
-    layer = ResizedConvNormAct(tiny_config(), sum(WIDTHS), 16, 3).train(training)
-    maps = [torch.randn(2, n, 32 // 2**i, 48 // 2**i) for i, n in enumerate(WIDTHS)]
-    resized = torch.cat([F.interpolate(x, size=(32, 48), mode="bilinear", align_corners=False) for x in maps], 1)
-    exact = ConvNormAct.forward(copy.deepcopy(layer).double(), resized.double())
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        expected, result = ConvNormAct.forward(layer, resized), layer(maps)
-    assert torch.equal(result, expected) != (training and autocast)
-    error, allowed = ((x.double() - exact).abs().mean() for x in (result, expected))
-    assert error <= 1.5 * allowed

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from ..interop.loss_comparison import compare, describe, draw
 from ..interop.loss_logs import read_losses
+from .run import command
 
 
+@command("compare_loss.py")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidate", type=Path, required=True, help="Log of the run to check.")
@@ -22,13 +24,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--plot", type=Path, help="Draw both curves and their difference into this file.")
     parser.add_argument("--strict", action="store_true", help="Pass only if the mean |relative error| is at most 5%%.")
     options = parser.parse_args(argv)
-    try:
-        comparison = compare(read_losses(options.candidate), read_losses(options.baseline))
-        print(describe(comparison))
-        if options.plot:
-            draw(comparison, options.plot)
-    except (ValueError, OSError) as error:
-        sys.exit(f"compare_loss.py: {error}")
+    comparison = compare(read_losses(options.candidate), read_losses(options.baseline))
+    print(describe(comparison))
+    if options.plot:
+        draw(comparison, options.plot)
     sys.exit(not (comparison.passes_strictly() if options.strict else comparison.passes_model_zoo()))
 
 

@@ -11,10 +11,10 @@ processor and model card: `scripts/predict.py converted/hr48 photo.jpg`. What th
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from ..conversion.convert import FAMILIES, convert_checkpoint, export_mmseg
+from .run import command
 
 
 def fields(text: str) -> dict:
@@ -28,6 +28,7 @@ def fields(text: str) -> dict:
     return found
 
 
+@command("convert_checkpoint.py")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", help="The checkpoint; with --to, a folder that save_pretrained wrote.")
@@ -36,13 +37,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=fields, default={}, help="Fields of the config, as JSON or a JSON file.")
     parser.add_argument("--to", choices=["mmseg"], help="Convert back.")
     options = parser.parse_args(argv)
-    try:
-        if options.to:
-            print(export_mmseg(options.input, options.output_dir))
-            return
-        print(convert_checkpoint(options.input, options.output_dir, options.source, options.config))
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"convert_checkpoint.py: {error}")
+    if options.to:
+        print(export_mmseg(options.input, options.output_dir))
+        return
+    print(convert_checkpoint(options.input, options.output_dir, options.source, options.config))
     print(f"written: {options.output_dir}")
 
 

@@ -22,12 +22,12 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ..data import CUSTOM_DATASETS, DATASETS, DataSource
-from ..hub.folder import HubError
 from ..preparation.export_dataset import export
 from ..preparation.inspection import inspect
 from ..preparation.layout import layout
 from ..preparation.pascal_context import pascal_context
 from .parser import HelpFormatter, Parser
+from .run import command
 
 # functions with documented arguments, of which those without a default are positional; they return an exit code, or
 # the folder that they wrote
@@ -60,14 +60,12 @@ def arguments(function: Callable, options: dict) -> dict:
     return {"source": source, **{key: value for key, value in options.items() if key not in SOURCE}}
 
 
+@command("prepare_data.py")
 def main(argv: list[str] | None = None) -> None:
     options = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        function = COMMANDS[options.subcommand]
-        result = function(**arguments(function, options[options.subcommand].as_dict()))
-    except (ValueError, OSError, HubError) as error:  # DataError is a ValueError
-        sys.exit(f"prepare_data.py: {error}")
+    function = COMMANDS[options.subcommand]
+    result = function(**arguments(function, options[options.subcommand].as_dict()))
     if isinstance(result, Path):
         print(f"written: {result}")
         result = 0

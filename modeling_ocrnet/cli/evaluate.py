@@ -15,26 +15,25 @@ from .. import data
 from ..evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from ..evaluation.submission import check_submission
 from .parser import inference_parser, parse
+from .run import command
 
 
+@command("evaluate.py")
 def main(argv: list[str] | None = None) -> None:
     parser = inference_parser("MODEL --name DATASET --root FOLDER [options]", __doc__, model_needed=False)
     parser.add_class_arguments(EvaluationArguments)
     parser.add_argument("--check_submission", type=str | None, help="Only check this zip against the split.")
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        task = EvaluationArguments(**{field.name: options.pop(field.name) for field in fields(EvaluationArguments)})
-        if options.check_submission:
-            dataset, labels = data.load(task, split=task.split), data.label_set(task)
-            problems = check_submission(options.check_submission, dataset, labels)
-            print("\n".join(problems) or f"{options.check_submission}: complete and well-formed")
-            sys.exit(1 if problems else 0)
-        if options.model is None:
-            parser.error("give a checkpoint folder or a Hub repository")
-        evaluate_checkpoint(options.model, task, inference, options.engine, options.precision)
-    except (ValueError, OSError) as error:  # DataError is a ValueError
-        sys.exit(f"evaluate.py: {error}")
+    task = EvaluationArguments(**{field.name: options.pop(field.name) for field in fields(EvaluationArguments)})
+    if options.check_submission:
+        dataset, labels = data.load(task, split=task.split), data.label_set(task)
+        problems = check_submission(options.check_submission, dataset, labels)
+        print("\n".join(problems) or f"{options.check_submission}: complete and well-formed")
+        sys.exit(1 if problems else 0)
+    if options.model is None:
+        parser.error("give a checkpoint folder or a Hub repository")
+    evaluate_checkpoint(options.model, task, inference, options.engine, options.precision)
 
 
 if __name__ == "__main__":

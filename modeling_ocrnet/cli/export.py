@@ -11,14 +11,15 @@ those of a dataset (--name, --root), where mIoU is compared too. What agrees too
 """
 
 import logging
-import sys
 from dataclasses import fields
 
 from ..data.image_files import RULE
 from ..export.export_checkpoint import ExportArguments, export_checkpoint
 from .parser import HelpFormatter, Parser
+from .run import command
 
 
+@command("export.py")
 def main(argv: list[str] | None = None) -> None:
     usage = "%(prog)s MODEL OUTPUT --format FORMAT (--name DATASET | --images IMAGE ...) [options]"
     parser = Parser(usage=usage, description=__doc__, formatter_class=HelpFormatter)
@@ -34,11 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.instantiate(parser.parse_args(argv))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("modeling_ocrnet").setLevel(logging.INFO)
-    try:
-        task = ExportArguments(**{field.name: options.pop(field.name) for field in fields(ExportArguments)})
-        agreement = export_checkpoint(options.model, options.output, task)
-    except (ValueError, OSError) as error:  # DataError is a ValueError
-        sys.exit(f"export.py: {error}")
+    task = ExportArguments(**{field.name: options.pop(field.name) for field in fields(ExportArguments)})
+    agreement = export_checkpoint(options.model, options.output, task)
     print(f"{agreement}\nwritten: {options.output}")
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from inspect import signature
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
+from ..errors import UserError
 from ..inference.engines.engine import EngineName
 from ..inference.engines.precision import Precision
 from ..inference.segmentation import InferenceOptions
-
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
 
 _ENGINE = "What runs the network (auto: what the folder was exported for; torch, for weights)."
 _PRECISION = "Of weights and activations (null: fp32, or that of the export)."
@@ -26,7 +25,13 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's, with what is wrong on one line."""
+    """jsonargparse's, with the fields' own docstrings as help, and what is wrong on one line."""
+
+    def __init__(self, *args, **kwargs):
+        settings = {"docstring_parse_attribute_docstrings": True, "instantiate_subclass_spec_in_any": False}
+        known = signature(set_parsing_settings).parameters  # the latter, since 4.51: no value may name a class
+        set_parsing_settings(**{key: value for key, value in settings.items() if key in known})
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str, *args, **kwargs):
         super().error(" ".join(message.split()), *args, **kwargs)
@@ -41,21 +46,21 @@ def check_filled(kind: Any, value: Any, name: str = "") -> None:
         name: of the field, for messages.
 
     Raises:
-        ValueError: naming the field, or the one inside it.
+        UserError: naming the field, or the one inside it.
     """
     choices = get_args(kind)
     if value is None and kind is not Any and NoneType not in choices:
         expected = "its fields" if is_dataclass(kind) else getattr(kind, "__name__", None) if not choices else kind
         expected = str(expected).replace("typing.", "")
-        raise ValueError(f"{name} is empty, expected {expected}: give a value, or leave the line out for its default")
+        raise UserError(f"{name} is empty, expected {expected}: give a value, or leave the line out for its default")
     if is_dataclass(kind):
         if not isinstance(value, (Mapping, Namespace)):
-            raise ValueError(f"{name} is {value!r}, expected its fields: {', '.join(get_type_hints(kind))}")
+            raise UserError(f"{name} is {value!r}, expected its fields: {', '.join(get_type_hints(kind))}")
         for field, of_field in get_type_hints(kind).items():
             if field in value:
                 check_filled(of_field, value[field], f"{name}.{field}" if name else field)
     if isinstance(value, (list, tuple)) and None in value:
-        raise ValueError(f"{name} has an empty entry, {list(value)}: give each a value, or take it out")
+        raise UserError(f"{name} has an empty entry, {list(value)}: give each a value, or take it out")
 
 
 def inference_parser(usage: str, description: str, model_needed: bool = True) -> Parser:
@@ -77,5 +82,5 @@ def parse(parser: Parser, argv: list[str] | None) -> tuple[Namespace, InferenceO
     options = parser.instantiate(parser.parse_args(argv))
     try:
         return options, InferenceOptions(**{field.name: options.pop(field.name) for field in fields(InferenceOptions)})
-    except ValueError as error:
+    except UserError as error:
         parser.error(str(error))

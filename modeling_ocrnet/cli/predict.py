@@ -11,12 +11,14 @@ import logging
 import sys
 
 from ..data.image_files import RULE
-from ..image_processing_ocrnet import to_range
+from ..data.value_ranges import check_value_range
 from ..inference.files import collect_inputs, predict_files
 from ..inference.loading import load_engine
 from .parser import inference_parser, parse
+from .run import command
 
 
+@command("predict.py")
 def main(argv: list[str] | None = None) -> None:
     parser = inference_parser("MODEL INPUT [INPUT ...] [options]", __doc__)
     about = f"Images, folders (with their subfolders) or glob patterns. {RULE}"
@@ -26,15 +28,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--value_range", type=tuple[float, float] | int | None, default=None, help=about)
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        to_range(options.value_range)
-        jobs = collect_inputs(options.inputs, options.output_dir)
-        model, processor = load_engine(options.model, options.engine, options.precision)
-        if options.value_range is not None:
-            processor.value_range = options.value_range
-        failures = predict_files(model, processor, jobs, inference)
-    except (ValueError, OSError) as error:  # DataError is a ValueError
-        sys.exit(f"predict.py: {error}")
+    check_value_range(options.value_range)
+    jobs = collect_inputs(options.inputs, options.output_dir)
+    model, processor = load_engine(options.model, options.engine, options.precision)
+    if options.value_range is not None:
+        processor.value_range = options.value_range
+    failures = predict_files(model, processor, jobs, inference)
     print(f"{len(jobs) - len(failures)} of {len(jobs)} images segmented: {options.output_dir}")
     if failures:
         sys.exit("predict.py: these could not be read:\n" + "\n".join(failures))

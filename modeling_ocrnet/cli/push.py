@@ -7,12 +7,12 @@ commit. Log in first (`hf auth login`), or set HF_TOKEN. --pr proposes the files
 """
 
 import argparse
-import sys
 
-from ..hub.folder import HubError
 from ..hub.push import push
+from .run import command
 
 
+@command("push_to_hub.py")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="What training left in <output_dir>/model, or save_pretrained wrote.")
@@ -20,10 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--private", action="store_true", help="Nobody else may see the new repository.")
     parser.add_argument("--pr", action="store_true", help="Open a pull request on a repository that exists.")
     options = parser.parse_args(argv)
-    try:
-        pushed = push(options.folder, options.repo_id, private=options.private, pull_request=options.pr)
-    except HubError as error:
-        sys.exit(f"push_to_hub.py: {error}")
+    pushed = push(options.folder, options.repo_id, private=options.private, pull_request=options.pr)
     print(f"{len(pushed.files)} files uploaded: {', '.join(pushed.files)}")
     print(pushed.url)
 

@@ -9,8 +9,9 @@ from typing import get_type_hints
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from ..errors import UserError
 from ..training.recipe import Recipe
-from ..training.recipe_file import read_recipe
+from ..training.recipe_file import below_configuration, find_recipe, read_recipe
 from .parser import HelpFormatter, Parser, check_filled
 
 
@@ -18,7 +19,11 @@ def recipe_parser(description: str | None = None) -> Parser:
     """A parser with every field of the recipe as a documented option, and `--config` for YAML files."""
     usage = "%(prog)s --config RECIPE.yaml [--any.field VALUE ...]"
     parser = Parser(usage=usage, description=description, formatter_class=HelpFormatter)
-    parser.add_argument("--config", action=ActionConfigFile, help="A recipe (YAML); options override it.")
+    parser.add_argument(
+        "--config",
+        action=ActionConfigFile,
+        help="A recipe (YAML), by its path or as cityscapes/ocrnet_hr18_40k; options override it.",
+    )
     parser.add_class_arguments(Recipe)
     return parser
 
@@ -29,7 +34,7 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
     Options override the file wherever they stand. The output folder follows from the recipe's path, unless given.
     Whatever is wrong with either ends the program with one line that says so.
     """
-    argv = _config_first(argv)
+    argv = _found(_config_first(argv))
     try:
         for group, file in _files(argv):
             if file.is_file():  # what isn't there, the parser says
@@ -38,7 +43,7 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
         check_filled(Recipe, options)  # of what stands on the command line, too
         options = parser.instantiate(options)
         recipe = Recipe(**{field.name: options.pop(field.name) for field in fields(Recipe)})
-    except (ValueError, OSError) as error:
+    except UserError as error:
         parser.error(str(error))
     configs = options.pop("config") or []
     if recipe.output_dir is None:
@@ -49,8 +54,18 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
 def _identity(config: str) -> Path:
     """`.../configuration/cityscapes/x.yaml` to `cityscapes/x`; elsewhere the file's name."""
     path = Path(config).with_suffix("")
-    folders = path.parts
-    return Path(*folders[folders.index("configuration") + 1 :]) if "configuration" in folders else Path(path.name)
+    return below_configuration(path) if "configuration" in path.parts else Path(path.name)
+
+
+def _found(argv: list[str]) -> list[str]:
+    """The command line with the files that the names of recipes mean."""
+    argv = list(argv)
+    for i, text in enumerate(argv):
+        if text.startswith("--config="):
+            argv[i] = f"--config={find_recipe(text.removeprefix('--config='))}"
+        elif i and argv[i - 1] == "--config":
+            argv[i] = str(find_recipe(text))
+    return argv
 
 
 def _files(argv: list[str]) -> list[tuple[str, Path]]:

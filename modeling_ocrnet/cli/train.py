@@ -10,11 +10,13 @@ Every field of the recipe can be given on the command line. --check tries everyt
 import sys
 
 from ..training.dry_run import dry_run, fit_to_time_budget
-from ..training.failure import end
+from ..training.failure import explained_processes
 from ..training.loop import train
 from .recipe_parser import parse_recipe, recipe_parser
+from .run import command
 
 
+@command("train.py")
 def main(argv: list[str] | None = None) -> None:
     parser = recipe_parser(__doc__)
     parser.add_argument(
@@ -33,15 +35,13 @@ def main(argv: list[str] | None = None) -> None:
         help="Measure a few updates first, and choose schedule.max_steps so that all takes about so many minutes.",
     )
     recipe, options = parse_recipe(parser, sys.argv[1:] if argv is None else argv)
-    try:
+    with explained_processes():
         if options.check:
             dry_run(recipe)
             return
         if options.minutes is not None:
             recipe = fit_to_time_budget(recipe, options.minutes, options.resume)
         train(recipe, options.resume)
-    except (Exception, KeyboardInterrupt) as error:
-        end("train.py", error)
 
 
 if __name__ == "__main__":

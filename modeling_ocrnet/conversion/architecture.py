@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..errors import UserError
+
 # timm's networks with a deep stem, by blocks a stage and channels of the stem
 _TIMM_RESNETS = {
     (blocks, stem): f"resnet{depth}{letter}"
@@ -25,7 +27,7 @@ def hrnet_fields(state: dict[str, Tensor], prefix: str, **fields) -> dict:
         fields: what shapes don't show (`align_corners`, `fuse_upsample`).
 
     Raises:
-        ValueError: where a part of the backbone is missing.
+        UserError: where a part of the backbone is missing.
     """
     try:
         return {
@@ -42,7 +44,7 @@ def hrnet_fields(state: dict[str, Tensor], prefix: str, **fields) -> dict:
             **fields,
         }
     except KeyError as error:
-        raise ValueError(f"the HRNet isn't whole: no {error.args[0]}") from None
+        raise UserError(f"the HRNet isn't whole: no {error.args[0]}") from None
 
 
 def resnet_fields(state: dict[str, Tensor], prefix: str) -> dict:
@@ -50,13 +52,13 @@ def resnet_fields(state: dict[str, Tensor], prefix: str) -> dict:
     none of these widths and depths.
 
     Raises:
-        ValueError: where a part of the backbone is missing.
+        UserError: where a part of the backbone is missing.
     """
     try:
         stem = tuple(state[f"{prefix}conv1.{i}.weight"].shape[0] for i in (0, 3, 6))
         width = state[f"{prefix}layer1.0.conv1.weight"].shape[0]
     except KeyError as error:
-        raise ValueError(f"the ResNet isn't whole, or has no deep stem: no {error.args[0]}") from None
+        raise UserError(f"the ResNet isn't whole, or has no deep stem: no {error.args[0]}") from None
     blocks = tuple(count(state, f"{prefix}layer{i}.") for i in (1, 2, 3, 4))
     return {
         "model_type": "timm_backbone",
@@ -75,7 +77,7 @@ def ocrnet_fields(state: dict[str, Tensor], backbone: dict, **fields) -> dict:
         fields: what shapes don't show (`align_corners`, `dropout` ...).
 
     Raises:
-        ValueError: where a part of the heads is missing.
+        UserError: where a part of the heads is missing.
     """
     try:
         auxiliary = state["auxiliary_head.projection.conv.weight"]  # (channels, inputs, kernel, kernel)
@@ -90,7 +92,7 @@ def ocrnet_fields(state: dict[str, Tensor], backbone: dict, **fields) -> dict:
             "attention_conv_bias": "ocr_head.fusion.conv.bias" in state,
         }
     except KeyError as error:
-        raise ValueError(f"this isn't an OCRNet, or not a whole one: nothing that we call {error.args[0]}") from None
+        raise UserError(f"this isn't an OCRNet, or not a whole one: nothing that we call {error.args[0]}") from None
     if backbone["model_type"] != "hrnet":  # the auxiliary head reads stage 3, the OCR head stage 4
         shapes |= {"auxiliary_in_indices": [2], "ocr_in_indices": [3]}
     return {"model_type": "ocrnet", "backbone_config": backbone, **shapes, **fields}

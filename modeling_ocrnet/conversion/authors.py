@@ -48,5 +48,5 @@ def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
         return imagenet.convert(checkpoint)
     renamed = rename(checkpoint.state, _MODULES, _BACKBONE, _DROP)
     backbone = hrnet_fields(renamed.state, "backbone.", align_corners=True, fuse_upsample="size")
-    fields = ocrnet_fields(renamed.state, backbone, align_corners=True, dropout=0.05, loss_average="valid")
+    fields = ocrnet_fields(renamed.state, backbone, align_corners=True, dropout=0.05, loss_normalizer="valid")
     return ConvertedCheckpoint(ORIGIN, fields, renamed.state, renamed.names, renamed.dropped, {"align_corners": True})

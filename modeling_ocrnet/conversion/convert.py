@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel, TimmBackboneConfig
 from transformers.utils import is_timm_available
 
 from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
+from ..errors import MissingPackageError, UserError, reason, writing
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_hrnet import HRNetBackbone
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
@@ -19,6 +21,7 @@ from . import authors, imagenet, mmseg, openseg
 from .converted_card import model_card
 from .converted_checkpoint import ConvertedCheckpoint
 from .loading import Checkpoint, read_checkpoint
+from .pretrained import check_folder, explained
 from .weights import check_weights
 
 # a family is a module with `matches(keys)` and `convert(checkpoint)`; `auto` asks them in this order
@@ -54,9 +57,9 @@ class Report:
         lines += [f"    {part}: {len(names)}, e.g. {names[0]}" for part, names in parts.items()]
         for title, names in (("dropped", self.dropped), ("missing", self.missing)):
             lines.append(f"{title}: {len(names)}")
-            for reason in dict.fromkeys(names.values()):
-                of_it = [name for name, why in names.items() if why == reason]
-                lines.append(f"    {of_it[0]}{f' and {len(of_it) - 1} more' if len(of_it) > 1 else ''}: {reason}")
+            for cause in dict.fromkeys(names.values()):
+                of_it = [name for name, why in names.items() if why == cause]
+                lines.append(f"    {of_it[0]}{f' and {len(of_it) - 1} more' if len(of_it) > 1 else ''}: {cause}")
         return "\n".join(lines)
 
 
@@ -68,21 +71,21 @@ def translate(checkpoint: Checkpoint, source: str = "auto") -> ConvertedCheckpoi
         source: a name of `FAMILIES`, or `"auto"`.
 
     Raises:
-        ValueError: where no family, or not this one, explains every weight.
+        UserError: where no family, or not this one, explains every weight.
     """
     if source != "auto" and source not in FAMILIES:
-        raise ValueError(f"source {source!r} is unknown; there are auto, {', '.join(FAMILIES)}")
+        raise UserError(f"source {source!r} is unknown; there are auto, {', '.join(FAMILIES)}")
     if source == "auto":
         source = next((name for name, family in FAMILIES.items() if family.matches(checkpoint.state)), None)
     if source is None:
-        raise ValueError(
+        raise UserError(
             f"{checkpoint.path}: weights of no known family, e.g. {', '.join(list(checkpoint.state)[:3])}; expected an "
             f"OCRNet or an ImageNet backbone of {', '.join(FAMILIES)}"
         )
     try:
         return FAMILIES[source].convert(checkpoint)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint.path}: as a checkpoint of {source}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{checkpoint.path}: as a checkpoint of {source}: {error}") from error
 
 
 def build(
@@ -101,8 +104,8 @@ def build(
         what became of every weight.
 
     Raises:
-        ValueError: where a weight is missing, left over, of another shape or not finite; the message names it.
-        ImportError: where the backbone is timm's and timm isn't installed.
+        UserError: where a weight is missing, left over, of another shape or not finite; the message names it.
+        MissingPackageError: where the backbone is timm's and timm isn't installed.
     """
     translation = translate(checkpoint, source)
     try:
@@ -110,8 +113,10 @@ def build(
         with torch.device("meta"):  # only shapes are needed: the weights are assigned
             model = _model(config)
         state, missing = _complete(translation, model)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint.path}: {error}") from error
+    except MissingPackageError:
+        raise
+    except UserError as error:
+        raise UserError(f"{checkpoint.path}: {error}") from error
     check_weights(state.items(), str(checkpoint.path))
     model.load_state_dict(state, assign=True)
     report = Report(translation.origin, _describe(model), translation.names, translation.dropped, missing)
@@ -128,16 +133,17 @@ def convert_checkpoint(path: str, output_dir: str, source: str = "auto", overrid
         overrides: as for `build`.
 
     Raises:
-        ValueError, OSError, ImportError: as `read_checkpoint` and `build`, and where the folder isn't empty.
+        UserError: as `read_checkpoint` and `build`, and where the folder isn't empty.
     """
     folder = Path(output_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: exists already; give a new folder")
+        raise UserError(f"{folder}: exists already; give a new folder")
     checkpoint = read_checkpoint(path)
     model, processor, report = build(checkpoint, source, overrides)
-    model.save_pretrained(folder)
-    OCRNetImageProcessor(**processor).save_pretrained(folder)
-    (folder / "README.md").write_text(model_card(checkpoint.path, model, report), encoding="utf-8")
+    with writing(folder):
+        model.save_pretrained(folder)
+        OCRNetImageProcessor(**processor).save_pretrained(folder)
+        (folder / "README.md").write_text(model_card(checkpoint.path, model, report), encoding="utf-8")
     return report
 
 
@@ -152,23 +158,24 @@ def export_mmseg(path: str, output: str) -> str:
         What was written, and what mmsegmentation's config must say to compute the same.
 
     Raises:
-        ValueError: where the file exists, the model can't be loaded, or mmsegmentation can't express it.
+        UserError: where the file exists, the model can't be loaded, or mmsegmentation can't express it.
     """
     if Path(output).exists():
-        raise ValueError(f"{output}: exists already; give a new file")
-    try:
+        raise UserError(f"{output}: exists already; give a new file")
+    check_folder(path)
+    with explained(path):
         model, loaded = OCRNetForSemanticSegmentation.from_pretrained(path, output_loading_info=True)
+    try:
         content = mmseg.export(model)
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path}: not a folder that save_pretrained wrote ({reason})") from error
-    except Exception as error:  # damaged files make transformers and safetensors raise anything
-        raise ValueError(f"{path}: {' '.join(str(error).split()) or type(error).__name__}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if missing := sorted(loaded["missing_keys"]):  # transformers drew them at random
-        raise ValueError(f"{path}: {len(missing)} weights are missing, {missing[0]} for one: save or download it again")
+        raise UserError(f"{path}: {len(missing)} weights are missing, {missing[0]} for one: save or download it again")
     check_weights(model.state_dict().items(), path)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, output)
+    with writing(output):
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        with open(output, "wb") as file:
+            torch.save(content, file)
     lines = [f"{len(content['state_dict'])} tensors under mmsegmentation's names: {output}"]
     return "\n".join(lines + [f"note: {caveat}" for caveat in mmseg.caveats(model.config)])
 
@@ -177,7 +184,7 @@ def _merged(fields: dict, overrides: dict) -> dict:
     known = {x.name for x in dataclasses.fields(_CONFIGS[fields["model_type"]])} | set(fields)
     for key in overrides:
         if key not in known:
-            raise ValueError(f"--config: {key!r} is no field of {_CONFIGS[fields['model_type']].__name__}")
+            raise UserError(f"--config: {key!r} is no field of {_CONFIGS[fields['model_type']].__name__}")
     merged = fields | overrides
     if isinstance(overrides.get("backbone_config"), dict):
         merged["backbone_config"] = _merged(fields["backbone_config"], overrides["backbone_config"])
@@ -188,18 +195,21 @@ def _config(fields: dict) -> PreTrainedConfig:
     backbone = fields.get("backbone_config", fields)
     if backbone["model_type"] == "timm_backbone":
         if backbone["backbone"] is None:
-            raise ValueError(
+            raise UserError(
                 "timm has no deep-stemmed ResNet of these depths and widths; name the timm network: "
                 """--config '{"backbone_config": {"backbone": "NAME"}}'"""
             )
         if not is_timm_available():
-            raise ImportError(f"{backbone['backbone']} is timm's: pip install 'modeling-ocrnet[timm]'")
+            raise MissingPackageError(f"{backbone['backbone']} is timm's: pip install 'modeling-ocrnet[timm]'")
     fields = {key: value for key, value in fields.items() if key != "model_type"}
-    if "backbone_config" in fields:
-        inner = dict(fields["backbone_config"])
-        fields["backbone_config"] = _CONFIGS[inner.pop("model_type")](**inner)
-        return OCRNetConfig(**fields)
-    return _CONFIGS[backbone["model_type"]](**fields)
+    try:
+        if "backbone_config" in fields:
+            inner = dict(fields["backbone_config"])
+            fields["backbone_config"] = _CONFIGS[inner.pop("model_type")](**inner)
+            return OCRNetConfig(**fields)
+        return _CONFIGS[backbone["model_type"]](**fields)
+    except (ValueError, StrictDataclassError) as error:  # a field that the weights or --config give a wrong value
+        raise UserError(reason(error)) from error
 
 
 def _model(config: PreTrainedConfig) -> PreTrainedModel:
@@ -227,7 +237,7 @@ def _complete(
     ]
     for what, found in (("of another shape", misfits), ("missing", absent), ("left over", unexpected)):
         if found:
-            raise ValueError(f"{len(found)} weights {what}, e.g. {'; '.join(found[:3])}")
+            raise UserError(f"{len(found)} weights {what}, e.g. {'; '.join(found[:3])}")
     # copies of their own: files of other programs may let tensors share memory, which safetensors doesn't write
     return {key: state[key].clone().contiguous() for key in own}, missing
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+
+from ..atomic_files import sha256
 
 _USE = {
     True: """\
@@ -28,8 +29,6 @@ def model_card(path: Path, model, report) -> str:
         report ([`Report`]): what became of every weight.
     """
     is_ocrnet = model.config.model_type == "ocrnet"
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     header = ["library_name: transformers"]
     if is_ocrnet:
         header += [
@@ -45,8 +44,9 @@ def model_card(path: Path, model, report) -> str:
         "---\n" + "\n".join(header) + "\n---",
         f"# {title}",
         f"{report.description}.",
-        f"Converted from `{path.name}` (SHA-256 `{digest}`), a checkpoint of {report.origin}. The weights are its "
-        "makers'; so are the terms of their use. All tensors were taken over." + (f"\n\n{changes}" if changes else ""),
+        f"Converted from `{path.name}` (SHA-256 `{sha256(path)}`), a checkpoint of {report.origin}. The weights are "
+        "its makers'; so are the terms of their use. All tensors were taken over."
+        + (f"\n\n{changes}" if changes else ""),
         _USE[is_ocrnet].format(folder="path/to/this/folder"),
     ]
     return "\n\n".join(sections) + "\n"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..errors import UserError
+
 # top-level modules of every HRNet, whoever wrote it
 HRNET_MODULES = ("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition", "stage")
 CLASSIFIER_HEAD = "the ImageNet classifier; segmentation has no use for it"
@@ -68,7 +70,7 @@ def rename(
         drop: beginnings of names that are left out, with the reason.
 
     Raises:
-        ValueError: for names that nothing explains, or two that would become one.
+        UserError: for names that nothing explains, or two that would become one.
     """
     result, unexplained = Renamed({}, {}, {}), []
     for key, value in state.items():
@@ -87,11 +89,11 @@ def rename(
         if ours is None:
             unexplained.append(key)
         elif ours in result.state:
-            raise ValueError(f"{key} and {result.names[ours]} are both what we call {ours}")
+            raise UserError(f"{key} and {result.names[ours]} are both what we call {ours}")
         else:
             result.state[ours], result.names[ours] = value, key
     if unexplained:
-        raise ValueError(
+        raise UserError(
             f"{len(unexplained)} weights belong to no OCRNet of this family: {', '.join(unexplained[:5])}"
             f"{' ...' if len(unexplained) > 5 else ''}"
         )

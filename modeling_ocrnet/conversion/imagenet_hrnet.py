@@ -8,6 +8,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import PreTrainedModel
 
+from ..errors import FileError, MissingFileError, UserError
 from .converted_checkpoint import IMAGENET_HEADS
 from .loading import read_checkpoint
 from .weights import check_weights
@@ -22,8 +23,8 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
             folder that holds model.safetensors (`scripts/convert_checkpoint.py` writes such).
 
     Raises:
-        OSError: where the source can't be had; the message says what to do.
-        ValueError: where it holds other weights than the backbone takes, or such as aren't finite.
+        FileError: where the source can't be had; the message says what to do.
+        UserError: where it holds other weights than the backbone takes, or such as aren't finite.
     """
     path = _find(source)
     state = read_checkpoint(path).state
@@ -45,7 +46,7 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
             else "Choose the weights that belong to model.variant: hr18s takes hrnet_w18_small_v2, hr18 hrnet_w18, "
             "hr48 hrnet_w48"
         )
-        raise ValueError(
+        raise UserError(
             f"{source}: not the weights of this backbone ({name}): "
             f"{len(misfits)} parameters of another shape, {len(missing)} missing, {len(unexpected)} unexpected, e.g. "
             f"{example}. {remedy}"
@@ -66,10 +67,12 @@ def _find(source: str) -> Path:
         f"{source}) or train from scratch (--model.backbone null)"
     )
     if looks_local:
-        raise FileNotFoundError(f"{path}: no such file; {remedy}")
+        raise MissingFileError(f"{path}: no such file; {remedy}")
     try:
         return Path(hf_hub_download(source, "model.safetensors"))
     except RepositoryNotFoundError as error:
-        raise OSError(f"{source}: no such repository on the Hub; {remedy}") from error
+        raise FileError(f"{source}: no such repository on the Hub; {remedy}") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise OSError(f"{source}: the Hub can't be reached and the file isn't in the local cache; {remedy}") from error
+        raise FileError(
+            f"{source}: the Hub can't be reached and the file isn't in the local cache; {remedy}"
+        ) from error

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from ..errors import FileError, MissingFileError, UserError, reason
 from .unpickling import UnsafePickleError, load_tensors_only
 
 # where training programs keep the weights inside their checkpoints
@@ -33,12 +34,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             tensors alone.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: where it isn't a checkpoint, is damaged, or holds a pickle that wants to run something.
+        MissingFileError: where there is no such file.
+        UserError: where it isn't a checkpoint, is damaged, or holds a pickle that wants to run something.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise MissingFileError(f"{path}: no such file")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
@@ -46,27 +47,27 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         else:
             content, extras = _load_pickle(path), {}
     except UnsafePickleError as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: refused: {error}, which no file of weights does. Nothing was run. If you trust its maker, ask "
             "for the state dict alone, as .safetensors"
         ) from error
-    except OSError:
-        raise
+    except OSError as error:
+        raise FileError(f"{path}: can't be read ({reason(error)})") from error
     except Exception as error:  # a damaged or hostile pickle can raise anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: not a file of weights, or damaged ({reason})") from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: not a file of weights, or damaged ({first})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, expected a state dict")
+        raise UserError(f"{path}: holds a {type(content).__name__}, expected a state dict")
     wrapper = next((x for x in _WRAPPERS if isinstance(content.get(x), dict)), None)
     state = content if wrapper is None else content[wrapper]
     strangers = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
     if strangers or not state:
         found = f"{strangers[0]!r}, a {type(state[strangers[0]]).__name__}," if strangers else "nothing"
-        raise ValueError(
+        raise UserError(
             f"{path}: found {found} where weights should be; expected a state dict, or a checkpoint with one"
         )
     if hollow := [key for key, value in state.items() if not _is_whole(value)]:
-        raise ValueError(f"{path}: {hollow[0]} isn't an array whose numbers are all in the file, as weights are")
+        raise UserError(f"{path}: {hollow[0]} isn't an array whose numbers are all in the file, as weights are")
     if wrapper is not None:
         extras = {key: value for key, value in content.items() if key != wrapper}
     return Checkpoint(path, dict(state), extras)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import UserError
 from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
 from .converted_checkpoint import ConvertedCheckpoint, any_starts, conv_norm, rename
 from .loading import Checkpoint
@@ -42,7 +43,7 @@ def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     HRNet, 0.1 for ResNet.
 
     Raises:
-        ValueError: for weights that are no OCRNet's.
+        UserError: for weights that are no OCRNet's.
     """
     is_resnet = any_starts(checkpoint.state, "backbone.stem.")
     renamed = rename(checkpoint.state, _MODULES | _STEM, _RESNET if is_resnet else _HRNET)
@@ -112,16 +113,16 @@ def export(model) -> dict:
         `{"meta": ..., "state_dict": ...}`, to be written by `torch.save`.
 
     Raises:
-        ValueError: for a network that mmsegmentation can't express.
+        UserError: for a network that mmsegmentation can't express.
     """
     config = model.config
     is_hrnet = config.backbone_config.model_type == "hrnet"
     if config.pool_ceil_mode:
-        raise ValueError("pool_ceil_mode is true (openseg's ResNet): mmsegmentation's ResNet can't round up")
+        raise UserError("pool_ceil_mode is true (openseg's ResNet): mmsegmentation's ResNet can't round up")
     if is_hrnet and config.backbone_config.fuse_upsample == "nearest":
-        raise ValueError("fuse_upsample is 'nearest' (a classification network's); mmsegmentation's is bilinear")
+        raise UserError("fuse_upsample is 'nearest' (a classification network's); mmsegmentation's is bilinear")
     if not is_hrnet and getattr(config.backbone_config, "backbone", None) is None:
-        raise ValueError(
+        raise UserError(
             f"the backbone is a {config.backbone_config.model_type}; mmsegmentation's names are known for HRNets and "
             "for timm's ResNets with a deep stem (resnet101c)"
         )

@@ -67,7 +67,7 @@ def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     prefixes = {"backbone.layer": "backbone._backbone.layer"} if is_resnet else {"backbone.": "backbone."}
     renamed = rename(checkpoint.state, modules, prefixes, _DROP)
     state = renamed.state
-    shared = {"align_corners": True, "dropout": 0.05, "loss_average": "valid"}
+    shared = {"align_corners": True, "dropout": 0.05, "loss_normalizer": "valid"}
     processor = {"align_corners": True, "do_flip_channel_order": True}
     # inplace_abn's norm holds its activation, a wrapped torch norm is the first of two: `1.weight` for `1.0.weight`
     if {"conv3x3.1.weight", "conv_3x3.1.weight"} & {strip_wrappers(key) for key in checkpoint.state}:

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import torch
 
+from ..compat import tensor_rebuilders
+
 # functions that put a tensor together from a storage that torch itself has read
-_REBUILDERS = {
-    ("torch._utils", name): getattr(torch._utils, name)
-    for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
-}
+_REBUILDERS = dict(tensor_rebuilders())
 _REBUILDERS[("collections", "OrderedDict")] = OrderedDict
 _REBUILDERS[("torch", "Size")] = torch.Size
 

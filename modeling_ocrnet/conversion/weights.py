@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+
 
 def check_weights(named: Iterable[tuple[str, Tensor]], where: str) -> None:
     """Refuse weights that aren't finite, and batch norms' running variances below 0: they make every score nan.
@@ -14,13 +16,13 @@ def check_weights(named: Iterable[tuple[str, Tensor]], where: str) -> None:
         where: for the message, whose weights they are.
 
     Raises:
-        ValueError: naming the first of them, and how many there are.
+        UserError: naming the first of them, and how many there are.
     """
     found = [(name, problem) for name, x in named if (problem := _problem(name, x))]
     if found:
         name, problem = found[0]
         more = f", and {len(found) - 1} more like it" if len(found) > 1 else ""
-        raise ValueError(f"{where}: {name} holds {problem}{more}: these can't be meant; save or download it again")
+        raise UserError(f"{where}: {name} holds {problem}{more}: these can't be meant; save or download it again")
 
 
 def _problem(name: str, x: Tensor) -> str | None:

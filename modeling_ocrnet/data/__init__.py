@@ -9,7 +9,8 @@ from pathlib import Path, PurePath
 
 from datasets import Dataset, Features, Image, IterableDataset, Value
 
-from ..image_processing_ocrnet import to_range
+from ..errors import UserError
+from ..pixels_ocrnet import to_range
 from . import folder, hub
 from .class_checks import check_classes, log_findings, require_labelled
 from .dataset_checks import Findings, check, check_sample
@@ -55,7 +56,7 @@ def label_set(source: str | DataSource, root: str | Path | None = None) -> Label
         root: where it lies; only needed for own data (`label_set("folder", root)`).
 
     Raises:
-        ValueError: for an unknown dataset.
+        UserError: for an unknown dataset.
         DataError: where own data doesn't say what its classes are; the message proposes some.
     """
     source = _source(source, root)
@@ -90,12 +91,12 @@ def load(
         `datasets.IterableDataset` of such rows.
 
     Raises:
-        ValueError: for an unknown dataset or split.
+        UserError: for an unknown dataset or split.
         DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
     """
     source = _source(source, root)
     if streaming and source.name != "hub":
-        raise ValueError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
+        raise UserError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
     labels = label_set(source)
     if source.name == "hub":
         decode = Decode(labels, value_range=source.value_range)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from datasets import Dataset
 
+from ..compat import transform_of
 from .dataset_checks import Findings
 from .decoding import DataError, located
 from .labels import LabelSet
@@ -149,7 +150,7 @@ def require_labelled(dataset: Dataset, findings: Findings | None, split: str) ->
 
 def _masks(dataset: Dataset) -> Iterator[PairFacts]:
     """What each mask holds, in order; those that can't be read are left out: training or evaluation will name them."""
-    decode = dataset.format["format_kwargs"]["transform"]
+    decode = transform_of(dataset)
     files = dataset.with_format(None).select_columns(["label", "name"])
 
     def read(row: int) -> PairFacts | None:

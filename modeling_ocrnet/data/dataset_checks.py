@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, config
 
+from ..compat import transform_of
 from .decoding import DataError, Decode
 from .fingerprint import fingerprint
 from .memory_mapped_store import memory_mapped_array
@@ -66,7 +67,7 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
     rows = len(dataset)
     if rows == 0:
         raise DataError("the dataset is empty")
-    transform = dataset.format["format_kwargs"]["transform"]
+    transform = transform_of(dataset)
     files = dataset.with_format(None)
     bare = [name for name, x in zip(files["name"][:], files["label"][:], strict=True) if x is None] if labelled else []
     if bare:

@@ -12,7 +12,8 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..image_processing_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
+from ..compat import transform_of
+from ..pixels_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import LabelSet
 from .matlab import is_matlab, read_matlab
@@ -275,5 +276,5 @@ class Decode:
 
 def with_value_range(dataset: Dataset, value_range: ValueRange) -> Dataset:
     """A loaded dataset whose images are read with another range, as the model that is to see them was trained."""
-    decode = dataset.format["format_kwargs"]["transform"]
+    decode = transform_of(dataset)
     return dataset.with_transform(Decode(decode.labels, decode.train_ids, value_range))

@@ -1,13 +1,10 @@
 """What is said when data isn't as it should be."""
 
+from ..errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError):
     """Something is wrong with the data; the message names the file, the value, what was expected and the remedy."""
-
-    def __init__(self, message: str):
-        # a loader's worker hands the error on with its traceback in front: the reader needs the last words alone
-        in_worker = message.startswith("Caught DataError in ")
-        super().__init__(message.rpartition("DataError: ")[2].strip() if in_worker else message)
 
 
 def size_problem(path: str | None, mask: tuple[int, int], image: tuple[int, int]) -> str | None:

@@ -13,6 +13,7 @@ from datasets import Dataset, Image, IterableDataset
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from ..compat import data_files_of
 from .classes import read_classes, suggest_classes_json
 from .decoding import DataError, located
 from .labels import LabelSet
@@ -105,12 +106,12 @@ def _load(source: DataSource, split: str | None, streaming: bool):
 def _alone(source: DataSource, split: str) -> dict[str, Any]:
     """What makes `load_dataset` fetch a split's own files: it would fetch, and copy, those of all the others too."""
     builder = datasets.load_dataset_builder(source.path, source.config_name)
-    files, name = builder.config.data_files or {}, split.partition("[")[0]
+    files, name = data_files_of(builder), split.partition("[")[0]
     if name not in files:  # several splits, as "train+test", or a mistake, which `load_dataset` explains
         return {}
     # without checks: the card counts on all splits
     return {
-        "data_files": {name: list(files[name])},
+        "data_files": {name: files[name]},
         "features": builder.info.features,
         "verification_mode": "no_checks",
     }

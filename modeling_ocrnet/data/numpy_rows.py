@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
+from ..compat import transform_of
 from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask
 from .errors import size_problem
 from .matlab import is_matlab
@@ -24,7 +25,7 @@ class NumpyRows:
     """
 
     def __init__(self, dataset: Dataset):
-        self._decode = dataset.format["format_kwargs"]["transform"]
+        self._decode = transform_of(dataset)
         self._rows = dataset.with_format(None)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:

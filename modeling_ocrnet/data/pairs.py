@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UserError
 from .errors import DataError
 from .image_files import folder_names, is_hidden
 from .unicode_names import nfc, paths_on_disk, two_spellings
@@ -31,7 +32,7 @@ class Pairs:
 
 def check_split(split: str, splits: tuple[str, ...]) -> None:
     if split not in splits:
-        raise ValueError(f"split {split!r} is unknown; there are {', '.join(splits)}")
+        raise UserError(f"split {split!r} is unknown; there are {', '.join(splits)}")
 
 
 def find_folder(root: Path, *candidates: str) -> Path:

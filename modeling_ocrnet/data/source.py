@@ -6,8 +6,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from ..image_processing_ocrnet import to_range
+from ..errors import UserError
 from .datasets import DATASETS, published
+from .value_ranges import check_value_range
 
 # one's own: the classes come with the data
 CUSTOM_DATASETS = ("folder", "hub")
@@ -28,7 +29,7 @@ _TAKEN_BY = {
 def check_name(name: str) -> None:
     """Refuse what is no dataset's name."""
     if name not in (*DATASETS, *CUSTOM_DATASETS):
-        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
+        raise UserError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
 
 
 @dataclass
@@ -36,7 +37,7 @@ class DataSource:
     """A dataset, and where it lies.
 
     Raises:
-        ValueError: for an unknown dataset, or a field that it doesn't take.
+        UserError: for an unknown dataset, or a field that it doesn't take.
     """
 
     name: DatasetName = "cityscapes"
@@ -70,16 +71,16 @@ class DataSource:
         for key, names in _TAKEN_BY.items():
             if getattr(self, key) != defaults[key] and self.name not in names:
                 others = " or ".join(names) if len(names) < 3 else "the others"
-                raise ValueError(f"{key} is given, but dataset {self.name!r} doesn't take it: it is for {others}")
+                raise UserError(f"{key} is given, but dataset {self.name!r} doesn't take it: it is for {others}")
         if self.name == "hub" and self.path is None:
-            raise ValueError("dataset 'hub' needs a path: owner/name on the Hub, or a local folder")
+            raise UserError("dataset 'hub' needs a path: owner/name on the Hub, or a local folder")
         if self.image_column == self.mask_column:
-            raise ValueError(f"image_column and mask_column are both {self.image_column!r}")
-        to_range(self.value_range)
+            raise UserError(f"image_column and mask_column are both {self.image_column!r}")
+        check_value_range(self.value_range)
         if any(not 0 <= x <= 65535 for x in self.ignore_ids):  # what masks of 16 bits hold
-            raise ValueError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
+            raise UserError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
         if self.val_share is not None and not 0 < self.val_share < 1:
-            raise ValueError(f"val_share must lie between 0 and 1, got {self.val_share}")
+            raise UserError(f"val_share must lie between 0 and 1, got {self.val_share}")
 
     @property
     def folder(self) -> Path:

@@ -5,10 +5,23 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..image_processing_ocrnet import to_range
+from ..errors import UserError
+from ..pixels_ocrnet import to_range
 
 LITTLE = 1 / 4  # of the range: two bits that nothing uses
 OUTSIDE = 0.01  # of the pixels
+
+
+def check_value_range(value_range) -> None:
+    """Refuse what [`to_range`] doesn't take.
+
+    Raises:
+        UserError: saying what was expected.
+    """
+    try:
+        to_range(value_range)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def unusual_range(image: Image.Image, wide_color: bool, value_range) -> str | None:

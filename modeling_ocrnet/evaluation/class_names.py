@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.unicode_names import nfc
+from ..errors import UserError
 
 logger = logging.getLogger("modeling_ocrnet.evaluation")
 SHOWN = 5  # names that a message lists
@@ -26,11 +27,11 @@ def match_classes(ours: Sequence[str], theirs: Sequence[str], model: str, datase
         model; `None` where they stand alike. Where other names stand in the same places, a warning says so.
 
     Raises:
-        ValueError: for another number of classes; and where a name stands in another place and the names aren't the
+        UserError: for another number of classes; and where a name stands in another place and the names aren't the
             same, so that nothing tells what the others mean.
     """
     if len(ours) != len(theirs):
-        raise ValueError(f"{model} knows {len(ours)} classes, {dataset} has {len(theirs)}: choose --name")
+        raise UserError(f"{model} knows {len(ours)} classes, {dataset} has {len(theirs)}: choose --name")
     known, wanted = ([_plain(x) for x in names] for names in (ours, theirs))
     if known == wanted:
         return None
@@ -40,7 +41,7 @@ def match_classes(ours: Sequence[str], theirs: Sequence[str], model: str, datase
         return np.array([places[name] for name in known])
     for index, name in enumerate(known):
         if name in places and wanted[index] != name:
-            raise ValueError(
+            raise UserError(
                 f"{model} and {dataset}: {ours[index]!r} is class {index} of the one, {places[name]} of the other, and "
                 f"not all names agree ({_listed(ours)}; {_listed(theirs)}): give both the same names, in the model's "
                 "config.json (id2label) or in the dataset's classes"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from .. import data
 from ..data.decoding import with_value_range
+from ..errors import UserError, writing
 from ..inference.engines.engine import EngineName
 from ..inference.engines.precision import Precision, precision_of
 from ..inference.loading import class_names, load_engine, load_processor
@@ -48,11 +49,9 @@ class EvaluationArguments(data.DataSource):
     def __post_init__(self):
         super().__post_init__()
         if self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {self.workers}")
+            raise UserError(f"workers must be 0 or more, got {self.workers}")
         if self.submission and data.label_set(self) is not data.label_set("cityscapes"):
-            raise ValueError(
-                f"--submission is for Cityscapes' test server, not for {self.name}: use --save_predictions"
-            )
+            raise UserError(f"--submission is for Cityscapes' test server, not for {self.name}: use --save_predictions")
 
 
 def evaluate_checkpoint(
@@ -74,12 +73,12 @@ def evaluate_checkpoint(
         The record that is written as JSON; `None` for a split without labels, and where no pixel is labelled.
 
     Raises:
-        ValueError, DataError: for what doesn't fit together.
+        UserError: for what doesn't fit together.
     """
     accelerator = Accelerator()
     check_launch(accelerator)
     if task.submission and not task.save_predictions and accelerator.num_processes > 1:
-        raise ValueError("--submission on several processes needs --save_predictions too, a folder that all see")
+        raise UserError("--submission on several processes needs --save_predictions too, a folder that all see")
     labels = data.label_set(task)
     keeps = task.save_predictions or task.submission
     with accelerator.main_process_first():  # a dataset may have to be made
@@ -93,7 +92,7 @@ def evaluate_checkpoint(
         data.log_findings(findings, labels, task.split)
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
     if not labelled and not keeps:
-        raise ValueError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
+        raise UserError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
     if labelled and not keeps:
         data.require_labelled(dataset, findings, task.split)
     model, processor = load_engine(model_name, engine, precision)
@@ -143,7 +142,8 @@ def _check_names(names: list[str]) -> None:
 def _folder(task: EvaluationArguments):
     """Where predictions go: the folder asked for, or one beside the submission that goes away again."""
     if task.save_predictions:
-        Path(task.save_predictions).mkdir(parents=True, exist_ok=True)
+        with writing(task.save_predictions):
+            Path(task.save_predictions).mkdir(parents=True, exist_ok=True)
         return nullcontext(task.save_predictions)
     return tempfile.TemporaryDirectory()
 
@@ -152,6 +152,8 @@ def _writer(folder: Path, labels: data.LabelSet):
     ids = np.array(labels.ids, np.uint8 if max(labels.ids) < 256 else np.uint16)
 
     def write(row: dict, label_map: np.ndarray) -> None:
-        Image.fromarray(ids[label_map]).save(folder / f"{row['name']}.png")
+        file = folder / f"{row['name']}.png"
+        with writing(file):
+            Image.fromarray(ids[label_map]).save(file)
 
     return write

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ..atomic_files import atomic_write
 from ..tables import text_table
 
 _OVERALL = {
@@ -69,8 +69,5 @@ def _percent(value: float | None) -> str:
 
 def write_json(record: dict, path: str | Path) -> None:
     """Write a record, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import lzma
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from datasets import Dataset
 
+from ..atomic_files import atomic_write
 from ..data.decoding import DataError, decoded, open_image
 from ..data.labels import LabelSet
+from ..errors import UserError
 
 SHOWN = 10  # problems that a message lists by name
 
@@ -25,24 +28,19 @@ def write_submission(path: str | Path, folder: str | Path, dataset: Dataset, lab
         labels: its label set.
 
     Raises:
-        ValueError: listing what is missing or wrong; the zip isn't written then.
+        UserError: listing what is missing or wrong; the zip isn't written then.
     """
     path, folder = Path(path), Path(folder)
     missing = [name for name in dataset.with_format(None)["name"] if not (folder / f"{name}.png").is_file()]
     if missing:
-        raise ValueError(f"{path} would be incomplete: {_listed([f'{name}: no prediction' for name in missing])}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
+        raise UserError(f"{path} would be incomplete: {_listed([f'{name}: no prediction' for name in missing])}")
+    with atomic_write(path) as part:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
             for name in dataset.with_format(None)["name"]:
                 file.write(folder / f"{name}.png", f"{name}.png")
         problems = check_submission(part, dataset, labels)
         if problems:
-            raise ValueError(f"{path} would be refused: {_listed(problems)}")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            raise UserError(f"{path} would be refused: {_listed(problems)}")
 
 
 def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> list[str]:
@@ -104,7 +102,8 @@ def _entry_problems(file: zipfile.ZipFile, entry: str, frame: dict, labels: Labe
         ids = np.asarray(decoded(prediction, entry))
     except DataError as error:
         return [str(error)]
-    except Exception as error:  # damaged, encrypted, packed in a way that Python doesn't know ...
+    # damaged; encrypted, or packed in a way that Python doesn't know (RuntimeErrors)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
         return [f"{entry}: can't be unpacked ({error or type(error).__name__})"]
     if prediction.mode != "L":
         return [f"{entry}: mode {prediction.mode}, expected 8-bit grey levels of label ids"]

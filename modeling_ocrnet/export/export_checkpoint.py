@@ -15,6 +15,7 @@ import numpy as np
 from .. import data
 from ..conversion.weights import check_weights
 from ..data.decoding import ValueRange, read_image, with_value_range
+from ..errors import UserError, writing
 from ..evaluation.class_names import match_classes
 from ..inference.engines.engine import FORMATS, Export, open_export
 from ..inference.engines.precision import DTYPES
@@ -51,11 +52,11 @@ class ExportArguments(data.DataSource):
     def __post_init__(self):
         super().__post_init__()
         if min(self.check_images, self.calibration_images) < 1:
-            raise ValueError("check_images and calibration_images must be at least 1")
+            raise UserError("check_images and calibration_images must be at least 1")
         if self.agreement is not None and not 0 <= self.agreement <= 1:
-            raise ValueError(f"agreement must be a share from 0 to 1, got {self.agreement}")
+            raise UserError(f"agreement must be a share from 0 to 1, got {self.agreement}")
         if not 0 <= self.points <= 100:
-            raise ValueError(f"points must be percents from 0 to 100, got {self.points}")
+            raise UserError(f"points must be percents from 0 to 100, got {self.points}")
 
 
 def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityReport:
@@ -70,13 +71,13 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
         How the export agrees with the checkpoint.
 
     Raises:
-        ValueError, DataError: for what can't be exported or read, and where the export differs too much; nothing is
+        UserError: for what can't be exported or read, and where the export differs too much; nothing is
             left then.
     """
     folder = Path(output)
     check_packages(task.format, task.precision)
     if folder.is_dir() and any(folder.iterdir()) and Export.read(folder) is None:
-        raise ValueError(f"{output}: holds something other than an export: give a new folder")
+        raise UserError(f"{output}: holds something other than an export: give a new folder")
     model, processor = load_model(name)
     order = None
     if not task.images:
@@ -92,7 +93,8 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
     model = model.to("cpu") if on_cpu else model
     made = model if on_cpu else copy.deepcopy(model).to(DTYPES[task.precision])
     check_weights(made.state_dict().items(), f"{name} in {task.precision}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
         scratch = Path(scratch)
         write(made, scratch, task.format, task.precision, samples)
@@ -104,11 +106,12 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
         agreement = compare(model, exported, processor, rows, order)
         least = BOUNDS[task.precision] if task.agreement is None else task.agreement
         agreement.check(least, task.points)
-        folder.mkdir(exist_ok=True)
-        for old in (*(x.file for x in FORMATS.values()), "model.bin"):
-            (folder / old).unlink(missing_ok=True)
-        for file in sorted(scratch.iterdir()):
-            os.replace(file, folder / file.name)
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            for old in (*(x.file for x in FORMATS.values()), "model.bin"):
+                (folder / old).unlink(missing_ok=True)
+            for file in sorted(scratch.iterdir()):
+                os.replace(file, folder / file.name)
     return agreement
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import UserError
 from ..inference.engines.compiled import compile_package
 from ..inference.engines.engine import FORMATS, import_optional
 from ..inference.engines.openvino_runtime import convert, unreported
@@ -25,7 +26,7 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
         images: for int8: what to calibrate on, anything whose items are (1, 3, height, width) float32 arrays.
 
     Raises:
-        ValueError: where a package or a compiler is missing, or the backbone isn't one for such files.
+        UserError: where a package or a compiler is missing, or the backbone isn't one for such files.
     """
     check_packages(kind, precision)
     path = folder / FORMATS[kind].file
@@ -54,10 +55,10 @@ def check_packages(kind: str, precision: str) -> None:
     """Refuse what can't be made, before anything is.
 
     Raises:
-        ValueError: for a precision that the format doesn't have, or a package that isn't installed.
+        UserError: for a precision that the format doesn't have, or a package that isn't installed.
     """
     if precision not in FORMATS[kind].precisions:
-        raise ValueError(f"{kind} is exported in {', '.join(FORMATS[kind].precisions)}, not in {precision}")
+        raise UserError(f"{kind} is exported in {', '.join(FORMATS[kind].precisions)}, not in {precision}")
     with unreported():
         for package in {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(kind, ()):
             import_optional(package)

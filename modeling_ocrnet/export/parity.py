@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..configuration_ocrnet import ignore_index
+from ..errors import UserError
 from ..evaluation.mean_iou import MeanIoU
 from ..inference.segmentation import segment
 
@@ -48,9 +49,9 @@ class ParityReport:
             ValueError: saying what was found and expected.
         """
         if self.labels < least:
-            raise ValueError(f"{self}: expected at least {least:.2%}")
+            raise UserError(f"{self}: expected at least {least:.2%}")
         if self.before is not None and 100 * (self.before - self.after) > most_points:
-            raise ValueError(f"{self}: at most {most_points} points may be lost")
+            raise UserError(f"{self}: at most {most_points} points may be lost")
 
 
 def compare(model, exported, processor, rows: Iterable[dict], order: np.ndarray | None = None) -> ParityReport:

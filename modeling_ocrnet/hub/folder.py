@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from ..compat import damaged_file_errors
 from ..configuration_ocrnet import OCRNetConfig
+from ..errors import UserError
 
 PROCESSOR = "preprocessor_config.json"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -19,7 +21,7 @@ _WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth")
 _SHARED = ("config.json", PROCESSOR, "metrics.json", "model.safetensors.index.json", "model*.safetensors", "*.py")
 
 
-class HubError(RuntimeError):
+class HubError(UserError, RuntimeError):
     """A checkpoint can't be shared; the message is one line that says why and what to do."""
 
 
@@ -90,7 +92,7 @@ def read_folder(path: str | Path) -> ModelFolder:
     metrics = _read(path / "metrics.json", json.loads) if (path / "metrics.json").is_file() else None
     try:
         ours = OCRNetConfig.from_pretrained(path)
-    except Exception as error:  # whatever the validation of a field raises
+    except damaged_file_errors() as error:
         raise HubError(f"{path}/config.json: {one_line(error)}") from error
     return ModelFolder(path, ours, None if recipe is None else _without_paths(recipe), metrics)
 

@@ -69,7 +69,8 @@ def make_card(folder: ModelFolder, repo_id: str, pictures: Sequence[str] = ()) -
 
 def _metadata(folder: ModelFolder, repo_id: str, facts: CardFacts | None) -> ModelCardData:
     results = _eval_results(folder)
-    tags = ["ocrnet", "semantic-segmentation", folder.config.backbone_config.model_type, folder.dataset]
+    backbone = getattr(folder.config.backbone_config, "model_type", None)  # none: it has a backbone of its own
+    tags = ["ocrnet", "semantic-segmentation", *filter(None, [backbone]), folder.dataset]
     return ModelCardData(
         library_name="transformers",
         pipeline_tag=_TASK,
@@ -120,6 +121,8 @@ def _what(folder: ModelFolder, repo_id: str) -> str:
 
 def _backbone(config) -> str:
     backbone = config.backbone_config
+    if backbone is None:
+        return f"a backbone of its own (`{config.custom_backbone}`)"
     if backbone.model_type == "timm_backbone":
         return f"timm's `{backbone.backbone}`"
     fields = ("branch_channels", "stage_modules", "stage_blocks")

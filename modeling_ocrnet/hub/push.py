@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
+from ..errors import UserError
 from .example_images import sample_pictures
 from .folder import HubError, ModelFolder, one_line, read_folder
 from .model_card import make_card
@@ -62,7 +63,11 @@ def push(
     api = api or HfApi()
     require_token(api)
     with _one_line_errors(api, repo_id):
-        return _push(api, model, repo_id, private, pull_request)
+        owner = api.whoami()["name"]  # the cheapest question that tells a bad token
+    repo_id = repo_id if "/" in repo_id else f"{owner}/{repo_id}"
+    contents = _contents(model, repo_id)
+    with _one_line_errors(api, repo_id):
+        return _push(api, contents, repo_id, private, pull_request)
 
 
 def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfApi | None = None) -> str:
@@ -116,7 +121,7 @@ def require_token(api: HfApi | None = None) -> None:
 def _one_line_errors(api: HfApi, repo_id: str) -> Iterator[None]:
     try:
         yield
-    except HubError:
+    except UserError:
         raise
     except HFValidationError as error:
         raise HubError(f"{repo_id!r} can't be a repository's name: expected owner/name ({one_line(error)})") from error
@@ -129,14 +134,13 @@ def _one_line_errors(api: HfApi, repo_id: str) -> Iterator[None]:
             f"the Hub at {api.endpoint} can't be reached ({one_line(error)}); the folder is as it was: try again when "
             "there is a connection"
         ) from error
-    except (OSError, RuntimeError, ValueError) as error:  # a file that can't be read, an upload cut off, a bad README
+    # huggingface_hub has no one error for a file that can't be read, an upload cut off, a bad README
+    except (OSError, RuntimeError, ValueError) as error:
         raise HubError(f"{repo_id}: {one_line(error)}; nothing was uploaded: try again once that is mended") from error
 
 
-def _push(api: HfApi, model: ModelFolder, repo_id: str, private: bool, pull_request: bool) -> Pushed:
-    owner = api.whoami()["name"]  # the cheapest question that tells a bad token
-    repo_id = repo_id if "/" in repo_id else f"{owner}/{repo_id}"
-    operations = _operations(model, repo_id)
+def _push(api: HfApi, contents: dict[str, bytes | str], repo_id: str, private: bool, pull_request: bool) -> Pushed:
+    operations = [CommitOperationAdd(path, content) for path, content in contents.items()]
     exists = _check_repository(api, repo_id, private, pull_request)
     if not exists:
         api.create_repo(repo_id, private=private or None)  # None: what the owner's settings say
@@ -169,8 +173,8 @@ def _check_repository(api: HfApi, repo_id: str, private: bool, pull_request: boo
     return True
 
 
-def _operations(model: ModelFolder, repo_id: str) -> list[CommitOperationAdd]:
-    """Every file of the repository."""
+def _contents(model: ModelFolder, repo_id: str) -> dict[str, bytes | str]:
+    """Every file of the repository by its path there: its bytes, or its path here."""
     pictures = sample_pictures(model)
     contents: dict[str, bytes | str] = {path.name: str(path) for path in model.shared_files()}
     if model.recipe is not None:
@@ -182,7 +186,7 @@ def _operations(model: ModelFolder, repo_id: str) -> list[CommitOperationAdd]:
     else:
         contents["README.md"] = str(make_card(model, repo_id, list(pictures))).encode()
         contents |= pictures
-    return [CommitOperationAdd(path, content) for path, content in contents.items()]
+    return contents
 
 
 def _refusal(error: HfHubHTTPError) -> str:

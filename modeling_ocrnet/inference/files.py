@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ..data.decoding import DataError, read_image_and_remarks
 from ..data.image_files import SUFFIXES, image_files, is_image
 from ..data.unicode_names import nfc, path_on_disk
+from ..errors import writing
 from .drawing import class_palette, colorize, overlay, with_legend
 from .loading import class_names
 from .segmentation import InferenceOptions, segment
@@ -174,10 +175,15 @@ def predict_files(model, processor, jobs: list[InputImage], options: InferenceOp
             for (job, image), label_map in zip(
                 read, segment(model, processor, [image for _, image in read], options), strict=True
             ):
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(colorize(label_map, palette)).save(job.result("mask"))
                 blended = overlay(np.asarray(image), label_map, palette)
-                with_legend(blended, label_map, names, palette).save(job.result("overlay"))
-                Image.fromarray(ids[label_map]).save(job.result("ids"))
+                pictures = {
+                    "mask": Image.fromarray(colorize(label_map, palette)),
+                    "overlay": with_legend(blended, label_map, names, palette),
+                    "ids": Image.fromarray(ids[label_map]),
+                }
+                with writing(job.target.parent):
+                    job.target.parent.mkdir(parents=True, exist_ok=True)
+                    for kind, picture in pictures.items():
+                        picture.save(job.result(kind))
                 bar.update()
     return failures

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 
 from ..configuration_ocrnet import OCRNetConfig
+from ..conversion.pretrained import check_folder, explained
 from ..conversion.weights import check_weights
+from ..errors import UserError
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .engines.compiled import compiled
@@ -29,17 +29,17 @@ def load_model(name: str, precision: Precision = "fp32") -> tuple[OCRNetForSeman
         The model, on Accelerate's device for this process, in channels_last memory; and the processor.
 
     Raises:
-        ValueError: where there is no such checkpoint, it is damaged, its weights aren't those of its config, or aren't
+        UserError: where there is no such checkpoint, it is damaged, its weights aren't those of its config, or aren't
             finite in this precision.
     """
-    _check_folder(name)
-    with _explained(name):
+    check_folder(name)
+    with explained(name):
         model, report = OCRNetForSemanticSegmentation.from_pretrained(
             name, dtype=DTYPES[precision], output_loading_info=True
         )
         processor = OCRNetImageProcessor.from_pretrained(name)
     if missing := sorted(report["missing_keys"]):  # transformers would draw them at random
-        raise ValueError(f"{name}: {len(missing)} weights are missing, {missing[0]} for one: save or download it again")
+        raise UserError(f"{name}: {len(missing)} weights are missing, {missing[0]} for one: save or download it again")
     # half precisions make numbers that they can't hold infinite
     check_weights(model.state_dict().items(), name if precision == "fp32" else f"{name} in {precision}")
     model = model.to(PartialState().device, memory_format=torch.channels_last)
@@ -50,10 +50,10 @@ def load_processor(name: str) -> OCRNetImageProcessor:
     """The image processor of a checkpoint or an export.
 
     Raises:
-        ValueError: where there is none.
+        UserError: where there is none.
     """
-    _check_folder(name)
-    with _explained(name):
+    check_folder(name)
+    with explained(name):
         return OCRNetImageProcessor.from_pretrained(name)
 
 
@@ -77,44 +77,19 @@ def load_engine(
         The fused model, or what [`segment`] and [`predict`] take in its place.
 
     Raises:
-        ValueError: as `load_model`; and where the engine isn't installed, or nothing was exported for it.
+        UserError: as `load_model`; and where the engine isn't installed, or nothing was exported for it.
     """
     folder = Path(name)
     export = Export.read(folder) if folder.is_dir() else None
     if export is None:
         if needed := next((key for key, x in FORMATS.items() if x.engine == engine and engine.startswith("o")), None):
-            raise ValueError(f"{name}: not an export for {engine}: scripts/export.py {name} FOLDER --format {needed}")
+            raise UserError(f"{name}: not an export for {engine}: scripts/export.py {name} FOLDER --format {needed}")
         model, processor = load_model(name, precision or "fp32")
         return compiled(model.fuse()) if engine == "compile" else model.fuse(), processor
     made_for = FORMATS[export.format].engine
     if engine not in ("auto", made_for):
-        raise ValueError(f"{name}: was exported for {made_for}, not for {engine}: export it once more")
-    _check_folder(name)
-    with _explained(name):
+        raise UserError(f"{name}: was exported for {made_for}, not for {engine}: export it once more")
+    check_folder(name)
+    with explained(name):
         config, processor = (x.from_pretrained(name) for x in (OCRNetConfig, OCRNetImageProcessor))
     return open_export(folder, export, config, precision), processor
-
-
-def _check_folder(name: str) -> None:
-    folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        inside = next((x for x in (folder / "model", folder / "best") if (x / "config.json").is_file()), None)
-        advice = f"did you mean {inside}?" if inside else "give a folder that save_pretrained wrote"
-        raise ValueError(f"{name}: holds no config.json; {advice}")
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """What loading raises, as one line that names the checkpoint."""
-    try:
-        yield
-    except OSError as error:  # what transformers raises for whatever isn't there
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"{name}: neither a checkpoint folder nor a model that can be had from the Hub ({reason})"
-        ) from error
-    except Exception as error:  # damaged files make transformers and safetensors raise anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        if "ignore_mismatched_sizes" in reason:
-            reason = "the weights have other shapes than config.json says"
-        raise ValueError(f"{name}: can't be loaded ({reason}): save or download it again") from error

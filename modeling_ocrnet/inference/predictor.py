@@ -11,8 +11,9 @@ from PIL import Image
 
 from ..data.decoding import ValueRange, read_image
 from ..data.pillow_quirks import check_tiff_is_read_whole
-from ..fusion_ocrnet import FusedOCRNet
-from ..image_processing_ocrnet import from_array, to_range, to_rgb
+from ..data.value_ranges import check_value_range
+from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from ..pixels_ocrnet import from_array, to_rgb
 from ..runtime import disable_malloc_trim
 from .engines.compiled import compiled
 from .engines.engine import EngineName, Export
@@ -45,7 +46,7 @@ class Predictor:
         options: InferenceOptions | None = None,
         value_range: ValueRange = None,
     ):
-        to_range(value_range)
+        check_value_range(value_range)
         disable_malloc_trim()
         if precision == "auto":
             precision = None if Export.read(Path(name)) else fast_precision(PartialState().device)
@@ -87,7 +88,7 @@ class Predictor:
         Returns:
             Itself: `predictor = Predictor(folder).warmup((512, 1024))`.
         """
-        if compile and isinstance(self.model, FusedOCRNet):
+        if compile and isinstance(self.model, OCRNetForSemanticSegmentation):
             self.model = compiled(self.model)
         self(np.zeros((*size, 3), np.uint8))
         return self

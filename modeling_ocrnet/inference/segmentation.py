@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.labels import IGNORE, label_dtype
+from ..errors import UserError
 
 STRIP = 2**20  # scores (classes x rows x width) that exist at once: 4 MB in float32
 
@@ -38,17 +39,17 @@ class InferenceOptions:
 
     def __post_init__(self):
         if self.stride is not None and self.window is None:
-            raise ValueError("stride is given, but no window")
+            raise UserError("stride is given, but no window")
         if self.window is not None:
             self.stride = self.stride or tuple(max(1, round(x * 2 / 3)) for x in self.window)
             if min(*self.window, *self.stride) < 1 or any(s > w for s, w in zip(self.stride, self.window, strict=True)):
-                raise ValueError(
+                raise UserError(
                     f"window {self.window} and stride {self.stride}: strides go from 1 to the window's size"
                 )
         if not self.scales or not all(0 < x < math.inf for x in self.scales):
-            raise ValueError(f"scales must be positive numbers, got {self.scales}")
+            raise UserError(f"scales must be positive numbers, got {self.scales}")
         if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+            raise UserError(f"batch_size must be at least 1, got {self.batch_size}")
 
 
 @dataclass

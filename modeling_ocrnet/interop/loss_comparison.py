@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import UserError, reason, writing
+
 RELATIVE, ABSOLUTE = 0.05, 0.0002  # the model zoo's bounds; `--strict` holds the first against |relative|
 SMOOTHED = 5  # points of the picture's moving line
 
@@ -43,18 +45,18 @@ def compare(candidate: dict[int, float], baseline: dict[int, float]) -> Comparis
         baseline: the same of the run that it should agree with.
 
     Raises:
-        ValueError: where no update is in both, or the baseline is zero at all that are.
+        UserError: where no update is in both, or the baseline is zero at all that are.
     """
     common = sorted(candidate.keys() & baseline.keys())
     if not common:
         ranges = [f"{min(x)} to {max(x)} ({len(x)})" for x in (candidate, baseline)]
-        raise ValueError(
+        raise UserError(
             f"no update is in both logs: the candidate has {ranges[0]}, the baseline {ranges[1]}; log both every so "
             "many updates alike (logging.every)"
         )
     values = [np.array([x[update] for update in common], np.float64) for x in (candidate, baseline)]
     if not values[1].any():
-        raise ValueError(f"the baseline's loss is zero at all {len(common)} common updates: nothing to relate to")
+        raise UserError(f"the baseline's loss is zero at all {len(common)} common updates: nothing to relate to")
     return Comparison(np.array(common), *values, left_out=len(candidate.keys() ^ baseline.keys()))
 
 
@@ -97,14 +99,14 @@ def draw(comparison: Comparison, path: Path) -> None:
     """The model zoo's picture, both losses smoothed, with the difference below; by the file's suffix PNG, JPEG or PDF.
 
     Raises:
-        ValueError: where matplotlib or scipy isn't installed.
+        UserError: where matplotlib or scipy isn't installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from scipy.signal import savgol_filter
     except ImportError as error:
-        raise ValueError("--plot needs matplotlib and scipy: pip install 'modeling-ocrnet[plot]'") from error
+        raise UserError("--plot needs matplotlib and scipy: pip install 'modeling-ocrnet[plot]'") from error
 
     def smooth(values: np.ndarray) -> np.ndarray:
         return savgol_filter(values, SMOOTHED, 1) if len(values) >= SMOOTHED else values
@@ -119,4 +121,10 @@ def draw(comparison: Comparison, path: Path) -> None:
     differences.axhline(0, color="grey", linewidth=0.8)
     differences.plot(comparison.updates, comparison.candidate - comparison.baseline, color="tab:red")
     differences.set(xlabel="Iteration", ylabel="candidate - baseline")
-    figure.savefig(path, dpi=120)
+    try:
+        with writing(path):
+            figure.savefig(path, dpi=120)
+    except ValueError as error:  # matplotlib's, for a suffix that it doesn't know
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: {reason(error)}") from error

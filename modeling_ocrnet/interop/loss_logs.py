@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from ..errors import FileError, MissingFileError, UserError, reason
+
 _NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
 # ranks may write into one physical line: each entry ends where the next begins
 _MODEL_ZOO = re.compile(
@@ -23,13 +25,18 @@ def read_losses(path: Path) -> dict[int, float]:
             `metrics.jsonl`.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: where it holds no losses.
+        MissingFileError: where there is no such file.
+        UserError: where it holds no losses.
     """
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: no such file") from error
+    except OSError as error:
+        raise FileError(f"{path}: can't be read ({reason(error)})") from error
     losses = _model_zoo(text) or _json_lines(text) or _mmengine(text)
     if not losses:
-        raise ValueError(
+        raise UserError(
             f"{path}: holds no losses; expected TCAPPDLL lines with train.loss, mmengine's log (text or JSON), or a "
             "metrics.jsonl of scripts/train.py"
         )

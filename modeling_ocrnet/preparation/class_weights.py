@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..errors import UserError
 from .statistics import SplitStatistics
 
 
@@ -23,18 +24,18 @@ def compute_class_weights(split: SplitStatistics, classes: int, method: float | 
         The weights; 1 for classes that don't occur, which train nothing.
 
     Raises:
-        ValueError: where nothing is labelled, or p is negative.
+        UserError: where nothing is labelled, or p is negative.
     """
     pixels, context = split.pixels[:classes], split.context[:classes]
     present = pixels > 0
     if not present.any():
-        raise ValueError(f"no class weights: nothing is labelled in {split.name}")
+        raise UserError(f"no class weights: nothing is labelled in {split.name}")
     counts = pixels[present].astype(np.float64)
     if method == "median":
         frequency = counts / context[present]
         found = np.median(frequency) / frequency
     elif method < 0:
-        raise ValueError(f"class weights: the power must be 0 or more, got {method}")
+        raise UserError(f"class weights: the power must be 0 or more, got {method}")
     else:
         found = (counts / counts.sum()) ** -method
     weights = np.ones(classes)

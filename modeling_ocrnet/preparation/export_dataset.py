@@ -12,13 +12,16 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
+from ..atomic_files import atomic_write
+from ..compat import transform_of
 from ..data.classes import classes_of
 from ..data.decoding import Decode
 from ..data.fingerprint import fingerprint
+from ..errors import UserError
 from ..hub.data_notes import facts_of
 from ..hub.push import push_dataset, require_token
 from .dataset_card import make_dataset_card
-from .manifest import Manifest, write_atomically
+from .manifest import Manifest
 from .shards import Shard, decoded_bytes, plan_shards, write_memory_mapped, write_parquet
 
 logger = logging.getLogger(__name__)
@@ -52,23 +55,23 @@ def export(
         The folder.
 
     Raises:
-        ValueError: for an unknown dataset or split, or what can't be pushed.
+        UserError: for an unknown dataset or split, or what can't be pushed.
         DataError: for files that can't be read, or a folder that holds something else.
         HubError: where nobody is logged in, or the upload fails.
     """
     if shard_mb is not None and shard_mb < 1:
-        raise ValueError(f"shard_mb must be positive, got {shard_mb}")
+        raise UserError(f"shard_mb must be positive, got {shard_mb}")
     if isinstance(source, str):
         source = data.DataSource(source, root)
     elif root is not None:
-        raise ValueError("give the root inside the DataSource")
+        raise UserError("give the root inside the DataSource")
     name = source.name
     if name == "hub":
-        raise ValueError("a dataset of the Hub is Parquet as it is: only datasets in folders are exported")
+        raise UserError("a dataset of the Hub is Parquet as it is: only datasets in folders are exported")
     if push is not None:
         _check_push(name, store, private)
     if store == "parquet" and source.value_range is not None:
-        raise ValueError(
+        raise UserError(
             "Parquet keeps the image files as they are, and no value_range with them: leave it out here and give it to "
             "who reads them, or export with --store raw"
         )
@@ -107,14 +110,14 @@ def export(
         plans[split] = plan_shards(split, sizes, shard_mb * 2**20)
     with tqdm(total=sum(map(len, loaded.values())), desc=f"exporting {name}", unit="image", disable=None) as bar:
         for split in chosen:
-            decode = loaded[split].format["format_kwargs"]["transform"]
+            decode = transform_of(loaded[split])
             for shard in plans[split]:
                 _write_shard(folder, manifest, store, files[split], shard, decode, bar)
-    write_atomically(folder / "id2label.json", json.dumps(dict(enumerate(labels.names)), indent=1) + "\n")
+    _write_text(folder / "id2label.json", json.dumps(dict(enumerate(labels.names)), indent=1) + "\n")
     if name in data.CUSTOM_DATASETS:
-        write_atomically(folder / "classes.json", json.dumps(classes_of(labels), indent=1) + "\n")
+        _write_text(folder / "classes.json", json.dumps(classes_of(labels), indent=1) + "\n")
     if store == "parquet":
-        write_atomically(folder / "README.md", make_dataset_card(name, labels, manifest.content))
+        _write_text(folder / "README.md", make_dataset_card(name, labels, manifest.content))
     manifest.finish()
     if push is not None:
         logger.info("pushed: %s", push_dataset(folder, push, private=private))
@@ -125,10 +128,10 @@ def _check_push(name: str, store: str, private: bool) -> None:
     """Before hours of work."""
     facts = facts_of(name)
     if store != "parquet":
-        raise ValueError("only Parquet is pushed: leave --store raw out")
+        raise UserError("only Parquet is pushed: leave --store raw out")
     if not private and not (facts and facts.redistributable):
         why = "its terms forbid to pass it on" if facts else "its terms aren't known here"
-        raise ValueError(f"{name} can't be pushed publicly, {why}: add --private true, and keep the repository so")
+        raise UserError(f"{name} can't be pushed publicly, {why}: add --private true, and keep the repository so")
     require_token()
 
 
@@ -138,6 +141,11 @@ def _paths(files: Dataset) -> list[list[str]]:
         [x["path"] for x in (image, label) if x is not None]
         for image, label in zip(files["image"], files["label"], strict=True)
     ]
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _write_shard(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from .. import data
+from ..atomic_files import atomic_write
 from ..data.memory_mapped_store import read_manifest
+from ..errors import UserError
 from .class_weights import class_weights_as_yaml, compute_class_weights
 from .statistics import collect_statistics
 from .statistics_page import statistics_page
@@ -39,13 +41,13 @@ def inspect(
     """
     for option, value in {"limit": limit, "workers": workers}.items():
         if value is not None and value < 1:
-            raise ValueError(f"--{option} must be at least 1, got {value}")
+            raise UserError(f"--{option} must be at least 1, got {value}")
     if pictures < 0:
-        raise ValueError(f"--pictures must be 0 or more, got {pictures}")
+        raise UserError(f"--pictures must be 0 or more, got {pictures}")
     if isinstance(class_weights, float) and not 0 <= class_weights < math.inf:
-        raise ValueError(f"--class_weights: the power must be 0 or more, got {class_weights}")
+        raise UserError(f"--class_weights: the power must be 0 or more, got {class_weights}")
     if source.root is not None and read_manifest(Path(source.root)) is not None:
-        raise ValueError(
+        raise UserError(
             f"{source.root}: an export, checked when it was written: inspect the dataset that it was made from"
         )
     known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.published(source.name).splits
@@ -61,7 +63,7 @@ def inspect(
     for title, lines in (("errors", found.errors), ("warnings", found.warnings)):
         print("\n  ".join([f"{len(lines)} {title}", *lines]))
     page = Path(output_dir) / f"{source.name}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(statistics_page(found, pictures, line), encoding="utf-8")
+    with atomic_write(page) as part:
+        part.write_text(statistics_page(found, pictures, line), encoding="utf-8")
     print(f"written: {page}")
     return 1 if found.errors else 0

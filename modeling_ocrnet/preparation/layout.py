@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import data
 from ..data.datasets import PublishedDataset, published
 from ..data.pairs import check_split
+from ..errors import UserError
 from ..tables import text_table
 
 
@@ -27,7 +28,7 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
         print(listing())
         return 0
     if name in data.CUSTOM_DATASETS:
-        raise ValueError(f"layout is for published datasets; README (Your own images) says what {name!r} expects")
+        raise UserError(f"layout is for published datasets; README (Your own images) says what {name!r} expects")
     dataset = published(name)
     chosen = [x.strip() for x in splits.split(",")] if splits else _usual(dataset)
     for split in chosen:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from ..atomic_files import atomic_write, sha256
 from ..data.decoding import DataError
 from ..data.memory_mapped_store import MANIFEST
+from ..errors import writing
 
 
 class Manifest:
@@ -30,7 +31,8 @@ class Manifest:
             self._take_over()
         elif folder.exists() and any(folder.iterdir()):
             raise DataError(f"{folder}: holds files, but no {MANIFEST}: choose an empty folder or a new one")
-        (folder / "data").mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            (folder / "data").mkdir(parents=True, exist_ok=True)
         self._write()
 
     def _take_over(self) -> None:
@@ -52,12 +54,13 @@ class Manifest:
         entry, path = self.content["files"].get(name), self.path.parent / name
         if entry is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
             return False
-        return checksum(path) == entry["sha256"]
+        return sha256(path) == entry["sha256"]
 
     def add(self, name: str, part: Path, rows: int) -> None:
         """Give a finished file its name, and remember it."""
-        entry = {"sha256": checksum(part), "rows": rows, "bytes": part.stat().st_size}
-        os.replace(part, self.path.parent / name)
+        entry = {"sha256": sha256(part), "rows": rows, "bytes": part.stat().st_size}
+        with writing(self.path.parent / name):
+            os.replace(part, self.path.parent / name)
         self.content["files"][name] = entry
         self._write()
 
@@ -66,19 +69,8 @@ class Manifest:
         self._write()
 
     def _write(self) -> None:
-        write_atomically(self.path, json.dumps(self.content, indent=1) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        with atomic_write(self.path) as part:
+            part.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,6 @@ background: as PASCAL in Detail's API does it. Of 459 categories the file's regi
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +16,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..atomic_files import atomic_write
 from ..data.datasets.pascal_context_59 import DATASET
 from ..data.decoding import DataError, open_image
 from ..data.pairs import find_folder
+from ..errors import UserError, writing
 from .run_lengths import region_mask
 
 # category ids of the 59 classes; in order, they are 1..59 of the masks, as in mmsegmentation's copies
@@ -57,18 +58,19 @@ def pascal_context(root: str = DATASET.default_root, annotations: str | None = N
         The exit code: 1 if a region couldn't be decoded; the lists are written when all masks are there.
 
     Raises:
-        ValueError: for a number of workers that can't be.
+        UserError: for a number of workers that can't be.
         DataError: for a root or a file that isn't as expected, before anything is written.
     """
     if workers < 1:
-        raise ValueError(f"--workers must be at least 1, got {workers}")
+        raise UserError(f"--workers must be at least 1, got {workers}")
     images = find_folder(Path(root).expanduser(), "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
     voc = images.parent
     frames = read_annotations(voc / "trainval_merged.json" if annotations is None else Path(annotations).expanduser())
     if absent := [f"{images / frame.name}.jpg" for frame in frames if not (images / f"{frame.name}.jpg").is_file()]:
         raise DataError("\n  ".join([f"{len(absent)} images are missing; unpack VOC 2010's:", *absent]))
     masks, lists = (_own_folder(voc, x) for x in ("SegmentationClassContext", "ImageSets/SegmentationContext"))
-    masks.mkdir(exist_ok=True)
+    with writing(masks):
+        masks.mkdir(exist_ok=True)
     todo = [frame for frame in frames if not (masks / f"{frame.name}.png").exists()]
     problems = []
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="mask", disable=None) as bar:
@@ -79,12 +81,10 @@ def pascal_context(root: str = DATASET.default_root, annotations: str | None = N
     if problems:
         print("\n  ".join([f"{len(problems)} regions can't be decoded; get the file anew:", *problems]))
         return 1
-    lists.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         names = sorted(frame.name for frame in frames if frame.split == split)
-        part = _fresh(lists / f"{split}.part")
-        part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        os.replace(part, lists / f"{split}.txt")
+        with atomic_write(lists / f"{split}.txt") as part:
+            part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         print(f"{split}: {len(names)} images listed in {lists / f'{split}.txt'}")
     return 0
 
@@ -157,12 +157,6 @@ def _own_folder(root: Path, name: str) -> Path:
     return folder
 
 
-def _fresh(part: Path) -> Path:
-    """A file to write, of which nothing is there: neither what an interrupted run left, nor a link to elsewhere."""
-    part.unlink(missing_ok=True)
-    return part
-
-
 def _write(frame: Frame, images: Path, folder: Path) -> list[str]:
     """The mask, whole or not at all; what is wrong with it."""
     try:
@@ -172,7 +166,6 @@ def _write(frame: Frame, images: Path, folder: Path) -> list[str]:
         mask = paint(frame)
     except DataError as error:
         return str(error).split("\n  ")
-    part = _fresh(folder / f"{frame.name}.part")
-    Image.fromarray(mask).save(part, format="PNG")
-    os.replace(part, folder / f"{frame.name}.png")
+    with atomic_write(folder / f"{frame.name}.png") as part:
+        Image.fromarray(mask).save(part, format="PNG")
     return []

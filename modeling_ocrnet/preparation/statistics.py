@@ -15,6 +15,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
+from ..compat import transform_of
 from ..data.class_checks import class_list_problem, classes_without_pixels, first_names, unusual_image_lines
 from ..data.labels import LabelSet
 from ..data.pair_checks import PairFacts, check_pair
@@ -184,7 +185,7 @@ def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
 
 
 def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: ThreadPoolExecutor) -> SplitStatistics:
-    decode, undecoded = rows.format["format_kwargs"]["transform"], rows.with_format(None)
+    decode, undecoded = transform_of(rows), rows.with_format(None)
     split = SplitStatistics(name, len(decode.labels.names), rows)
 
     def check(row: int) -> tuple[PairFacts, bytes | None]:

@@ -25,9 +25,11 @@ from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
 from ..data.map_style import MicroBatchSampler, TrainingDataset, training_loader
 from ..data.transforms import TrainingTransform
+from ..errors import UserError
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .fast_layers import convert_for_training
 from .optimization import build_ema, build_optimizer
 from .recipe import Recipe
 from .recipe_checks import check_fields
@@ -65,11 +67,11 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     """Devices, precision, accumulation and trackers.
 
     Raises:
-        ValueError: for what this machine or installation can't do.
+        UserError: for what this machine or installation can't do.
     """
     for tracker in recipe.logging.trackers:
         if importlib.util.find_spec(tracker) is None:
-            raise ValueError(f"logging.trackers asks for {tracker}, which isn't installed: pip install {tracker}")
+            raise UserError(f"logging.trackers asks for {tracker}, which isn't installed: pip install {tracker}")
     accelerator = Accelerator(
         mixed_precision=recipe.mixed_precision,
         log_with=recipe.logging.trackers or None,
@@ -78,7 +80,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     )
     check_launch(accelerator)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise ValueError("fp16 on a CPU would silently be fp32: use --mixed_precision bf16 or no")
+        raise UserError("fp16 on a CPU would silently be fp32: use --mixed_precision bf16 or no")
     accelerator.gradient_accumulation_steps = recipe.accumulation_steps(accelerator.num_processes)
     set_up_sharding(accelerator, recipe)
     return accelerator
@@ -125,13 +127,13 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
     """The recipe's network on the CPU, with ImageNet weights where the recipe names some.
 
     Raises:
-        ValueError: for fields that the configs don't have, or values that they refuse.
+        UserError: for fields that the configs don't have, or values that they refuse.
     """
     config = build_config(recipe, labels)
     try:
         model = OCRNetForSemanticSegmentation(config)
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"model.variant {recipe.model.variant} needs timm: pip install 'modeling-ocrnet[timm]'"
         ) from error
     if recipe.model.backbone is not None:
@@ -146,7 +148,7 @@ def build_config(recipe: Recipe, labels: data.LabelSet) -> OCRNetConfig:
     """What describes the recipe's network.
 
     Raises:
-        ValueError: for fields that the configs don't have, or values that they refuse.
+        UserError: for fields that the configs don't have, or values that they refuse.
     """
     check_fields("model.config", recipe.model.config, OCRNetConfig)
     is_hrnet = recipe.model.variant.startswith("hr")
@@ -164,9 +166,9 @@ def build_config(recipe: Recipe, labels: data.LabelSet) -> OCRNetConfig:
             **recipe.model.config,
         )
     except StrictDataclassError as error:
-        raise ValueError(f"model.config or model.backbone_config: {' '.join(str(error).split())}") from error
+        raise UserError(f"model.config or model.backbone_config: {' '.join(str(error).split())}") from error
     if config.loss_ignore_index != labels.ignore:
-        raise ValueError(
+        raise UserError(
             f"model.config.loss_ignore_index is {config.loss_ignore_index}, but {labels.ignore} marks the pixels that "
             "aren't labelled: leave it out"
         )
@@ -197,6 +199,8 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     model = model.to(accelerator.device)
     if recipe.model.channels_last and supports_channels_last(accelerator):
         model = model.to(memory_format=torch.channels_last)
+    if recipe.model.fast_layers:
+        model = convert_for_training(model)
     if recipe.model.sync_batch_norm and accelerator.num_processes > 1:
         if _can_sync(accelerator.device):
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -17,6 +17,7 @@ import psutil
 import torch
 from accelerate.utils import broadcast_object_list
 
+from ..errors import UserError
 from ..evaluation.loop import evaluate_model
 from ..runtime import use_all_cores
 from .build import build, build_accelerator, build_batches
@@ -76,11 +77,11 @@ def fit_to_time_budget(recipe: Recipe, minutes: float, resume: str | None = None
     so that equal machines mostly come to equal runs. A run that has begun keeps the length that it began with.
 
     Raises:
-        ValueError: for a time that isn't positive.
+        UserError: for a time that isn't positive.
         What [`dry_run`] raises.
     """
     if not minutes > 0:
-        raise ValueError(f"minutes must be positive, got {minutes}")
+        raise UserError(f"minutes must be positive, got {minutes}")
     begun, _ = open_run(build_accelerator(recipe), resume, Path(recipe.output_dir))
     if begun is not None:
         steps = read_recipe(begun / "recipe.yaml")["schedule"]["max_steps"]

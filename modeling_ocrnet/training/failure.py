@@ -1,141 +1,112 @@
-"""How a run that fails ends: with one line that says why, on the console, in its log and in the launcher's report."""
+"""What ends a run, as errors that say what to do: a loss that isn't a number, a full disk, processes that are lost."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import re
-import signal
-import sys
-import time
-import traceback
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
 
-import torch
-from safetensors import SafetensorError
+from ..compat import no_room, of_the_machine, peer_lost, safetensors_error, worker_died
+from ..errors import UserError, reason
 
-from .restoring import CheckpointError
-
-_IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process")
-_WORKER_DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\)")
-# what gloo says is a plain RuntimeError
-_LOST = re.compile(r"gloo|[Cc]onnection (?:closed|reset|refused)|Broken pipe|Timed out waiting|process group")
+_FULL = 2**20  # bytes left on a disk on which a file couldn't be finished
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(UserError, RuntimeError):
     """The loss is NaN or infinite."""
 
 
-class SaveError(RuntimeError):
+class SaveError(UserError, RuntimeError):
     """Something of a run couldn't be written."""
+
+
+class WorkerDied(UserError, RuntimeError):
+    """A process that reads data is gone."""
+
+
+class ProcessLost(UserError, RuntimeError):
+    """Another process of the run is gone; why, that one has said."""
+
+    is_first_cause = False
 
 
 @contextmanager
 def saving(target: Path) -> Iterator[None]:
-    """Name what couldn't be written, where a disk is full or a folder is gone.
+    """Name what couldn't be written, and say whether room must be made.
 
     Raises:
-        SaveError: for what writing raises: `OSError`, and what torch and safetensors make of it.
+        SaveError: for an `OSError`, what safetensors makes of one, and any error on a full disk. Other errors go on.
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and _of_processes(error):
+    except (OSError, RuntimeError, safetensors_error()) as error:
+        if of_the_machine(error) or isinstance(error, UserError):
             raise
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        full = no_room(error) or _is_full(target)  # torch.save doesn't say why it couldn't write
+        if isinstance(error, RuntimeError) and not full:
+            raise
+        remedy = "make room" if full else "mend that"
         raise SaveError(
-            f"{target}: can't be written ({reason}). What was saved before is intact: make room, and go on with "
-            "--resume last"
+            f"{target}: can't be written ({reason(error, 200)}). What was saved before is intact: {remedy}, and go on "
+            "with --resume last"
         ) from error
+
+
+def _is_full(target: Path) -> bool:
+    try:
+        return shutil.disk_usage(_existing(target)).free < _FULL
+    except OSError:
+        return False
+
+
+def _existing(path: Path) -> Path:
+    """The path itself, or the first folder above it that is there."""
+    path = path.absolute()
+    return next(x for x in (path, *path.parents) if x.exists())
 
 
 def check_writable(folder: Path) -> None:
     """Find out before work starts that files can be written below `folder`, of which only a part may exist yet.
 
     Raises:
-        ValueError: where they can't.
+        UserError: where they can't.
     """
     folder = folder.absolute()
-    there = next(x for x in (folder, *folder.parents) if x.exists())
+    there = _existing(folder)
     probe = there / f".writable-{os.getpid()}"
     try:
         probe.write_bytes(b"\0" * 4096)
     except OSError as error:
-        raise ValueError(
-            f"output_dir {folder}: nothing can be written to {there} ({error.strerror}): choose another --output_dir"
+        raise UserError(
+            f"output_dir {folder}: nothing can be written to {there} ({reason(error)}): choose another --output_dir"
         ) from error
     finally:
         with suppress(OSError):
             probe.unlink()
 
 
-def last_words(error: BaseException) -> str | None:
-    """What a user should read of an error that ended a run; `None` for one that needs its traceback."""
-    if isinstance(error, RuntimeError) and (found := _of_processes(error)):
-        return found
-    if not isinstance(error, (ValueError, OSError, CheckpointError, NonFiniteLoss, SaveError)):
-        return None
-    # a data worker's error comes with its traceback in front
-    return _last_line(error) if _IN_WORKER.match(str(error)) else str(error)
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[-1]
-
-
-def _of_processes(error: RuntimeError) -> str | None:
-    """What to say where a data worker or another training process is lost; `None` for other errors."""
-    text = " ".join(str(error).split())
-    if _WORKER_DIED.search(text):
-        return (
-            f"a data worker died ({text[:160]}): most often because memory ran out; go on with --resume last and fewer "
-            "--data.workers"
-        )
-    if isinstance(error, torch.distributed.DistError) or _LOST.search(text):
-        return (
-            f"another training process failed, or doesn't answer ({text[:160]}): what it said last is why; go on with "
-            "--resume last"
-        )
-    return None
-
-
-def end(program: str, error: BaseException) -> NoReturn:
-    """End the process because of `error`: in one line where that tells all, after its traceback where it doesn't.
+@contextmanager
+def explained_processes() -> Iterator[None]:
+    """What torch raises when processes are lost, as errors that say what to do.
 
     Raises:
-        SystemExit: always.
+        WorkerDied: for a data worker.
+        ProcessLost: for another process of the run.
     """
-    if isinstance(error, KeyboardInterrupt):
-        _let_go(error)
-        sys.exit(128 + signal.SIGINT)
-    line = last_words(error)
-    if line is None:
-        traceback.print_exception(error)
-        line = f"{type(error).__name__}: {_last_line(error)}"
-    _let_go(error)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        program = f"{program}, process {os.environ.get('RANK', 0)}"
-    for handler in logging.getLogger("modeling_ocrnet").handlers:
-        if isinstance(handler, logging.FileHandler):
-            record = logging.LogRecord("modeling_ocrnet", logging.ERROR, "", 0, line, None, None)
-            handler.handle(record)
-    report = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if report and not (isinstance(error, RuntimeError) and _of_processes(error)):  # the first cause, not what followed
-        message = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
-        with suppress(OSError):
-            Path(report).write_text(json.dumps({"message": message}), encoding="utf-8")
-    sys.exit(f"{program}: {line}")
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Let the data workers end: what the frames of an error hold would live on, and so would they.
-
-    At exit, Python sends its children SIGTERM, which data workers ignore, and waits.
-    """
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+    try:
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split())[:160]
+        if worker_died(error):
+            raise WorkerDied(
+                f"a data worker died ({text}): most often because memory ran out; go on with --resume last and fewer "
+                "--data.workers"
+            ) from error
+        if peer_lost(error):
+            raise ProcessLost(
+                f"another training process failed, or doesn't answer ({text}): what it said last is why; go on with "
+                "--resume last"
+            ) from error
+        raise

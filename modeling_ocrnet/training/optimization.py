@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..compat import copy_tensors_
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe import Recipe, ScheduleRecipe
 
@@ -75,7 +76,7 @@ def build_ema(model: torch.nn.Module, decay: float) -> AveragedModel:
         if averaged[0].is_floating_point():
             get_ema_multi_avg_fn(warmed_up_decay(int(count), decay))(averaged, current, count)
         else:
-            torch._foreach_copy_(averaged, current)
+            copy_tensors_(averaged, current)
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
 

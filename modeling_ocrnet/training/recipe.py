@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..data.source import DataSource
+from ..errors import UserError
 from ..inference.segmentation import InferenceOptions
-from .recipe_checks import check_numbers
+from .recipe_checks import check_numbers, renamed_fields
 
 
 @dataclass
@@ -47,18 +48,23 @@ class ModelRecipe:
     backbone: str | None = "timm/hrnet_w18.ms_in1k"
     """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of OCRNetConfig, such as dropout, class_weights, ohem_threshold; loss_average (all: ignored pixels
-    count in the loss's mean, as in mmsegmentation; valid: they don't), lovasz_weight, align_corners."""
+    """Further fields of OCRNetConfig, such as dropout, class_weights, ohem_threshold; loss_normalizer (all: ignored
+    pixels count in the loss's mean, as in mmsegmentation; valid: they don't), lovasz_weight, align_corners."""
     backbone_config: dict[str, Any] = field(default_factory=dict)
     """Further fields of HRNetConfig (r101-d8: TimmBackboneConfig): zero_init_residual, fuse_upsample ..."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, slower."""
     channels_last: bool = True
     """Keep images as (height, width, channels) in memory: faster on CPUs and on recent GPUs."""
+    fast_layers: bool = True
+    """Train with faster layers of the same state dict: CPUs gain most, and results differ by rounding alone."""
     sync_batch_norm: bool = True
     """Batch norm statistics over all processes, where there are several and their device can."""
     ema_decay: float | None = None
     """Average the weights too, with this decay an update, e.g. 0.999 (null: don't); evaluated and saved beside them."""
+
+    def __post_init__(self):
+        self.config = renamed_fields(self.config)
 
 
 @dataclass
@@ -165,22 +171,22 @@ class Recipe:
     def __post_init__(self):
         decay = self.model.ema_decay
         if decay is not None and not 0 < decay < 1:
-            raise ValueError(
+            raise UserError(
                 f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 updates"
             )
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
         if low > high:
-            raise ValueError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+            raise UserError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
         # the rate would rise from the first update on
         base = self.optimizer.lr * min(1, self.optimizer.head_lr_multiplier)
         if self.schedule.min_lr > base:
-            raise ValueError(
+            raise UserError(
                 f"schedule.min_lr is {self.schedule.min_lr}, above the learning rate {base:g} that it is the floor of: "
                 "choose a lower one"
             )
         if self.data.streaming and self.data.name != "hub":
-            raise ValueError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
+            raise UserError(f"data.streaming is for data.name hub; {self.data.name!r} is read from its files as it is")
 
     def accumulation_steps(self, processes: int) -> int:
         """Forward passes of each process per update.
@@ -190,7 +196,7 @@ class Recipe:
         """
         steps, rest = divmod(self.global_batch, self.micro_batch * processes)
         if rest or not steps:
-            raise ValueError(
+            raise UserError(
                 f"a global batch of {self.global_batch} can't be made of micro-batches of {self.micro_batch} on "
                 f"{processes} process{'es' if processes > 1 else ''}: choose --global_batch as a multiple of "
                 f"{self.micro_batch * processes}, or another --micro_batch"
@@ -210,6 +216,7 @@ MAY_DIFFER_ON_RESUME = (
     "checkpoint.",
     "logging.",
     "model.backbone",
+    "model.fast_layers",
 )
 
 
@@ -219,7 +226,7 @@ def differences(ours: dict, theirs: dict) -> list[str]:
     A field that one of them doesn't have, because it is older, has its default there.
     """
     defaults = flatten(as_dict(Recipe()))
-    flat_ours, flat_theirs = defaults | flatten(ours), defaults | flatten(theirs)
+    flat_ours, flat_theirs = defaults | flatten(ours), defaults | renamed_fields(flatten(theirs), "model.config.")
     # how a stream is shared out depends on its workers
     free = {x for x in MAY_DIFFER_ON_RESUME if x != "data.workers" or not flat_ours["data.streaming"]}
     groups = tuple(x for x in MAY_DIFFER_ON_RESUME if x.endswith("."))

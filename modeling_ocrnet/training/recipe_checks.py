@@ -6,7 +6,12 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from ..configuration_ocrnet import OCRNetConfig
+from transformers.utils import logging
+
+from ..configuration_ocrnet import OLD_NORMALIZER, OCRNetConfig
+from ..errors import UserError
+
+logger = logging.get_logger(__name__)
 
 _POSITIVE = {
     "global_batch",
@@ -46,13 +51,13 @@ def check_numbers(values: dict[str, Any]) -> None:
         values: of a recipe's fields, by their full names; lists are checked number by number.
 
     Raises:
-        ValueError: naming the field.
+        UserError: naming the field.
     """
     for name, value in values.items():
         for x in value if isinstance(value, list) else [value]:
             expected = _expected(name, x) if isinstance(x, (int, float)) else None
             if expected:
-                raise ValueError(f"{name} must be {expected}, got {value}")
+                raise UserError(f"{name} must be {expected}, got {value}")
 
 
 def _expected(name: str, x: float) -> str | None:
@@ -78,6 +83,20 @@ _SET_ELSEWHERE = {
 }
 
 
+def renamed_fields(given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`model.config` with fields that were renamed under today's names; of each a warning is given once.
+
+    Args:
+        given: names and values.
+        prefix: what all names begin with.
+    """
+    old, new = prefix + OLD_NORMALIZER, prefix + "loss_normalizer"
+    if old not in given:
+        return given
+    logger.warning_once("model.config.%s is called loss_normalizer now", OLD_NORMALIZER)
+    return {new if key == old else key: value for key, value in given.items()}
+
+
 def check_fields(where: str, given: dict[str, Any], config: type) -> None:
     """Refuse what a config doesn't know (it takes any keyword: a misspelt one would do nothing) or may not be told.
 
@@ -87,12 +106,12 @@ def check_fields(where: str, given: dict[str, Any], config: type) -> None:
         config: the class of the config that they are for.
 
     Raises:
-        ValueError: naming the field.
+        UserError: naming the field.
     """
     for key in sorted(given.keys() & _SET_ELSEWHERE.keys()) if config is OCRNetConfig else ():
-        raise ValueError(f"{where} has {key}, which {_SET_ELSEWHERE[key]}: take it out")
+        raise UserError(f"{where} has {key}, which {_SET_ELSEWHERE[key]}: take it out")
     if (channels := given.get("num_channels", 3)) != 3:
-        raise ValueError(f"{where}.num_channels is {channels}, but images are read as three channels: take it out")
+        raise UserError(f"{where}.num_channels is {channels}, but images are read as three channels: take it out")
     known = {field.name for field in fields(config)}
     if unknown := sorted(set(given) - known):
-        raise ValueError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")
+        raise UserError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from ..errors import FileError, MissingFileError, UserError, reason
+
 
 class _Loader(yaml.SafeLoader):
     """YAML's own types alone, no key twice, and no aliases: a few lines of them can stand for billions of values."""
@@ -29,17 +31,51 @@ def _place(mark: yaml.Mark) -> str:
     return f" in line {mark.line + 1}"
 
 
+def find_recipe(name: str, folders: list[Path] | None = None) -> Path:
+    """The file that a recipe's name means: a file of that name, or else one of the project's own.
+
+    Args:
+        name: a path, or a recipe as it lies below `configuration`, with or without `.yaml`:
+            `cityscapes/ocrnet_hr18_40k`.
+        folders: where the project's own recipes lie: inside the installed package, or beside it in a checkout.
+
+    Returns:
+        The file; `Path(name)` if there is none.
+    """
+    given = Path(name)
+    if given.is_file():
+        return given
+    package = Path(__file__).parents[1]
+    below = below_configuration(given)
+    for folder in folders or [package / "configuration", package.parent / "configuration"]:
+        for file in (folder / below, folder / f"{below}.yaml"):
+            if file.is_file():
+                return file
+    return given
+
+
+def below_configuration(path: Path) -> Path:
+    """`.../configuration/cityscapes/x.yaml` to `cityscapes/x.yaml`; what lies elsewhere as it is."""
+    folders = path.parts
+    last = max((i for i, name in enumerate(folders) if name == "configuration"), default=-1)
+    return Path(*folders[last + 1 :])
+
+
 def read_recipe(file: Path) -> dict[str, Any]:
     """The fields of a recipe.
 
     Raises:
-        ValueError: where the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
-        OSError: where it can't be read.
+        UserError: where the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
+        FileError: where it can't be read.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a SafeLoader
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{file}: no such file") from error
+    except OSError as error:
+        raise FileError(f"{file}: can't be read ({reason(error)})") from error
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise ValueError(f"{file}: not a recipe ({' '.join(str(error).split())})") from error
+        raise UserError(f"{file}: not a recipe ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: not a recipe (it holds {type(content).__name__}, expected fields and values)")
+        raise UserError(f"{file}: not a recipe (it holds {type(content).__name__}, expected fields and values)")
     return content

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import load, set_seed
-from accelerate.utils.constants import RNG_STATE_NAME
 from datasets import Dataset, IterableDataset
 
+from ..compat import damaged_file_errors, of_the_machine, prepared_optimizers, random_states_file, restart_accumulation
 from ..data.labels import LabelSet
+from ..errors import UserError
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint isn't there, is damaged, or doesn't belong to this run."""
 
 
@@ -102,7 +103,7 @@ def reseed(accelerator: Accelerator, seed: int, step: int) -> None:
     The count of micro-batches starts anew too: an update has another number of them now.
     """
     set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
-    accelerator.step = 0
+    restart_accumulation(accelerator)
 
 
 def restore(accelerator: Accelerator, path: Path, generators: bool = True) -> None:
@@ -117,24 +118,44 @@ def restore(accelerator: Accelerator, path: Path, generators: bool = True) -> No
     Raises:
         CheckpointError: where a file is missing, damaged, wants to run something, or is of another network.
     """
-    file = path / f"{RNG_STATE_NAME}_{accelerator.process_index}.pkl"
+    file = path / random_states_file(accelerator.process_index)
     seed = None
     try:
-        if generators:
-            seed = load(file)["torch_manual_seed"]  # accelerate would go on without it
-    except Exception as error:  # a damaged or hostile pickle can raise anything
+        if generators:  # accelerate would go on without
+            seed = _mapping(load(file), "torch_manual_seed")["torch_manual_seed"]
+        _check_contents(path)
+    except damaged_file_errors() as error:
         raise _damaged(file, error) from error
     try:
         # to the device itself fails on some devices; DeepSpeed reads by itself and takes no such argument
         where = {} if accelerator.distributed_type == DistributedType.DEEPSPEED else {"map_location": "cpu"}
         accelerator.load_state(str(path), **where)
-        misfits = [x for optimizer in accelerator._optimizers for x in _misfits(optimizer)]
-    except Exception as error:  # as above, and what a network says to weights of another
+        misfits = [x for optimizer in prepared_optimizers(accelerator) for x in _misfits(optimizer)]
+    except damaged_file_errors() as error:  # a RuntimeError is also what a network says to weights of another
+        if of_the_machine(error):
+            raise
         raise _damaged(path, error) from error
     if misfits:
         raise CheckpointError(f"{path}: the optimizer's state is of another network ({misfits[0]}): {_REMEDY}")
     if seed is not None and not torch.equal(torch.get_rng_state(), seed):
         raise CheckpointError(f"{file}: the random generators refuse what it holds: {_REMEDY}")
+
+
+def _check_contents(path: Path) -> None:
+    """Refuse files that hold something else than state dicts, which torch would fail on as on a bug of ours."""
+    patterns = ("optimizer*.bin", "pytorch_model*.bin", "custom_checkpoint_*.pkl", "scaler.pt")
+    for file in (file for pattern in patterns for file in path.glob(pattern)):
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            _mapping(content, *(("state", "param_groups") if file.name.startswith("optimizer") else ()))
+        except damaged_file_errors() as error:
+            raise _damaged(file, error) from error
+
+
+def _mapping(content: Any, *keys: str) -> dict:
+    if not isinstance(content, dict) or not all(key in content for key in keys):
+        raise ValueError(f"it holds a {type(content).__name__}, expected a dict {' and '.join(keys)}".strip())
+    return content
 
 
 _REMEDY = "resume from another checkpoint of the run"

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator, DistributedType
 
+from ..compat import deepspeed_settings, fsdp_plugin
+from ..errors import UserError
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe import Recipe
 
@@ -20,25 +22,25 @@ def set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
     """Tell the plugin that the launch configuration made what only the recipe knows.
 
     Raises:
-        ValueError: for configurations that OCRNet can't be trained under.
+        UserError: for configurations that OCRNet can't be trained under.
     """
     kind = accelerator.distributed_type
     if recipe.model.ema_decay is not None and kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        raise ValueError(
+        raise UserError(
             f"model.ema_decay averages whole weights, which {kind.value} shares out: leave it out, or launch without "
             f"{kind.value} (configuration/accelerate/gpu_4.yaml)"
         )
     if accelerator.distributed_type == DistributedType.FSDP:
-        plugin = accelerator.state.fsdp_plugin
+        plugin = fsdp_plugin(accelerator)
         if plugin.fsdp_version != 2 or plugin.auto_wrap_policy is not None:
-            raise ValueError(
+            raise UserError(
                 "FSDP needs fsdp_version: 2 and fsdp_auto_wrap_policy: NO_WRAP; see configuration/accelerate/fsdp.yaml"
             )
         # parameters stay in float32 and autocast decides by operation, as it does without FSDP: the plugin's policy
         # would cast weights and outputs to half precision
         plugin.mixed_precision_policy = None
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        options = accelerator.deepspeed_plugin.deepspeed_config
+        options = deepspeed_settings(accelerator)
         options["train_micro_batch_size_per_gpu"] = recipe.micro_batch
         options["gradient_accumulation_steps"] = recipe.accumulation_steps(accelerator.num_processes)
         options["gradient_clipping"] = recipe.optimizer.clip_norm or 0.0

@@ -20,8 +20,8 @@ from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.hub.push import push
 
 ROOT = Path(__file__).parents[2]
-CODE = ["configuration_hrnet", "configuration_ocrnet", "fusion_ocrnet", "image_processing_ocrnet", "loss_ocrnet"]
-CODE += ["batch_norm_hrnet", "modeling_hrnet", "modeling_ocrnet", "resizing_ocrnet"]
+CODE = ["configuration_hrnet", "configuration_ocrnet", "fusion_ocrnet", "heads_ocrnet", "image_processing_ocrnet"]
+CODE += ["loss_ocrnet", "modeling_hrnet", "modeling_ocrnet", "pixels_ocrnet", "resizing_ocrnet"]
 
 
 def contents(folder: Path) -> dict[str, str]:

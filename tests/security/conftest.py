@@ -83,7 +83,7 @@ def script(capsys, monkeypatch):
         output = capsys.readouterr()
         assert (1 if isinstance(result, str) else result) in code
         words = result if isinstance(result, str) else output.out + output.err
-        assert "Traceback" not in words
+        assert "Traceback" not in words + output.err
         return words
 
     return run

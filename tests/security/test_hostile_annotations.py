@@ -87,7 +87,7 @@ def test_a_tree_whose_folders_lead_outside(link, context, place, script):
 
 def test_a_link_in_place_of_a_part_is_not_followed(context, place, script):
     root = context()
-    for part in ("SegmentationClassContext/x.part", "ImageSets/SegmentationContext/val.part"):
+    for part in ("SegmentationClassContext/.x.png.part", "ImageSets/SegmentationContext/.val.txt.part"):
         (root / part).parent.mkdir(parents=True)
         (root / part).symlink_to(place.root / "precious.txt")
     place.begin()

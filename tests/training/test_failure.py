@@ -15,6 +15,7 @@ from helpers import multiprocess
 from safetensors.torch import load_file
 from test_training import stop_after
 
+from modeling_ocrnet.cli.run import exit_with_error, user_message
 from modeling_ocrnet.data import DataError
 from modeling_ocrnet.training import failure, loop
 from modeling_ocrnet.training import recipe as R
@@ -183,20 +184,19 @@ def test_a_folder_is_tried_and_left_as_it_was(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_last_words():
+def test_what_a_user_reads():
     """Of errors as torch raises them: one line, whatever they came with."""
     in_worker = (
         "Caught DataError in DataLoader worker process 0.\nOriginal Traceback ...\n  x = 1\nDataError: a.png: bad\n"
     )
-    assert failure.last_words(DataError(in_worker)) == "a.png: bad"
-    other = OSError(
-        "Caught OSError in DataLoader worker process 3.\nOriginal Traceback\n  ...\nOSError: [Errno 5] gone\n"
-    )
-    assert failure.last_words(other) == "OSError: [Errno 5] gone"
-    lost = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1")
-    assert failure.last_words(lost).startswith("another training process failed")
-    assert failure.last_words(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
-    assert failure.last_words(TypeError("a fault of the program")) is None
+    assert user_message(DataError(in_worker)) == "a.png: bad"
+    with pytest.raises(failure.ProcessLost) as lost, failure.explained_processes():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1")
+    assert user_message(lost.value).startswith("another training process failed")
+    for other in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), TypeError("a fault of the program")):
+        with pytest.raises(type(other)) as raised, failure.explained_processes():
+            raise other
+        assert user_message(raised.value) is None
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(capsys):
@@ -204,5 +204,5 @@ def test_a_fault_of_the_program_keeps_its_traceback(capsys):
         len(3)
     except TypeError as error:
         with pytest.raises(SystemExit, match=r"train.py: TypeError: object of type 'int' has no len\(\)"):
-            failure.end("train.py", error)
+            exit_with_error("train.py", error)
     assert "    len(3)" in capsys.readouterr().err

@@ -227,4 +227,19 @@ def test_what_keeps_a_run_from_being_resumed():
     theirs["logging"]["every"] = 1
     theirs["data"]["workers"] = 0
     theirs["output_dir"] = "elsewhere"
+    theirs["model"]["fast_layers"] = False  # rounding alone
     assert differences(ours, theirs) == ["optimizer.lr: 0.02 in the checkpoint, now 0.01"]
+
+
+def test_a_renamed_field_of_the_config_is_still_read(tmp_path):
+    """By its old name from a file and in a checkpoint's recipe; today's name is what is written."""
+    (tmp_path / "old.yaml").write_text("model:\n  config:\n    loss_average: valid\n    dropout: 0.1\n")
+    recipe = parse("--config", str(tmp_path / "old.yaml"))
+    assert as_dict(recipe)["model"]["config"] == {"loss_normalizer": "valid", "dropout": 0.1}
+    theirs = as_dict(recipe)
+    theirs["model"]["config"] = {"loss_average": "valid", "dropout": 0.1}
+    assert differences(as_dict(recipe), theirs) == []
+    theirs["model"]["config"]["loss_average"] = "all"
+    assert differences(as_dict(recipe), theirs) == [
+        "model.config.loss_normalizer: 'all' in the checkpoint, now 'valid'"
+    ]

@@ -147,10 +147,10 @@ def fill(folder: Path, text: str) -> Path:
 def test_a_folder_is_replaced_in_one_step(tmp_path, monkeypatch):
     """No moment without it: no name but the exchange's changes."""
     target, temporary = fill(tmp_path / "best", "old"), fill(tmp_path / ".best.tmp", "new")
-    if not folders.exchange(target, temporary):
+    if not folders.swap_folders(target, temporary):
         pytest.skip("this file system can't")
     assert (content(target), content(temporary)) == ("new", "old")
-    folders.exchange(target, temporary)
+    folders.swap_folders(target, temporary)
     monkeypatch.setattr(os, "replace", lambda *_: pytest.fail("renamed"))
     folders.commit_folder(temporary, target)
     assert content(target) == "new"
@@ -169,7 +169,7 @@ def test_where_it_takes_two_steps_a_crash_between_them_is_mended(steps, tmp_path
             raise KeyboardInterrupt
         replace(*names)
 
-    monkeypatch.setattr(folders, "exchange", lambda *_: False)
+    monkeypatch.setattr(folders, "swap_folders", lambda *_: False)
     monkeypatch.setattr(os, "replace", dying)
     if steps < 2:
         with pytest.raises(KeyboardInterrupt):
@@ -179,7 +179,7 @@ def test_where_it_takes_two_steps_a_crash_between_them_is_mended(steps, tmp_path
         folders.commit_folder(temporary, target)
     monkeypatch.undo()
     assert target.exists() == (steps != 1)
-    folders.tidy(tmp_path, "best")
+    folders.clean_partial_writes(tmp_path, "best")
     assert content(target) == ("new" if steps == 2 else "old")
     assert sorted(tmp_path.iterdir()) == [other, target]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from ...errors import UserError
 from .base import CardFacts, PublishedDataset, TreeEntry
 
 __all__ = ["DATASETS", "CardFacts", "PublishedDataset", "TreeEntry", "published"]
@@ -27,8 +28,8 @@ def published(name: str) -> PublishedDataset:
     """What is known of a published dataset.
 
     Raises:
-        ValueError: if `name` isn't one of `DATASETS`.
+        UserError: if `name` isn't one of `DATASETS`.
     """
     if name not in DATASETS:
-        raise ValueError(f"dataset {name!r} is unknown; there are {', '.join(DATASETS)}")
+        raise UserError(f"dataset {name!r} is unknown; there are {', '.join(DATASETS)}")
     return import_module(f".{name}", __name__).DATASET

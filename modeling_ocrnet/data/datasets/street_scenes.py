@@ -7,6 +7,7 @@ from pathlib import Path
 
 from street_scenes import write_street_scenes
 
+from ...errors import writing
 from ..pairs import Pairs
 from .base import CardFacts, PublishedDataset
 from .cityscapes import DATASET as CITYSCAPES
@@ -18,7 +19,8 @@ def find_pairs(root: Path, split: str) -> Pairs:
     """The scenes of a split. If there is nothing at `root`, they are drawn and written first."""
     if not root.exists():
         logger.info("drawing street scenes into %s, once", root)
-        write_street_scenes(root)
+        with writing(root):
+            write_street_scenes(root)
     return CITYSCAPES.find(root, split)
 
 

@@ -16,7 +16,9 @@ import torch
 from huggingface_hub import cached_assets_path
 from torch.export import ExportedProgram
 
-from ...fusion_ocrnet import FusedOCRNet
+from ...compat import aoti_compile, has_cpp_compiler
+from ...errors import UserError
+from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import openvino_runtime
 from .engine import Engine, package
 from .openvino_runtime import OpenVINONetwork
@@ -28,31 +30,26 @@ logger = logging.getLogger("modeling_ocrnet.inference")
 
 def compiler_problem() -> str | None:
     """Why nothing can be compiled on this machine, or `None`. (A package from the cache needs no compiler.)"""
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return "there is no C++ compiler: install g++, or name one by the environment variable CXX"
-    return None
+    if has_cpp_compiler():
+        return None
+    return "there is no C++ compiler: install g++, or name one by the environment variable CXX"
 
 
 def compile_package(program: ExportedProgram, path: Path) -> None:
     """Compile a program to a file that a process without a compiler can run, on this kind of machine.
 
     Raises:
-        ValueError: where there is no compiler.
+        UserError: where there is no compiler.
     """
     if (problem := compiler_problem()) is not None:
-        raise ValueError(problem)
+        raise UserError(problem)
     # threads: as many as the process that runs it has, not the one that compiles
     settings = {"freezing": True, "cpp.dynamic_threads": True}
     # torch takes names that end so, and wouldn't leave half a file under the one that is looked for
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         part = Path(scratch) / "part.pt2"
         with torch.no_grad():
-            torch._inductor.aoti_compile_and_package(program, package_path=str(part), inductor_configs=settings)
+            aoti_compile(program, str(part), settings)
         os.replace(part, path)
 
 
@@ -61,7 +58,7 @@ def compiler_name() -> str:
     return f"openvino {version('openvino')}" if find_spec("openvino") is not None else "aotinductor"
 
 
-def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
+def compiled(model: OCRNetForSemanticSegmentation) -> Engine | OCRNetForSemanticSegmentation:
     """The model, compiled: from the cache if it has been before, on any number of threads and for images of any size.
 
     By OpenVINO where it is installed, which takes half a minute, else by AOTInductor, which takes minutes. The cache is
@@ -90,11 +87,11 @@ def compiled(model: FusedOCRNet) -> Engine | FusedOCRNet:
     return Engine(model.config, package(path), precision, model.device, model.dtype)
 
 
-def _compile(model: FusedOCRNet, path: Path) -> None:
+def _compile(model: OCRNetForSemanticSegmentation, path: Path) -> None:
     compile_package(export_program(model), path)
 
 
-def _convert(model: FusedOCRNet, path: Path) -> None:
+def _convert(model: OCRNetForSemanticSegmentation, path: Path) -> None:
     network = openvino_runtime.convert(model)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         import_module("openvino").save_model(network, Path(scratch) / path.name, compress_to_fp16=False)
@@ -102,7 +99,7 @@ def _convert(model: FusedOCRNet, path: Path) -> None:
             os.replace((Path(scratch) / path.name).with_suffix(suffix), path.with_suffix(suffix))
 
 
-def _key(model: FusedOCRNet, compiler: str) -> str:
+def _key(model: OCRNetForSemanticSegmentation, compiler: str) -> str:
     """What machine code depends on, as 16 hexadecimal digits."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]

@@ -13,7 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...compat import aoti_load
 from ...configuration_ocrnet import OCRNetConfig
+from ...errors import UserError, reason
 from ...modeling_ocrnet import OCRNetOutput
 from .openvino_runtime import OpenVINONetwork
 from .precision import DTYPES, Precision, cpu_has_bf16
@@ -67,12 +69,12 @@ class Export:
             export = cls(**json.loads(path.read_text(encoding="utf-8")))
             known = export.precision in FORMATS[export.format].precisions
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f"{path}: not what scripts/export.py writes: export again") from error
+            raise UserError(f"{path}: not what scripts/export.py writes: export again") from error
         if not known:
-            raise ValueError(f"{path}: {export.format} has no precision {export.precision!r}: export again")
+            raise UserError(f"{path}: {export.format} has no precision {export.precision!r}: export again")
         file = folder / FORMATS[export.format].file
         if not file.is_file():
-            raise ValueError(f"{file}: there is no such file, but {EXPORT} beside it speaks of one: export again")
+            raise UserError(f"{file}: there is no such file, but {EXPORT} beside it speaks of one: export again")
         return export
 
 
@@ -107,13 +109,13 @@ def import_optional(name: str) -> ModuleType:
     """A package of an extra.
 
     Raises:
-        ValueError: where it isn't installed, with the command that does it.
+        UserError: where it isn't installed, with the command that does it.
     """
     try:
         return import_module(name)
     except ImportError as error:
         extra = _EXTRAS[name]
-        raise ValueError(f"{name} isn't installed ({error}): pip install 'modeling-ocrnet[{extra}]'") from error
+        raise UserError(f"{name} isn't installed ({error}): pip install 'modeling-ocrnet[{extra}]'") from error
 
 
 def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: Precision | None = None) -> Engine:
@@ -127,21 +129,20 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
             they were exported.
 
     Raises:
-        ValueError: where the runtime isn't installed, the file is damaged, or the precision isn't the file's.
+        UserError: where the runtime isn't installed, the file is damaged, or the precision isn't the file's.
     """
     form = FORMATS[export.format]
     path = folder / form.file
     if precision not in (None, export.precision) and form.engine != "openvino":
-        raise ValueError(f"{path}: was exported in {export.precision}, not in {precision}: leave --precision out")
+        raise UserError(f"{path}: was exported in {export.precision}, not in {precision}: leave --precision out")
     opened = {"onnxruntime": _onnxruntime, "openvino": _openvino, "torch": _program, "compile": package}[form.engine]
     options = {"precision": precision or _computed_in(export.precision)} if form.engine == "openvino" else {}
     try:
         run = opened(path, **options)
-    except ValueError:  # a package is missing
+    except UserError:  # a package is missing
         raise
-    except Exception as error:  # damaged files make runtimes raise anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(f"{path}: {form.engine} can't open it ({reason}): export again") from error
+    except Exception as error:  # each runtime has errors of its own for damaged files
+        raise UserError(f"{path}: {form.engine} can't open it ({reason(error)}): export again") from error
     dtype = DTYPES[export.precision] if form.engine in ("torch", "compile") else torch.float32
     return Engine(config, run, export.precision, torch.device(export.device), dtype)
 
@@ -175,4 +176,4 @@ def _program(path: Path) -> Callable[[Tensor], Tensor]:
 
 def package(path: Path) -> Callable[[Tensor], Tensor]:
     """An AOTInductor package: machine code, so only for files that one has made oneself."""
-    return torch._inductor.aoti_load_package(str(path))
+    return aoti_load(str(path))

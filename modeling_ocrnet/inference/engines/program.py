@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-import inspect
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ...fusion_ocrnet import FusedOCRNet, PixelConvolution
+from ...compat import TooOldError, export_any_size
+from ...configuration_hrnet import HRNetConfig
+from ...errors import UserError, reason
+from ...fusion_ocrnet import PixelConv2d, PixelLinear
 from ...modeling_hrnet import HRNetModule
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 
@@ -53,28 +55,23 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
         products: the heads' convolutions as matrix products, for runtimes that lay memory out themselves.
 
     Raises:
-        ValueError: where this torch can't make programs for any size, or the backbone isn't one for them.
+        UserError: where this torch can't make programs for any size, or the backbone isn't one for them.
     """
-    if "prefer_deferred_runtime_asserts_over_guards" not in inspect.signature(torch.export.export).parameters:
-        raise ValueError(f"torch {torch.__version__} exports fixed sizes only: a newer one is needed")
-    fused = copy.deepcopy(model) if isinstance(model, FusedOCRNet) else model.fuse()
+    fused = copy.deepcopy(model) if model.is_fused else model.fuse()
     for module in fused.modules():
         if type(module) is HRNetModule:
             module.__class__ = _AnySizeModule
-        if isinstance(module, PixelConvolution):
-            module.as_product = products
+        if isinstance(module, (PixelConv2d, PixelLinear)):
+            module.use_matmul = products
     example = torch.zeros(_EXAMPLE_FOR_PRODUCTS if products else _EXAMPLE, dtype=fused.dtype, device=fused.device)
     sizes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     try:
         with torch.no_grad():
-            return torch.export.export(
-                _Logits(fused),
-                (example,),
-                dynamic_shapes={INPUT: sizes},
-                strict=False,
-                prefer_deferred_runtime_asserts_over_guards=True,
-            )
-    except Exception as error:  # whatever another backbone's code makes torch.export raise
-        reason = " ".join(str(error).split())[:300]
-        kind = model.config.backbone_config.model_type
-        raise ValueError(f"a network over the backbone {kind!r} can't be made a program ({reason})") from error
+            return export_any_size(_Logits(fused), (example,), {INPUT: sizes})
+    except TooOldError as error:
+        raise UserError(str(error)) from error
+    except Exception as error:
+        kind = model.config.custom_backbone or model.config.backbone_config.model_type
+        if kind == HRNetConfig.model_type:
+            raise  # ours, which can be exported
+        raise UserError(f"a network over the backbone {kind!r} can't be made a program ({reason(error)})") from error

@@ -1,14 +1,16 @@
 """The packed batch norm: against torch's own, in float64."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from modeling_ocrnet.batch_norm_hrnet import NARROW, BatchNorm2d
-from modeling_ocrnet.modeling_hrnet import recompute_without_statistics
+from modeling_ocrnet.modeling_hrnet import checkpoint_without_bn_update
+from modeling_ocrnet.training.fast_layers.batch_norm import MAX_CHANNELS, FastBatchNorm2d
 
 
 def maps(channels=18, size=(64, 64), dtype=torch.float32):
@@ -18,7 +20,7 @@ def maps(channels=18, size=(64, 64), dtype=torch.float32):
 
 
 def layer(channels=18, **kwargs):
-    norm = BatchNorm2d(channels, **kwargs)
+    norm = FastBatchNorm2d(channels, **kwargs)
     if norm.affine:
         nn.init.uniform_(norm.weight, 0.2, 2)
         nn.init.normal_(norm.bias)
@@ -72,7 +74,7 @@ def test_relu_in_place_and_a_gradient_in_another_memory_format_change_nothing():
     [
         (maps(size=(8, 8)), {}),  # too small to gain
         (maps(size=(65, 67)), {}),  # 8710 pixels aren't a multiple of 16
-        (maps(NARROW), {}),
+        (maps(MAX_CHANNELS), {}),
         (maps().contiguous(), {}),
         (maps(dtype=torch.float64), {}),
         (maps(dtype=torch.float16), {}),
@@ -102,7 +104,8 @@ def test_gradient_checkpointing_moves_the_statistics_once():
     norm, x = layer(), maps().requires_grad_()
     plain = as_torch(norm)
     plain(x)
-    recompute_without_statistics(norm)(norm, x, use_reentrant=False).sum().backward()
+    contexts = partial(checkpoint_without_bn_update, norm)
+    checkpoint(norm, x, use_reentrant=False, context_fn=contexts).sum().backward()
     torch.testing.assert_close(norm.running_mean, plain.running_mean)
     torch.testing.assert_close(norm.running_var, plain.running_var)
     assert norm.num_batches_tracked == 1

@@ -1,0 +1,100 @@
+"""How every command ends when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import UserError
+
+
+def command(program: str) -> Callable[[Callable], Callable]:
+    """A decorator for a command's `main`: an error ends the process as [`exit_with_error`] does.
+
+    Args:
+        program: what the command is called in its messages.
+    """
+
+    def decorate(main: Callable) -> Callable:
+        @wraps(main)
+        def run(*args, **kwargs):
+            try:
+                return main(*args, **kwargs)
+            except (Exception, KeyboardInterrupt) as error:
+                exit_with_error(program, error)
+
+        return run
+
+    return decorate
+
+
+def exit_with_error(program: str, error: BaseException) -> NoReturn:
+    """End the process: a [`UserError`] says all in its message; any other error also shows its traceback.
+
+    Both are written to the log file, if a run has begun one, and the first cause to the launcher's report.
+
+    Raises:
+        SystemExit: always; of code 1, after Ctrl-C of code 130.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        release_frames(error)
+        sys.exit(128 + signal.SIGINT)
+    message = user_message(error)
+    if message is None:
+        traceback.print_exception(error)
+        message = f"{type(error).__name__}: {_last_line(error)}"
+    _log(message, error)
+    release_frames(error)
+    _report(message, error)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        program = f"{program}, process {os.environ.get('RANK', 0)}"
+    sys.exit(f"{program}: {message}")
+
+
+def user_message(error: BaseException) -> str | None:
+    """What a user should read of an error; `None` for one that needs its traceback."""
+    return str(error) if isinstance(error, UserError) else None
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Let the data workers end: what the frames of an error hold would live on, and so would they.
+
+    At exit, Python sends its children SIGTERM, which data workers ignore, and waits.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[-1]
+
+
+def _log(message: str, error: BaseException) -> None:
+    """Into the log file alone, which the console's line doesn't reach; with the traceback, unless the message is all
+    there is to know."""
+    told = isinstance(error, UserError) and error.__cause__ is None
+    trace = None if told else (type(error), error, error.__traceback__)
+    record = logging.LogRecord("modeling_ocrnet", logging.ERROR, "", 0, "%s", (message,), trace)
+    for handler in logging.getLogger("modeling_ocrnet").handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+
+
+def _report(message: str, error: BaseException) -> None:
+    """For the launcher, which shows the report of the process that failed first."""
+    report = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if report and getattr(error, "is_first_cause", True):
+        content = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
+        with suppress(OSError):
+            Path(report).write_text(json.dumps({"message": content}), encoding="utf-8")
