@@ -108,3 +108,12 @@ def camvid(place):
             for name in ("bad", "good", "well"):
                 (place.input / folder / f"{name}.png").write_bytes(content)
     return place.input
+
+
+@pytest.fixture
+def own(place):
+    """Own data without pairs: `classes.json`, an image and a mask."""
+    (place.input / "a.png").write_bytes(png())
+    (place.input / "mask.png").write_bytes(picture(mode="L"))
+    (place.input / "classes.json").write_text('["a", "b", "c", "d", "e"]')
+    return place.input
