@@ -132,3 +132,38 @@ def test_no_tracked_file_names_this_machine():
         ["git", "grep", "-nE", names, "--", ":!tests/test_conventions.py"], cwd=ROOT, capture_output=True, text=True
     )
     assert found.stdout == ""
+
+
+PLAIN = ["modeling_hrnet.py", "modeling_ocrnet.py", "loss_ocrnet.py"]
+HARDWARE = {
+    "device",
+    "dtype",
+    "itemsize",
+    "is_contiguous",
+    "is_cpu",
+    "is_floating_point",
+    "memory_format",
+    "is_compiling",
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_model_compares_no_devices_dtypes_or_memory_formats(name):
+    """A fast way for some hardware is a replacement beside the model, not a branch inside it."""
+    for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
+        tests = [node.test] if isinstance(node, (ast.If, ast.IfExp)) else []
+        tests += [node] if isinstance(node, (ast.Compare, ast.BoolOp)) else []
+        for test in tests:
+            asked = {x.attr for x in ast.walk(test) if isinstance(x, ast.Attribute)} & HARDWARE
+            assert not asked, f"{name}:{test.lineno} asks for {asked}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_are_short(path):
+    """A file past 300 lines, or a function past 50 (without its docstring), is two ideas."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            assert not body or node.end_lineno - body[0].lineno < 50, node.name

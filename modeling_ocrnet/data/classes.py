@@ -39,13 +39,7 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
     Raises:
         DataError: listing what is wrong with the file.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not readable as JSON ({error})") from error
-    of_hub = False
+    content, of_hub = _read_json(file), False
     if isinstance(content, list):
         content = {"classes": content}
     elif of_hub := isinstance(content, dict) and content and all(key.isdecimal() for key in content):
@@ -91,6 +85,15 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
         assumed_ignored=IGNORE if IGNORE in ignored - named and not of_hub else None,
         counted_from_one=counted_from_one,
     )
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: there is no such file") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not readable as JSON ({error})") from error
 
 
 def _in_one_form(entry: Any) -> Any:

@@ -116,15 +116,20 @@ def evaluate_checkpoint(
         if task.submission:
             write_submission(task.submission, folder, dataset, labels)
             logger.info("submission: %s", task.submission)
-    if not result:
-        if labelled:
-            logger.warning("%s: no pixel is labelled: nothing is scored", task.split)
-        return None
-    record = {"model": model_name, "dataset": task.title, "split": task.split, "images": len(dataset)}
-    record |= {"inference": vars(options), "precision": precision_of(model), **as_record(result, labels.names)}
+    if result:
+        about = {"model": model_name, "dataset": task.title, "split": task.split, "images": len(dataset)}
+        about |= {"inference": vars(options), "precision": precision_of(model)}
+        return _say({**about, **as_record(result, labels.names)}, task.output)
+    if labelled:
+        logger.warning("%s: no pixel is labelled: nothing is scored", task.split)
+    return None
+
+
+def _say(record: dict, output: str | None) -> dict:
+    """Print a record as a table, and write it if it is to be kept."""
     print(as_table(record))
-    if task.output:
-        write_json(record, task.output)
+    if output:
+        write_json(record, output)
     return record
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from datasets import Dataset
 from tqdm import tqdm
@@ -59,29 +59,17 @@ def export(
         DataError: for files that can't be read, or a folder that holds something else.
         HubError: where nobody is logged in, or the upload fails.
     """
-    if shard_mb is not None and shard_mb < 1:
-        raise UserError(f"shard_mb must be positive, got {shard_mb}")
     if isinstance(source, str):
         source = data.DataSource(source, root)
     elif root is not None:
         raise UserError("give the root inside the DataSource")
     name = source.name
-    if name == "hub":
-        raise UserError("a dataset of the Hub is Parquet as it is: only datasets in folders are exported")
+    _check_options(source, store, shard_mb)
     if push is not None:
         _check_push(name, store, private)
-    if store == "parquet" and source.value_range is not None:
-        raise UserError(
-            "Parquet keeps the image files as they are, and no value_range with them: leave it out here and give it to "
-            "who reads them, or export with --store raw"
-        )
     chosen = [x.strip() for x in splits.split(",")] if splits else ["train", "val"]
     labels = data.label_set(source)
-    loaded = {split: data.load(source, split=split) for split in chosen}
-    findings = {split: data.check(dataset) for split, dataset in loaded.items()}
-    for split, found in findings.items():
-        data.log_findings(found, labels, split)
-    data.check_classes(labels, [(loaded[split], findings[split]) for split in chosen])
+    loaded = _load_checked(source, chosen, labels)
     files = {split: dataset.with_format(None) for split, dataset in loaded.items()}
     paths = {split: _paths(x) for split, x in files.items()}
     shard_mb = shard_mb or {"parquet": 256, "raw": 1024}[store]
@@ -93,14 +81,8 @@ def export(
         "splits": {split: len(x) for split, x in files.items()},
         "source": fingerprint((y for split in chosen for x in paths[split] for y in x), whole_paths=False),
     }
-    if labels.dtype().itemsize > 1:
-        description["label_bits"] = 16
-    if store == "raw" and source.value_range is not None:
-        description["value_range"] = source.value_range
-    if name in data.CUSTOM_DATASETS:
-        description["classes"] = [[x.name, x.id, x.train_id, x.color] for x in labels.labels]
     folder = Path(output_dir).expanduser()
-    manifest = Manifest(folder, description)
+    manifest = Manifest(folder, description | _optional_facts(source, store, labels))
     plans = {}
     for split in chosen:
         if store == "raw":
@@ -122,6 +104,41 @@ def export(
     if push is not None:
         logger.info("pushed: %s", push_dataset(folder, push, private=private))
     return folder
+
+
+def _check_options(source: data.DataSource, store: str, shard_mb: int | None) -> None:
+    """Refuse what can't be exported so."""
+    if shard_mb is not None and shard_mb < 1:
+        raise UserError(f"shard_mb must be positive, got {shard_mb}")
+    if source.name == "hub":
+        raise UserError("a dataset of the Hub is Parquet as it is: only datasets in folders are exported")
+    if store == "parquet" and source.value_range is not None:
+        raise UserError(
+            "Parquet keeps the image files as they are, and no value_range with them: leave it out here and give it to "
+            "who reads them, or export with --store raw"
+        )
+
+
+def _load_checked(source: data.DataSource, splits: list[str], labels: data.LabelSet) -> dict[str, Dataset]:
+    """The splits, after a look at their files and classes."""
+    loaded = {split: data.load(source, split=split) for split in splits}
+    findings = {split: data.check(dataset) for split, dataset in loaded.items()}
+    for split, found in findings.items():
+        data.log_findings(found, labels, split)
+    data.check_classes(labels, [(loaded[split], findings[split]) for split in splits])
+    return loaded
+
+
+def _optional_facts(source: data.DataSource, store: str, labels: data.LabelSet) -> dict[str, Any]:
+    """What a manifest says only if it isn't the usual."""
+    facts: dict[str, Any] = {}
+    if labels.dtype().itemsize > 1:
+        facts["label_bits"] = 16
+    if store == "raw" and source.value_range is not None:
+        facts["value_range"] = source.value_range
+    if source.name in data.CUSTOM_DATASETS:
+        facts["classes"] = [[x.name, x.id, x.train_id, x.color] for x in labels.labels]
+    return facts
 
 
 def _check_push(name: str, store: str, private: bool) -> None:
