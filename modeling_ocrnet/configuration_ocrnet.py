@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from .configuration_hrnet import VARIANTS, HRNetConfig
 
-VERSION = "0.1.0"  # of the package; setup.cfg reads it
+VERSION = "0.2.0"  # of the package; setup.cfg reads it
 logger = logging.get_logger(__name__)
 
 # ResNet-101 of output stride 8, under timm's name; the auxiliary head reads stage 3, the OCR head stage 4
