@@ -45,7 +45,7 @@ def loss_benchmark(
         root: Street scenes (null: data/street_scenes, drawn first where there are none).
         variant: hr18s, hr18 or hr48.
         steps: Updates.
-        batch: Images of an update.
+        batch: Images of a step.
         crop_size: Height and width of the crops.
         lr: Learning rate. At the recipe's 0.01, from scratch, rounding alone soon moves the losses by percents.
 
@@ -104,7 +104,7 @@ def _kept(batches: Iterator[dict], folder: Path) -> Iterator[dict]:
 
 
 def _train(experiment: Experiment, folder: Path) -> Path:
-    """All updates, by the very functions that train; returns the log."""
+    """All steps, by the very functions that train; returns the log."""
     batches = _kept(build_batches(experiment, 0), folder)
     log = folder / "metrics.jsonl"
     with log.open("w", encoding="utf-8") as file:

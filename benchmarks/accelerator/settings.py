@@ -37,7 +37,7 @@ class Settings:
         repeats: steps or passes that are timed together.
         product: rows of the square matrices whose product is the measure of the card's speed.
         backend: of `torch.compile`.
-        updates: of the training loop that is timed.
+        steps: of the training loop that is timed.
     """
 
     output: Path
@@ -49,12 +49,12 @@ class Settings:
     repeats: int = 5
     product: int = 8192
     backend: str = "inductor"
-    updates: int = 40
+    steps: int = 40
 
     @classmethod
     def for_cpu(cls, output: Path) -> Settings:
         """The tiny ones."""
-        small = {"trained": (("hr18s", 1),), "crop": (32, 64), "images": ((32, 64),), "product": 128, "updates": 4}
+        small = {"trained": (("hr18s", 1),), "crop": (32, 64), "images": ((32, 64),), "product": 128, "steps": 4}
         return cls(output, tiny=True, rounds=2, repeats=1, backend="eager", **small)
 
     def device(self) -> torch.device:

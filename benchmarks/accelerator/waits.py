@@ -28,7 +28,7 @@ VARIANT, BATCH = "hr18", 2
 
 
 def waits(section: Section, settings: Settings) -> None:
-    """Images a second of the loop against those of its steps alone, then its synchronisations an update."""
+    """Images a second of the loop against those of its steps alone, then its synchronisations a step."""
     device = settings.device()
     logging.getLogger("modeling_ocrnet").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,23 +53,23 @@ def waits(section: Section, settings: Settings) -> None:
 
 
 def _table_of_waits(section: Section, device: torch.device, recipe: R.Recipe, root: Path) -> None:
-    """What more updates have more of belongs to the updates, not to the beginning and the end of a run."""
+    """What more steps have more of belongs to the steps, not to the beginning and the end of a run."""
     few, many = 2, 6
     found = {}
-    for updates in (few, many):
-        run = replace(recipe, data=replace(recipe.data, workers=0), output_dir=str(root / f"waits{updates}"))
-        run = replace(run, schedule=R.ScheduleRecipe(max_steps=updates), logging=R.LoggingRecipe(every=100, pictures=0))
-        with _synchronisations(device) as found[updates]:
+    for steps in (few, many):
+        run = replace(recipe, data=replace(recipe.data, workers=0), output_dir=str(root / f"waits{steps}"))
+        run = replace(run, schedule=R.ScheduleRecipe(max_steps=steps), logging=R.LoggingRecipe(every=100, pictures=0))
+        with synchronisations(device) as found[steps]:
             train(run)
     counts = {place: (n - found[few][place]) / (many - few) for place, n in found[many].items()}
     counts = {place: n for place, n in sorted(counts.items(), key=lambda x: -x[1]) if n > 0}
     rows = [(place, f"{n:.2f}") for place, n in counts.items()] or [("none", "0")]
-    section.table("Where an update waits for the device (without logging)", ("place", "times an update"), rows)
-    section.record(synchronisations_of_an_update=counts)
+    section.table("Where a step waits for the device (without logging)", ("place", "times a step"), rows)
+    section.record(synchronisations_of_a_step=counts)
 
 
 @contextmanager
-def _synchronisations(device: torch.device) -> Iterator[Counter]:
+def synchronisations(device: torch.device) -> Iterator[Counter]:
     """Counts them by file and line where the device's module can tell, else the operators that read a value."""
     counts, module = Counter(), torch.get_device_module(device)
     if not hasattr(module, "set_sync_debug_mode"):
@@ -90,7 +90,7 @@ def _synchronisations(device: torch.device) -> Iterator[Counter]:
 
 
 def _images_per_second(recipe: R.Recipe, root: Path, settings: Settings) -> float:
-    """Of the updates between the first log line and the last, without the beginning of the run and evaluation."""
+    """Of the steps between the first log line and the last, without the beginning of the run and evaluation."""
     folder = root / f"loop{recipe.data.workers}"
     train(replace(recipe, output_dir=str(folder)))
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -109,10 +109,10 @@ def _recipe(settings: Settings, root: Path) -> R.Recipe:
             "street_scenes", str(root / "scenes"), crop_size=(height, width), scale=(width, height), workers=workers
         ),
         model=R.ModelRecipe(variant, backbone=None, config=fields, backbone_config=backbone),
-        schedule=R.ScheduleRecipe(max_steps=settings.updates),
+        schedule=R.ScheduleRecipe(max_steps=settings.steps),
         evaluation=R.EvaluationRecipe(every=10_000, limit=1),
         checkpoint=R.CheckpointRecipe(every=10_000, keep_best=False),
-        logging=R.LoggingRecipe(every=max(1, settings.updates // 4), pictures=0),
+        logging=R.LoggingRecipe(every=max(1, settings.steps // 4), pictures=0),
         global_batch=BATCH,
         micro_batch=BATCH,
         mixed_precision="bf16",

@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from benchmarks import ROOT
 from benchmarks.accelerator.run import PARTS
 from benchmarks.accelerator.trace import idle_share, longest
+from benchmarks.accelerator.waits import synchronisations
 
 # the script with a part that fails planted before the last of three, and one that never ends
 PLANTED = """
@@ -59,7 +61,7 @@ def test_the_tiny_run_has_every_part(tmp_path):
     baseline = figures["contenders"]["eager, fp32"]
     assert baseline["times_as_fast"] == 1
     assert baseline["images_per_second"] == pytest.approx(1000 / baseline["milliseconds"])
-    assert found["loop"]["figures"]["synchronisations_of_an_update"]
+    assert found["loop"]["figures"]["synchronisations_of_a_step"] == {}  # without a log line, nothing is read back
     assert len(list((tmp_path / "found").glob("trace_*.json.gz"))) == 3
 
 
@@ -84,8 +86,6 @@ def test_parts_that_fail_or_stall_do_not_end_the_others(tmp_path):
 
 
 def test_without_an_accelerator_everything_is_skipped_with_its_reason(tmp_path):
-    import torch
-
     if torch.accelerator.is_available():
         pytest.skip("there is one")
     script = str(ROOT / "benchmarks" / "gpu.py")
@@ -93,6 +93,14 @@ def test_without_an_accelerator_everything_is_skipped_with_its_reason(tmp_path):
     assert done.returncode == 1
     assert "torch.accelerator finds no accelerator" in done.stdout
     assert "--tiny" in done.stdout
+
+
+def test_a_value_that_is_read_back_is_counted():
+    value = torch.ones(3)
+    with synchronisations(torch.device("cpu")) as counts:
+        value.sum().item()
+        value.add_(1)
+    assert counts == {"aten::_local_scalar_dense": 1}
 
 
 def test_idle_is_the_time_in_which_nothing_runs():
