@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from benchmarks import ROOT
 from benchmarks.accelerator.run import PARTS
 from benchmarks.accelerator.trace import idle_share, longest
+from benchmarks.accelerator.waits import _synchronisations
 
 # the script with a part that fails planted before the last of three, and one that never ends
 PLANTED = """
@@ -59,8 +61,15 @@ def test_the_tiny_run_has_every_part(tmp_path):
     baseline = figures["contenders"]["eager, fp32"]
     assert baseline["times_as_fast"] == 1
     assert baseline["images_per_second"] == pytest.approx(1000 / baseline["milliseconds"])
-    assert found["loop"]["figures"]["synchronisations_of_an_update"]
+    assert found["loop"]["figures"]["synchronisations_of_an_update"] == {}  # a step reads nothing by a scalar
     assert len(list((tmp_path / "found").glob("trace_*.json.gz"))) == 3
+
+
+def test_values_that_are_read_count_as_waiting():
+    with _synchronisations(torch.device("cpu")) as counts:
+        total = torch.ones(3).sum()
+        total.item(), float(total), total + 1
+    assert counts == {"aten::_local_scalar_dense": 2}
 
 
 def test_parts_that_fail_or_stall_do_not_end_the_others(tmp_path):

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("fresh_accelerator")]
 
 @pytest.fixture
 def recipe(fields, scenes, tmp_path):
-    """Four updates of four small street scenes."""
+    """Four steps of four small street scenes."""
     heads = {"ocr_channels": 16, "key_channels": 8, "dropout": 0.5}
 
     def make(name: str, **changes) -> R.Recipe:
@@ -53,7 +53,7 @@ def losses(folder: str) -> list[float]:
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(device, recipe, precision, deterministic, record_property):
-    """Four updates, against the last two of them begun from the checkpoint after the second."""
+    """Four steps, against the last two of them begun from the checkpoint after the second."""
     whole = weights(train(recipe("whole", mixed_precision=precision)))
     checkpoint = Path(recipe("whole").output_dir) / "checkpoints" / "step-0000002"
     resumed = weights(train(recipe("resumed", mixed_precision=precision), resume=str(checkpoint)))
@@ -70,7 +70,7 @@ def test_a_repeated_run_is_the_same_to_the_bit(device, recipe, deterministic):
 
 @pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.05), ("fp16", 0.1)])
 def test_half_precisions_learn_as_float32_does(device, recipe, precision, bound, bounded):
-    """The losses of four updates. fp16, which the loop refuses on a CPU, may leave out an update to fit its scale."""
+    """The losses of four steps. fp16, which the loop refuses on a CPU, may leave out a step to fit its scale."""
     if device.type == "cpu" and precision == "fp16":
         pytest.skip("the loop refuses fp16 on a CPU")
     model = recipe("any").model
@@ -101,19 +101,19 @@ def test_one_rank_is_as_good_as_none(device, network, batch, tmp_path, determini
 
 
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone(device, recipe, monkeypatch):
-    """From the third update on all images are NaN: the weights are then still those that the update began with."""
+    """From the third step on all images are NaN: the weights are then still those that the step began with."""
     forward, seen, before = OCRNetForSemanticSegmentation.forward, [], {}
 
     def poisoned(self, pixel_values, labels=None, **kwargs):
         if labels is not None:
             seen.append(self)
-        if len(seen) > 4:  # two micro-batches an update
+        if len(seen) > 4:  # two micro-batches a step
             before.update(before or {name: x.detach().clone() for name, x in self.named_parameters()})
             pixel_values = pixel_values * float("nan")
         return forward(self, pixel_values, labels=labels, **kwargs)
 
     monkeypatch.setattr(OCRNetForSemanticSegmentation, "forward", poisoned)
-    with pytest.raises(NonFiniteLoss, match="update 3"):
+    with pytest.raises(NonFiniteLoss, match="step 3"):
         train(recipe("poisoned"))
     assert seen[0].device.type == device.type
     assert [name for name, x in seen[0].named_parameters() if not torch.equal(x, before[name])] == []
