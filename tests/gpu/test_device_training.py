@@ -101,7 +101,7 @@ def test_one_rank_is_as_good_as_none(device, network, batch, tmp_path, determini
 
 
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone(device, recipe, monkeypatch):
-    """From the third step on all images are NaN: the weights are then still those that the update began with."""
+    """From the third step on all images are NaN: the weights are then still those that the step began with."""
     forward, seen, before = OCRNetForSemanticSegmentation.forward, [], {}
 
     def poisoned(self, pixel_values, labels=None, **kwargs):
