@@ -31,7 +31,7 @@ _COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
-class Report:
+class ConversionReport:
     """What became of every weight.
 
     Args:
@@ -63,7 +63,7 @@ class Report:
         return "\n".join(lines)
 
 
-def translate(checkpoint: Checkpoint, source: str = "auto") -> ConvertedCheckpoint:
+def rename_weights(checkpoint: Checkpoint, source: str = "auto") -> ConvertedCheckpoint:
     """The weights under our names, with what the network is.
 
     Args:
@@ -90,12 +90,12 @@ def translate(checkpoint: Checkpoint, source: str = "auto") -> ConvertedCheckpoi
 
 def build(
     checkpoint: Checkpoint, source: str = "auto", overrides: dict | None = None
-) -> tuple[PreTrainedModel, dict, Report]:
+) -> tuple[PreTrainedModel, dict, ConversionReport]:
     """The network that a checkpoint belongs to, with its weights, in eval mode.
 
     Args:
         checkpoint: read by `read_checkpoint`.
-        source: as for `translate`.
+        source: as for `rename_weights`.
         overrides: fields of the config that the shapes of the weights don't show, or show wrongly; `backbone_config`
             may be a dict of some fields.
 
@@ -107,23 +107,25 @@ def build(
         UserError: where a weight is missing, left over, of another shape or not finite; the message names it.
         MissingPackageError: where the backbone is timm's and timm isn't installed.
     """
-    translation = translate(checkpoint, source)
+    converted = rename_weights(checkpoint, source)
     try:
-        config = _config(_merged(translation.fields, overrides or {}))
+        config = _config(_merged(converted.fields, overrides or {}))
         with torch.device("meta"):  # only shapes are needed: the weights are assigned
             model = _model(config)
-        state, missing = _complete(translation, model)
+        state, missing = _complete(converted, model)
     except MissingPackageError:
         raise
     except UserError as error:
         raise UserError(f"{checkpoint.path}: {error}") from error
     check_weights(state.items(), str(checkpoint.path))
     model.load_state_dict(state, assign=True)
-    report = Report(translation.origin, _describe(model), translation.names, translation.dropped, missing)
-    return model.eval(), translation.processor, report
+    report = ConversionReport(converted.origin, _describe(model), converted.names, converted.dropped, missing)
+    return model.eval(), converted.processor, report
 
 
-def convert_checkpoint(path: str, output_dir: str, source: str = "auto", overrides: dict | None = None) -> Report:
+def convert_checkpoint(
+    path: str, output_dir: str, source: str = "auto", overrides: dict | None = None
+) -> ConversionReport:
     """Convert a foreign checkpoint to a folder with config, weights, image processor and model card.
 
     Args:
@@ -218,11 +220,9 @@ def _model(config: PreTrainedConfig) -> PreTrainedModel:
     return HRNetBackbone(config) if isinstance(config, HRNetConfig) else AutoBackbone.from_config(config)
 
 
-def _complete(
-    translation: ConvertedCheckpoint, model: PreTrainedModel
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _complete(converted: ConvertedCheckpoint, model: PreTrainedModel) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The state dict for `model`, and what of it the checkpoint doesn't hold."""
-    own, state, names = model.state_dict(), dict(translation.state), translation.names
+    own, state, names = model.state_dict(), dict(converted.state), converted.names
     missing = {}
     for key, value in own.items():
         if key not in state and key.endswith(_COUNTER):  # old checkpoints have none, and evaluation doesn't read it

@@ -26,7 +26,7 @@ def model_card(path: Path, model, report) -> str:
     Args:
         path: the foreign checkpoint.
         model: what it became.
-        report ([`Report`]): what became of every weight.
+        report ([`ConversionReport`]): what became of every weight.
     """
     is_ocrnet = model.config.model_type == "ocrnet"
     header = ["library_name: transformers"]

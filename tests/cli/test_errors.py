@@ -52,9 +52,11 @@ def log(tmp_path):
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_none")
-    before = logging.getLogger("modeling_ocrnet").handlers[:]
+    package = logging.getLogger("modeling_ocrnet")
+    before = package.handlers[:], package.propagate, package.level
     yield
-    logging.getLogger("modeling_ocrnet").handlers[:] = before
+    package.handlers[:], package.propagate, level = before
+    package.setLevel(level)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers import foreign_state_dicts
 
-from modeling_ocrnet.conversion.convert import build, translate
+from modeling_ocrnet.conversion.convert import build, rename_weights
 from modeling_ocrnet.conversion.loading import Checkpoint
 
 timm = pytest.importorskip("timm")
@@ -91,4 +91,4 @@ def test_families_are_told_apart():
         "ImageNet": foreign_state_dicts.timm_state("hrnet_w18_small_v2"),
     }
     for name, state in states.items():
-        assert name in translate(Checkpoint(Path("published.pth"), state)).origin
+        assert name in rename_weights(Checkpoint(Path("published.pth"), state)).origin

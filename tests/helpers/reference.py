@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation
-from modeling_ocrnet.conversion.convert import Report, build
+from modeling_ocrnet.conversion.convert import ConversionReport, build
 from modeling_ocrnet.conversion.loading import Checkpoint
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -36,7 +36,7 @@ def foreign_state(name: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix("state."): v for k, v in load(name).items() if k.startswith("state.")}
 
 
-def converted(name: str, **fields) -> tuple[OCRNetForSemanticSegmentation, Report]:
+def converted(name: str, **fields) -> tuple[OCRNetForSemanticSegmentation, ConversionReport]:
     """The network of a fixture, converted, and what the conversion said."""
     model, _, report = build(Checkpoint(Path(name), foreign_state(name)), overrides=fields)
     return model, report
