@@ -105,7 +105,7 @@ def commands(benchmark, checkpoint, photo, log, scenes, tmp_path):
             ["--candidate", log, "--baseline", log],
             "modeling_ocrnet.interop.loss_logs._json_lines",
         ),
-        "benchmark.py": (benchmark, ["data"], "benchmarks.data.write_frames"),
+        "benchmark.py": (benchmark, ["data"], "benchmarks.data.write_noisy_frames"),
     }
 
 
