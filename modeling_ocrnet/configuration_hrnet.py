@@ -37,7 +37,7 @@ class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
             networks). The first two differ for inputs that are no multiple of 32.
         align_corners (`bool`, defaults to `False`): Of every bilinear resize; `True` in the authors' code.
         zero_init_residual (`bool`, defaults to `False`): Let everything that is added to a branch, by its residual
-            blocks and by the other branches, start at 0 (the last batch norm's weight): from scratch, the first updates
+            blocks and by the other branches, start at 0 (the last batch norm's weight): from scratch, the first steps
             learn more.
         batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the batch norms.
         batch_norm_momentum (`float`, defaults to 0.1): Momentum of the running statistics.

@@ -62,7 +62,7 @@ class OCRNetConfig(PreTrainedConfig):
         batch_norm_momentum (`float`, defaults to 0.1): Momentum of their running statistics.
         classifier_initializer_range (`float`, defaults to 0.01): Standard deviation of the classifiers' first weights.
         zero_init_context (`bool`, defaults to `False`): Let the object context start at 0 (its batch norm's weight);
-            trained from scratch, the regions mean nothing yet, and the first updates learn more.
+            trained from scratch, the regions mean nothing yet, and the first steps learn more.
         auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
         loss_ignore_index (`int`, *optional*): The label that neither trains nor counts; 255 by default, 65535 for more
             than 255 classes.

@@ -77,9 +77,9 @@ class TrainingDataset(torch.utils.data.Dataset):
 
 @dataclass(frozen=True)
 class MicroBatchSampler:
-    """The positions of one process's micro-batches from update `start` on, in order.
+    """The positions of one process's micro-batches from step `start` on, in order.
 
-    Update u of the run trains on positions u * global_batch ... (u + 1) * global_batch - 1, whatever the number of
+    Step s of the run trains on positions s * global_batch ... (s + 1) * global_batch - 1, whatever the number of
     processes.
     """
 
@@ -91,9 +91,9 @@ class MicroBatchSampler:
     stop: int
 
     def __iter__(self) -> Iterator[list[int]]:
-        for update in range(self.start, self.stop):
-            first = update * self.global_batch + self.rank * self.micro_batch
-            last = (update + 1) * self.global_batch
+        for step in range(self.start, self.stop):
+            first = step * self.global_batch + self.rank * self.micro_batch
+            last = (step + 1) * self.global_batch
             for position in range(first, last, self.micro_batch * self.processes):
                 yield list(range(position, position + self.micro_batch))
 
@@ -110,7 +110,7 @@ def start_worker(_: int) -> None:
     """What a data worker does first."""
     cv2.setNumThreads(0)  # workers are the parallelism
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        # a signal to the whole group must not take workers away from an update that is being finished
+        # a signal to the whole group must not take workers away from a step that is being finished
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

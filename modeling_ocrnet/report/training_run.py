@@ -24,7 +24,7 @@ def draw_curve(records: list[dict], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # the later record wins where a resumed run repeated steps
+    # the later record wins if a resumed run repeated steps
     losses = {r["step"]: r["loss"] for r in records if "loss" in r}
     scores = {r["step"]: r["mean_iou"] for r in records if "mean_iou" in r}
     figure = Figure(figsize=(8, 4.5), layout="constrained")

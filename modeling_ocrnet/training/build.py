@@ -127,7 +127,7 @@ def build_data(
 
 
 def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegmentation:
-    """The recipe's network on the CPU, with ImageNet weights where the recipe names some.
+    """The recipe's network on the CPU, with ImageNet weights if the recipe names some.
 
     Raises:
         UserError: for fields that the configs don't have, or values that they refuse.

@@ -70,8 +70,8 @@ def open_run(accelerator: Accelerator, resume: str | None, output_dir: Path) -> 
     Only the main process looks, so that all agree.
 
     Raises:
-        CheckpointError: as `choose_checkpoint`, or where a new run would write into an old one's folder.
-        OSError: where the folder can't be read or cleared.
+        CheckpointError: as `choose_checkpoint`, or if a new run would write into an old one's folder.
+        OSError: if the folder can't be read or cleared.
     """
     answer: list = [None]
     if accelerator.is_main_process:
@@ -106,7 +106,7 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
         The checkpoint, whose files are as they were written; and a line for each later one that is damaged.
 
     Raises:
-        CheckpointError: where there is none, or none that is whole.
+        CheckpointError: if there is none, or none that is whole.
     """
     if resume not in ("last", "auto"):
         path = Path(resume)
@@ -180,7 +180,7 @@ def restore(accelerator: Accelerator, path: Path, generators: bool = True) -> No
     call nothing.
 
     Raises:
-        CheckpointError: where a file is missing, damaged, wants to run something, or is of another network.
+        CheckpointError: if a file is missing, is damaged, wants to run something, or is of another network.
     """
     file = path / random_states_file(accelerator.process_index)
     seed = None

@@ -1,4 +1,4 @@
-"""Signals become a wish to stop, which the loop grants after the current step."""
+"""The first signal asks the training loop to stop after a step; the second one ends the process."""
 
 from __future__ import annotations
 
@@ -60,6 +60,6 @@ class GracefulShutdown:
 
 
 def _end_with_parent(number: int) -> None:
-    """Where the system is Linux, the kernel sends this process a signal when its parent is gone (0: none)."""
+    """On Linux, the kernel sends this process a signal when its parent is gone (0: none)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)

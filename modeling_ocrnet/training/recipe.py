@@ -36,7 +36,7 @@ class DataRecipe(DataSource):
     workers: int = 4
     """Processes that load data, for each training process."""
     on_error: Literal["stop", "skip"] = "stop"
-    """Where a training sample can't be read: stop, or say so, count it and take another in its place."""
+    """If a training sample can't be read: stop, or say so, count it and take another in its place."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class ModelRecipe:
     fast_layers: bool = True
     """Train with faster layers of the same state dict: CPUs gain most, and results differ by rounding alone."""
     sync_batch_norm: bool = True
-    """Batch norm statistics over all processes, where there are several and their device can."""
+    """Batch norm statistics over all processes, if there are several and their device can."""
     ema_decay: float | None = None
     """Average the weights too, with this decay a step, e.g. 0.999 (null: don't); evaluated and saved beside them."""
 
@@ -72,7 +72,7 @@ class OptimizerRecipe:
     """How weights are updated."""
 
     name: Literal["sgd", "adamw"] = "sgd"
-    """The published recipes use SGD; AdamW learns faster from scratch where there are few steps."""
+    """The published recipes use SGD; AdamW learns faster from scratch if there are few steps."""
     lr: float = 0.01
     """Learning rate at the start (after the warm-up)."""
     momentum: float = 0.9
@@ -192,7 +192,7 @@ class Recipe:
         """Forward passes of each process per step.
 
         Raises:
-            ValueError: where micro-batches and processes don't make up the global batch.
+            UserError: if micro-batches and processes don't make up the global batch.
         """
         steps, rest = divmod(self.global_batch, self.micro_batch * processes)
         if rest or not steps:

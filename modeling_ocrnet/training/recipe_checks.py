@@ -61,7 +61,7 @@ def check_numbers(values: dict[str, Any]) -> None:
 
 
 def _expected(name: str, x: float) -> str | None:
-    """What a field's number should be; `None` where it is."""
+    """What a field's number should be; `None` if it is."""
     if not math.isfinite(x):
         return "a finite number"
     if name.startswith(("model.config.", "model.backbone_config.")):  # the configs know what theirs may be

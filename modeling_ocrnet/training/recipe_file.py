@@ -65,8 +65,8 @@ def read_recipe(file: Path) -> dict[str, Any]:
     """The fields of a recipe.
 
     Raises:
-        UserError: where the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
-        FileError: where it can't be read.
+        UserError: if the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
+        FileError: if it can't be read.
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a SafeLoader

@@ -1,5 +1,4 @@
-"""What is to be known of each step, by all processes and without making the device wait: is it sound, and was it the
-last one."""
+"""What processes must know of each step, without making the device wait: is the loss finite, does one want to stop?"""
 
 from __future__ import annotations
 

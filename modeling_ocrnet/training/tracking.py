@@ -55,7 +55,7 @@ def log_run_header(accelerator: Accelerator, recipe: Recipe) -> None:
 
 
 def _commit() -> str:
-    """The commit that this code is of, with `+` where files were changed since; `unknown` outside a checkout."""
+    """The commit that this code is of, with `+` if files were changed since; `unknown` outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--match="]
