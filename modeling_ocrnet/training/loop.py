@@ -41,7 +41,7 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
         `output_dir/model`, a folder for `from_pretrained`.
 
     Raises:
-        ValueError, DataError, CheckpointError: before work starts, for what can't be done.
+        UserError: before work starts, for what can't be done.
         NonFiniteLoss: with the step and the names of the samples.
         SaveError: if the disk is full.
         SystemExit: after a signal, with a checkpoint saved.
