@@ -13,10 +13,10 @@ import cv2
 import torch
 
 from modeling_ocrnet import data
+from modeling_ocrnet.common.errors import UserError
 from modeling_ocrnet.data.decoding import DataError
 from modeling_ocrnet.data.map_style import TrainingDataset
 from modeling_ocrnet.data.transforms import TrainingTransform
-from modeling_ocrnet.errors import UserError
 from modeling_ocrnet.preparation.export_dataset import export
 
 from .contender import start_contender

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from modeling_ocrnet.common.errors import UserError
+from modeling_ocrnet.common.runtime import disable_malloc_trim
 from modeling_ocrnet.conversion import mmseg
 from modeling_ocrnet.data.decoding import DataError
-from modeling_ocrnet.errors import UserError
 from modeling_ocrnet.interop.loss_comparison import Comparison, compare, describe, draw
 from modeling_ocrnet.interop.loss_logs import read_losses
-from modeling_ocrnet.runtime import disable_malloc_trim
 from modeling_ocrnet.training.build import Experiment, build, build_accelerator, build_batches
 from modeling_ocrnet.training.loop import train_step
 from modeling_ocrnet.training.recipe import DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, ScheduleRecipe

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from modeling_ocrnet.tables import text_table
+from modeling_ocrnet.common.tables import text_table
 
 
 def run_rounds(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from modeling_ocrnet.errors import UserError
+from modeling_ocrnet.common.errors import UserError
 
 from . import ROOT
 from .contender import start_contender

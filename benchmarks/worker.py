@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from modeling_ocrnet.common.runtime import disable_malloc_trim
 from modeling_ocrnet.configuration_ocrnet import OCRNetConfig
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
 from modeling_ocrnet.export.formats import write
@@ -29,7 +30,6 @@ from modeling_ocrnet.image_processing_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.engines.engine import FORMATS, Export, open_export
 from modeling_ocrnet.modeling_ocrnet import OCRNetForSemanticSegmentation
-from modeling_ocrnet.runtime import disable_malloc_trim
 from modeling_ocrnet.training.fast_layers import convert_for_training
 
 

@@ -2,21 +2,11 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
+from helpers.folders import content, fill
 
-from modeling_ocrnet import atomic_files as folders
-
-
-def content(folder: Path) -> str:
-    return (folder / "file").read_text()
-
-
-def fill(folder: Path, text: str) -> Path:
-    folder.mkdir()
-    (folder / "file").write_text(text)
-    return folder
+from modeling_ocrnet.common import atomic_files as folders
 
 
 def test_a_folder_is_replaced_in_one_step(tmp_path, monkeypatch):

@@ -9,15 +9,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.tiny import tiny_config
+
+from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "modeling_ocrnet"
 SOURCES = sorted(
     p for folder in ("modeling_ocrnet", "street_scenes", "benchmarks", "scripts") for p in (ROOT / folder).rglob("*.py")
 )
-# the name tells: what ends so is written beside every checkpoint
-TRAVELLERS = sorted(p for p in PACKAGE.glob("*.py") if p.stem.endswith(("_ocrnet", "_hrnet")))
-# imports run one way: a folder may use itself, what stands below it, the model files, and other files at the root
+# a file at the package's root is written beside every checkpoint, a folder stays
+TRAVELLERS = sorted(p for p in PACKAGE.glob("*.py") if p.name != "__init__.py")
+# imports run one way: a folder may use itself, what stands below it, and the model files
 ORDER = [
     {"cli"},
     {"training"},
@@ -26,6 +29,7 @@ ORDER = [
     {"inference"},
     {"conversion", "hub", "interop"},
     {"data"},
+    {"common"},
 ]
 
 
@@ -81,6 +85,12 @@ def test_files_that_travel_use_public_names(path):
             names = [node.attr]
         found |= {x for x in names if private(x) and node not in guarded}
     assert found <= {"_init_weights"}  # which every model of transformers has
+
+
+def test_exactly_these_files_travel(tmp_path):
+    OCRNetForSemanticSegmentation(tiny_config()).save_pretrained(tmp_path)
+    OCRNetImageProcessor().save_pretrained(tmp_path)
+    assert {p.name for p in tmp_path.glob("*.py")} == {p.name for p in TRAVELLERS}
 
 
 def test_street_scenes_stand_by_themselves():

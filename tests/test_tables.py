@@ -1,6 +1,6 @@
 """Tables, against text written by hand."""
 
-from modeling_ocrnet.tables import markdown_table, text_table
+from modeling_ocrnet.common.tables import markdown_table, text_table
 
 ROWS = [["class", "IoU", "images"], ["road", "98.10", "7"], ["traffic sign", "-", "12"]]
 

@@ -83,7 +83,7 @@ def network_pass(
 
 def predictor(model: OCRNetForSemanticSegmentation, size: tuple[int, int], precision: str) -> Contender:
     """From an array to its label map, from a checkpoint on disk."""
-    from modeling_ocrnet.inference import Predictor  # needs more packages than the model does
+    from modeling_ocrnet.inference import Predictor
 
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from modeling_ocrnet.tables import markdown_table
+from modeling_ocrnet.common.tables import markdown_table
 
 
 class PartFailed(Exception):

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
-from ..errors import UserError
+from ..common.errors import UserError
 from ..inference.engines.engine import EngineName
 from ..inference.engines.precision import Precision
 from ..inference.segmentation import InferenceOptions

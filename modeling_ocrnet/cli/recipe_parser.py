@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 from jsonargparse import ActionConfigFile, Namespace
 
-from ..errors import UserError
+from ..common.errors import UserError
 from ..training.recipe import Recipe
 from ..training.recipe_file import below_configuration, find_recipe, read_recipe
 from .parser import HelpFormatter, Parser, check_filled

@@ -15,7 +15,7 @@ from functools import wraps
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 
 def command(program: str) -> Callable[[Callable], Callable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 # timm's networks with a deep stem, by blocks a stage and channels of the stem
 _TIMM_RESNETS = {

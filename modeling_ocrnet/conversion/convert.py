@@ -11,9 +11,9 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel, TimmBackboneConfig
 from transformers.utils import is_timm_available
 
+from ..common.errors import MissingPackageError, UserError, reason, writing
 from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
-from ..errors import MissingPackageError, UserError, reason, writing
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_hrnet import HRNetBackbone
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..atomic_files import sha256
+from ..common.atomic_files import sha256
 
 _USE = {
     True: """\

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 # top-level modules of every HRNet, whoever wrote it
 HRNET_MODULES = ("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition", "stage")

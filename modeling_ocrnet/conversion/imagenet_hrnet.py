@@ -8,7 +8,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import PreTrainedModel
 
-from ..errors import FileError, MissingFileError, UserError
+from ..common.errors import FileError, MissingFileError, UserError
 from .converted_checkpoint import IMAGENET_HEADS
 from .loading import read_checkpoint
 from .weights import check_weights

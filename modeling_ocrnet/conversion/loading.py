@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ..errors import FileError, MissingFileError, UserError, reason
+from ..common.errors import FileError, MissingFileError, UserError, reason
 from .unpickling import UnsafePickleError, load_tensors_only
 
 # where training programs keep the weights inside their checkpoints

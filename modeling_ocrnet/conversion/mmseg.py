@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
 from .converted_checkpoint import ConvertedCheckpoint, any_starts, conv_norm, rename
 from .loading import Checkpoint

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..compat import damaged_file_errors, of_the_machine
-from ..errors import UserError, reason
+from ..common.compat import damaged_file_errors, of_the_machine
+from ..common.errors import UserError, reason
 from .loading import read_checkpoint
 
 

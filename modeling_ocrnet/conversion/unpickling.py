@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ..compat import tensor_rebuilders
+from ..common.compat import tensor_rebuilders
 
 # functions that put a tensor together from a storage that torch itself has read
 _REBUILDERS = dict(tensor_rebuilders())

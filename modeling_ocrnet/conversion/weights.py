@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 
 def check_weights(named: Iterable[tuple[str, Tensor]], where: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from datasets import Dataset, Features, Image, IterableDataset, Value
 
-from ..errors import UserError
+from ..common.errors import UserError
 from ..pixels_ocrnet import to_range
 from . import folder, hub
 from .class_checks import check_classes, log_findings, require_labelled

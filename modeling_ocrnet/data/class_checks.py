@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from datasets import Dataset
 
-from ..compat import transform_of
+from ..common.compat import transform_of
 from .dataset_checks import Findings
 from .decoding import DataError, located
 from .labels import LabelSet

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, config
 
-from ..compat import transform_of
+from ..common.compat import transform_of
 from .decoding import DataError, Decode
 from .fingerprint import fingerprint
 from .memory_mapped_store import memory_mapped_array

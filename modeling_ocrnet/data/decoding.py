@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..compat import transform_of
+from ..common.compat import transform_of
 from ..pixels_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import LabelSet

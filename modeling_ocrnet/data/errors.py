@@ -1,6 +1,6 @@
 """What is said when data isn't as it should be."""
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 
 class DataError(UserError):

@@ -13,7 +13,7 @@ from datasets import Dataset, Image, IterableDataset
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from ..compat import data_files_of
+from ..common.compat import data_files_of
 from .classes import read_classes, suggest_classes_json
 from .decoding import DataError, located
 from .labels import LabelSet

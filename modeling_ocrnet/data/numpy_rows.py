@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from ..compat import transform_of
+from ..common.compat import transform_of
 from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask
 from .errors import size_problem
 from .matlab import is_matlab

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .errors import DataError
 from .image_files import folder_names, is_hidden
 from .unicode_names import nfc, paths_on_disk, two_spellings

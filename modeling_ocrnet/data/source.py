@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .datasets import DATASETS, published
 from .value_ranges import check_value_range
 

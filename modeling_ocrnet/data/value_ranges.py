@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError
+from ..common.errors import UserError
 from ..pixels_ocrnet import to_range
 
 LITTLE = 1 / 4  # of the range: two bits that nothing uses

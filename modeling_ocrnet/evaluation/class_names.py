@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..common.errors import UserError
 from ..data.unicode_names import nfc
-from ..errors import UserError
 
 logger = logging.getLogger("modeling_ocrnet.evaluation")
 SHOWN = 5  # names that a message lists

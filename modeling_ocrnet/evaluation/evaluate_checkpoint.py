@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from PIL import Image
 
 from .. import data
+from ..common.errors import UserError, writing
 from ..data.decoding import with_value_range
-from ..errors import UserError, writing
 from ..inference.engines.engine import EngineName
 from ..inference.engines.precision import Precision, precision_of
 from ..inference.loading import class_names, load_engine, load_processor

@@ -6,7 +6,7 @@ import os
 
 from accelerate import Accelerator, DistributedType
 
-from ..errors import UserError
+from ..common.errors import UserError
 
 
 def check_launch(accelerator: Accelerator) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic_files import atomic_write
-from ..tables import text_table
+from ..common.atomic_files import atomic_write
+from ..common.tables import text_table
 
 _OVERALL = {
     "mean_iou": "mIoU",

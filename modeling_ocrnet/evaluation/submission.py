@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from datasets import Dataset
 
-from ..atomic_files import atomic_write
+from ..common.atomic_files import atomic_write
+from ..common.errors import UserError
 from ..data.decoding import DataError, decoded, open_image
 from ..data.labels import LabelSet
-from ..errors import UserError
 
 SHOWN = 10  # problems that a message lists by name
 

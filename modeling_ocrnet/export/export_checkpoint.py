@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from .. import data
+from ..common.errors import UserError, writing
 from ..conversion.weights import check_weights
 from ..data.decoding import ValueRange, read_image, with_value_range
-from ..errors import UserError, writing
 from ..evaluation.class_names import match_classes
 from ..inference.engines.engine import FORMATS, Export, open_export
 from ..inference.engines.precision import DTYPES

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from ..errors import UserError
+from ..common.errors import UserError
+from ..common.optional import import_optional
 from ..inference.engines.compiled import compile_package
 from ..inference.engines.engine import FORMATS
 from ..inference.engines.openvino_runtime import convert, unreported
 from ..inference.engines.program import INPUT, OUTPUT, export_program
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
-from ..optional import import_optional
 from .quantization import quantize
 
 

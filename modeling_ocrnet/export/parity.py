@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..common.errors import UserError
 from ..configuration_ocrnet import ignore_index
-from ..errors import UserError
 from ..evaluation.mean_iou import MeanIoU
 from ..inference.segmentation import segment
 

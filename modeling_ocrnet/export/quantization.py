@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from ..common.optional import import_optional
 from ..inference.engines.openvino_runtime import is_constant
 from ..inference.engines.program import INPUT
-from ..optional import import_optional
 
 
 def quantize(network, images: list, classes: int):

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from ..compat import damaged_file_errors
+from ..common.compat import damaged_file_errors
+from ..common.errors import UserError
 from ..configuration_ocrnet import OCRNetConfig
-from ..errors import UserError
 
 PROCESSOR = "preprocessor_config.json"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")

@@ -8,9 +8,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..common.tables import markdown_table
 from ..configuration_ocrnet import VARIANTS
 from ..data.datasets import CardFacts
-from ..tables import markdown_table
 from .data_notes import NO_TERMS, facts_of, title_of
 from .folder import ModelFolder
 

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .example_images import sample_pictures
 from .folder import HubError, ModelFolder, one_line, read_folder
 from .model_card import make_card

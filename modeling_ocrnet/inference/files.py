@@ -15,10 +15,10 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ..common.errors import writing
 from ..data.decoding import DataError, read_image_and_remarks
 from ..data.image_files import SUFFIXES, image_files, is_image
 from ..data.unicode_names import nfc, path_on_disk
-from ..errors import writing
 from .drawing import class_palette, colorize, overlay, with_legend
 from .loading import class_names
 from .segmentation import InferenceOptions, segment

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from ..common.errors import UserError
 from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.pretrained import check_folder, explained
 from ..conversion.weights import check_weights
-from ..errors import UserError
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .engines.compiled import compiled

@@ -9,12 +9,12 @@ import numpy as np
 from accelerate import PartialState
 from PIL import Image
 
+from ..common.runtime import disable_malloc_trim
 from ..data.decoding import ValueRange, read_image
 from ..data.pillow_quirks import check_tiff_is_read_whole
 from ..data.value_ranges import check_value_range
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from ..pixels_ocrnet import from_array, to_rgb
-from ..runtime import disable_malloc_trim
 from .engines.compiled import compiled
 from .engines.engine import EngineName, Export
 from .engines.precision import Precision, fast_precision

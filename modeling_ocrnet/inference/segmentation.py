@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..common.errors import UserError
 from ..data.labels import IGNORE, label_dtype
-from ..errors import UserError
 
 STRIP = 2**20  # scores (classes x rows x width) that exist at once: 4 MB in float32
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError, reason, writing
+from ..common.errors import UserError, reason, writing
 
 RELATIVE, ABSOLUTE = 0.05, 0.0002  # the model zoo's bounds; `--strict` holds the first against |relative|
 SMOOTHED = 5  # points of the picture's moving line

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from ..errors import FileError, MissingFileError, UserError, reason
+from ..common.errors import FileError, MissingFileError, UserError, reason
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
 # ranks may write into one physical line: each entry ends where the next begins

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import UserError
+from ..common.errors import UserError
 from .statistics import SplitStatistics
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
+from ..common.tables import markdown_table
 from ..data.datasets import CardFacts
 from ..data.labels import LabelSet
 from ..hub.data_notes import facts_of, title_of
-from ..tables import markdown_table
 
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
 

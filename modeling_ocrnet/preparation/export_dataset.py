@@ -12,12 +12,12 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
-from ..atomic_files import atomic_write
-from ..compat import transform_of
+from ..common.atomic_files import atomic_write
+from ..common.compat import transform_of
+from ..common.errors import UserError
 from ..data.classes import classes_of
 from ..data.decoding import Decode
 from ..data.fingerprint import fingerprint
-from ..errors import UserError
 from ..hub.data_notes import facts_of
 from ..hub.push import push_dataset, require_token
 from .dataset_card import make_dataset_card

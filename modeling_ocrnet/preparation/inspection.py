@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from .. import data
-from ..atomic_files import atomic_write
+from ..common.atomic_files import atomic_write
+from ..common.errors import UserError
 from ..data.memory_mapped_store import read_manifest
-from ..errors import UserError
 from .class_weights import class_weights_as_yaml, compute_class_weights
 from .statistics import collect_statistics
 from .statistics_page import statistics_page

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import data
+from ..common.errors import UserError
+from ..common.tables import text_table
 from ..data.datasets import PublishedDataset, published
 from ..data.pairs import check_split
-from ..errors import UserError
-from ..tables import text_table
 
 
 def layout(name: str | None = None, root: str | None = None, splits: str | None = None) -> int:

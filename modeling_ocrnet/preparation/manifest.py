@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..atomic_files import atomic_write, sha256
+from ..common.atomic_files import atomic_write, sha256
+from ..common.errors import writing
 from ..data.decoding import DataError
 from ..data.memory_mapped_store import MANIFEST
-from ..errors import writing
 
 
 class Manifest:

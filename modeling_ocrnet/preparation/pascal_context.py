@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..atomic_files import atomic_write
+from ..common.atomic_files import atomic_write
+from ..common.errors import UserError, writing
 from ..data.datasets.pascal_context_59 import DATASET
 from ..data.decoding import DataError, open_image
 from ..data.pairs import find_folder
-from ..errors import UserError, writing
 from .run_lengths import region_mask
 
 # category ids of the 59 classes; in order, they are 1..59 of the masks, as in mmsegmentation's copies

@@ -15,7 +15,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .. import data
-from ..compat import transform_of
+from ..common.compat import transform_of
 from ..data.class_checks import class_list_problem, classes_without_pixels, first_names, unusual_image_lines
 from ..data.labels import LabelSet
 from ..data.pair_checks import PairFacts, check_pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..tables import text_table
+from ..common.tables import text_table
 from .statistics import DatasetStatistics, SplitStatistics
 
 

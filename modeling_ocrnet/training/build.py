@@ -17,6 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import TimmBackboneConfig
 
 from .. import data
+from ..common.errors import UserError
 from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
@@ -24,7 +25,6 @@ from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
 from ..data.map_style import MicroBatchSampler, TrainingDataset, training_loader
 from ..data.transforms import TrainingTransform
-from ..errors import UserError
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation

@@ -17,9 +17,15 @@ import yaml
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast_object_list, load, set_seed
 
-from ..atomic_files import atomic_folder, clean_partial_writes, find_corruption, remove
-from ..compat import damaged_file_errors, of_the_machine, prepared_optimizers, random_states_file, restart_accumulation
-from ..errors import reason
+from ..common.atomic_files import atomic_folder, clean_partial_writes, find_corruption, remove
+from ..common.compat import (
+    damaged_file_errors,
+    of_the_machine,
+    prepared_optimizers,
+    random_states_file,
+    restart_accumulation,
+)
+from ..common.errors import reason
 from .failure import saving
 from .recipe import Recipe, as_dict, differences
 from .recipe_file import read_recipe

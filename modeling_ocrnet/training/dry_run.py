@@ -17,9 +17,9 @@ import psutil
 import torch
 from accelerate.utils import broadcast_object_list
 
-from ..errors import UserError
+from ..common.errors import UserError
+from ..common.runtime import use_all_cores
 from ..evaluation.loop import evaluate_model
-from ..runtime import use_all_cores
 from .build import build, build_accelerator, build_batches
 from .checkpoint import choose_checkpoint, open_run, save_checkpoint
 from .failure import check_writable

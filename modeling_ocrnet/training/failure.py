@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..compat import no_room, of_the_machine, peer_lost, safetensors_error, worker_died
-from ..errors import UserError, reason
+from ..common.compat import no_room, of_the_machine, peer_lost, safetensors_error, worker_died
+from ..common.errors import UserError, reason
 
 _FULL = 2**20  # bytes left on a disk on which a file couldn't be finished
 

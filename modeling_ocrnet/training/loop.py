@@ -12,10 +12,10 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ..common.runtime import use_all_cores
 from ..evaluation.loop import evaluate_model
 from ..interop.model_zoo_log import write_model_zoo_line
 from ..report.training_run import draw_curve, draw_pictures
-from ..runtime import use_all_cores
 from .build import Experiment, build, build_accelerator, build_batches
 from .checkpoint import load_checkpoint, open_run, save_checkpoint, save_model, write_recipe
 from .failure import check_writable, saving

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch.optim.swa_utils import AveragedModel
 
-from ..compat import copy_tensors_, lerp_tensors_, skip_step_if
+from ..common.compat import copy_tensors_, lerp_tensors_, skip_step_if
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe import Recipe, ScheduleRecipe
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ..common.errors import UserError
 from ..data.source import DataSource
-from ..errors import UserError
 from ..inference.segmentation import InferenceOptions
 from .recipe_checks import check_numbers, renamed_fields
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers.utils import logging
 
+from ..common.errors import UserError
 from ..configuration_ocrnet import OLD_NORMALIZER, OCRNetConfig
-from ..errors import UserError
 
 logger = logging.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import FileError, MissingFileError, UserError, reason
+from ..common.errors import FileError, MissingFileError, UserError, reason
 
 
 class _Loader(yaml.SafeLoader):

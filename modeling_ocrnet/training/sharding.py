@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator, DistributedType
 
-from ..compat import deepspeed_settings, fsdp_plugin
-from ..errors import UserError
+from ..common.compat import deepspeed_settings, fsdp_plugin
+from ..common.errors import UserError
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe import Recipe
 

@@ -12,8 +12,8 @@ from typing import Any
 from accelerate import Accelerator, DistributedType
 from datasets import Dataset, IterableDataset
 
+from ..common.errors import UserError, reason
 from ..data.labels import LabelSet
-from ..errors import UserError, reason
 
 logger = logging.getLogger("modeling_ocrnet.training")
 

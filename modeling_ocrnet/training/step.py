@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from ..runtime import disable_malloc_trim
+from ..common.runtime import disable_malloc_trim
 from .build import Experiment
 from .graceful_shutdown import GracefulShutdown
 from .optimization import learning_rate

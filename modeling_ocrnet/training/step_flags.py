@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import gather_object
 
-from ..compat import skip_step_if
+from ..common.compat import skip_step_if
 from .failure import NonFiniteLoss
 from .optimization import skips_steps
 from .to_device import copies_in_background

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.cli import compare_loss, convert, data, evaluate, export, predict, push, run, train
-from modeling_ocrnet.errors import FileError, UserError, writing
+from modeling_ocrnet.common.errors import FileError, UserError, writing
 from modeling_ocrnet.training.failure import SaveError, saving
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from modeling_ocrnet import atomic_files as folders
+from modeling_ocrnet.common import atomic_files as folders
 from modeling_ocrnet.data import map_style as stream
 from modeling_ocrnet.evaluation import loop as evaluation
 from modeling_ocrnet.training import checkpoint, loop

@@ -13,7 +13,7 @@ from helpers.tiny import tiny_backbone
 from safetensors.torch import load_file, save_file
 
 from modeling_ocrnet import HRNetBackbone
-from modeling_ocrnet.atomic_files import write_manifest
+from modeling_ocrnet.common.atomic_files import write_manifest
 from modeling_ocrnet.conversion.imagenet_hrnet import load_imagenet_backbone
 from modeling_ocrnet.conversion.loading import read_checkpoint
 from modeling_ocrnet.inference.loading import load_model

@@ -16,7 +16,7 @@ from helpers.signals import signal_process_1
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from modeling_ocrnet.compat import skip_step_if
+from modeling_ocrnet.common.compat import skip_step_if
 from modeling_ocrnet.training import build, loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import find_checkpoints

@@ -13,9 +13,9 @@ from PIL import Image
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
+from modeling_ocrnet.common.runtime import disable_malloc_trim
 from modeling_ocrnet.inference.segmentation import segment
 from modeling_ocrnet.interop.loss_logs import read_losses
-from modeling_ocrnet.runtime import disable_malloc_trim
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_model, build_processor

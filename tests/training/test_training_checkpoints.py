@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from helpers.folders import content, fill
 from helpers.tiny import TINY_BACKBONE
 from safetensors.torch import load_file
 
@@ -128,16 +129,6 @@ def test_everything_is_on_the_disk_before_it_has_its_name(place, monkeypatch):
     monkeypatch.setattr(os, "replace", watched_replace)
     (path,) = place.save(1)
     assert events[-2:] == [("rename", path), ("fsync", path.parent)]
-
-
-def content(folder: Path) -> str:
-    return (folder / "file").read_text()
-
-
-def fill(folder: Path, text: str) -> Path:
-    folder.mkdir()
-    (folder / "file").write_text(text)
-    return folder
 
 
 def test_leftovers_of_a_crash_are_cleared_away(place):

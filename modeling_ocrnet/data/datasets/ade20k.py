@@ -6,14 +6,15 @@ from pathlib import Path
 
 from ..labels import LabelSet
 from ..pairs import Pairs, find_folder, pairs_in_folders
-from .base import PublishedDataset, TreeEntry
+from .base import PublishedDataset, folders_of_pairs
 
 FOLDERS = {"train": "training", "val": "validation"}
+IMAGES, MASKS = ({split: (f"{kind}/{x}",) for split, x in FOLDERS.items()} for kind in ("images", "annotations"))
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
     """All images of a split, sorted by name."""
-    images = find_folder(root, f"images/{FOLDERS[split]}")
+    images = find_folder(root, *IMAGES[split])
     return pairs_in_folders(images, images.parents[1] / "annotations" / FOLDERS[split])
 
 
@@ -41,9 +42,5 @@ DATASET = PublishedDataset(
     downloads=("http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip (about 1 GB)",),
     size="1 GB",
     licence="annotations BSD 3-Clause, images for non-commercial research and education",
-    tree=tuple(
-        TreeEntry((f"{kind}/{folder}",), files, (split,))
-        for split, folder in FOLDERS.items()
-        for kind, files in (("images", "*.jpg"), ("annotations", "*.png of the same names"))
-    ),
+    tree=folders_of_pairs(IMAGES, MASKS),
 )

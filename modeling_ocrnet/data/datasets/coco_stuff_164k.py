@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..labels import LabelSet
 from ..pairs import Pairs, find_folder, pairs_in_folders
-from .base import PublishedDataset, TreeEntry
+from .base import PublishedDataset, folders_of_pairs
 from .coco_stuff_10k import CLASSES, IDS
 
 IMAGES, MASKS = (
@@ -35,12 +35,5 @@ DATASET = PublishedDataset(
     ),
     size="20 GB",
     licence="annotations CC BY 4.0, images under Flickr's terms of use",
-    tree=tuple(
-        entry
-        for split in ("train", "val")
-        for entry in (
-            TreeEntry(IMAGES[split], "*.jpg", (split,)),
-            TreeEntry(MASKS[split], "*.png of the same names", (split,)),
-        )
-    ),
+    tree=folders_of_pairs(IMAGES, MASKS),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..labels import LabelSet
 from ..pairs import Pairs, find_folder, pairs_in_folders
-from .base import PublishedDataset, TreeEntry
+from .base import PublishedDataset, folders_of_pairs
 
 
 def folders(archive: str, folder: str) -> tuple[str, ...]:
@@ -41,12 +41,5 @@ DATASET = PublishedDataset(
     downloads=("its authors' page: https://sysu-hcp.net/lip: TrainVal_images, TrainVal_parsing_annotations",),
     size="not stated",
     licence="see its authors' page",
-    tree=tuple(
-        entry
-        for split in ("train", "val")
-        for entry in (
-            TreeEntry(IMAGES[split], "*.jpg", (split,)),
-            TreeEntry(MASKS[split], "*.png of the same names", (split,)),
-        )
-    ),
+    tree=folders_of_pairs(IMAGES, MASKS),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from street_scenes import write_street_scenes
 
-from ...errors import writing
+from ...common.errors import writing
 from ..pairs import Pairs
 from .base import CardFacts, PublishedDataset
 from .cityscapes import DATASET as CITYSCAPES

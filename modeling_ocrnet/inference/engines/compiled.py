@@ -18,8 +18,8 @@ from huggingface_hub import cached_assets_path
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from ...compat import aoti_compile, aoti_load, has_cpp_compiler
-from ...errors import UserError
+from ...common.compat import aoti_compile, aoti_load, has_cpp_compiler
+from ...common.errors import UserError
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import openvino_runtime
 from .engine import Engine

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...common.errors import UserError, reason
 from ...configuration_ocrnet import OCRNetConfig
-from ...errors import UserError, reason
 from ...modeling_ocrnet import OCRNetOutput
 from .precision import Precision
 

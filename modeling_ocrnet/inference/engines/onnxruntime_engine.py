@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...optional import import_optional
+from ...common.optional import import_optional
 from .program import INPUT
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...common.optional import import_optional
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
-from ...optional import import_optional
 from .precision import cpu_has_bf16
 from .program import export_program
 

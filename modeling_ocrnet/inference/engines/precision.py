@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from ...compat import cpu_capabilities
+from ...common.compat import cpu_capabilities
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

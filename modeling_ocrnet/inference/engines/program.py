@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ...compat import TooOldError, export_any_size
+from ...common.compat import TooOldError, export_any_size
+from ...common.errors import UserError, reason
 from ...configuration_hrnet import HRNetConfig
-from ...errors import UserError, reason
 from ...fusion_ocrnet import PixelConv2d, PixelLinear
 from ...modeling_hrnet import HRNetModule
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...fusion_ocrnet import gather_regions
 from ...heads_ocrnet import ConvNormAct, ObjectAttention, OCRHead, SoftObjectRegions, SpatialGather
-from ...loss_ocrnet import autocast_disabled, upcast_to_float32
+from ...loss_ocrnet import upcast_to_float32
 from ...resizing_ocrnet import FINE_MAPS, mix_and_resize, resize_concat, split_weight
 
 
@@ -73,10 +74,7 @@ class FastSpatialGather(SpatialGather):
     def forward(self, pixels: Tensor, region_logits: Tensor) -> Tensor:
         if pixels.dtype != torch.bfloat16:
             return super().forward(pixels, region_logits)
-        with autocast_disabled(pixels):
-            regions = upcast_to_float32(region_logits).flatten(2).softmax(dim=2)  # (batch, classes, h*w)
-            representations = regions.bfloat16() @ pixels.flatten(2).transpose(1, 2)  # (batch, classes, channels)
-        return representations.transpose(1, 2).unsqueeze(3)
+        return gather_regions(pixels.flatten(2).transpose(1, 2), region_logits).unsqueeze(3)
 
 
 class FastObjectAttention(ObjectAttention):
