@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PACKAGE = Path(__file__).parents[1]
+_OF_WRONG_CODE = (TypeError, AttributeError, NameError, LookupError, AssertionError)
+
 
 class UserError(ValueError):
     """What was given can't be worked with, and the message says what to do about it."""
@@ -30,6 +33,18 @@ class MissingFileError(FileError, FileNotFoundError):
 
 class MissingPackageError(UserError, ImportError):
     """A package isn't installed; the message says which command does it."""
+
+
+def is_bug(error: BaseException) -> bool:
+    """Whether an error is most likely a mistake in this package: its own line raised what wrong code raises.
+
+    Where libraries may raise anything at damaged files, this tells which errors must keep their traceback.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    own = trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+    return own and isinstance(error, _OF_WRONG_CODE)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ) from error
     except OSError as error:
         raise FileError(f"{path}: can't be read ({reason(error)})") from error
-    except Exception as error:  # a damaged or hostile pickle can raise anything
+    except Exception as error:  # a damaged or hostile pickle can raise anything, from C code called on our lines
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: not a file of weights, or damaged ({first})") from error
     if not isinstance(content, dict):

@@ -13,6 +13,7 @@ from datasets import Dataset
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..common.compat import transform_of
+from ..common.errors import is_bug
 from ..pixels_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
 from .errors import DataError, size_problem
 from .labels import LabelSet
@@ -57,6 +58,8 @@ def open_image(source: dict) -> Image.Image:
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except Exception as error:  # damaged headers make Pillow raise anything; it refuses sizes that no image has, too
+        if is_bug(error):
+            raise
         raise DataError(f"{path}: not a readable image ({_reason(error)}): replace or remove it") from error
 
 
@@ -107,6 +110,8 @@ def _careful(step: Callable[[], Any], path: str | None) -> Any:
     except DataError:
         raise
     except Exception as error:  # damaged data makes Pillow's decoders raise anything
+        if is_bug(error):
+            raise
         raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
 
 
@@ -169,7 +174,9 @@ def orientation_in_header(image: Image.Image) -> int:
         return 1
     try:
         return orientation(image)
-    except Exception:
+    except Exception as error:
+        if is_bug(error):
+            raise
         return 8
 
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.cli import compare_loss, convert, data, evaluate, export, predict, push, run, train
 from modeling_ocrnet.common.errors import FileError, UserError, writing
+from modeling_ocrnet.data import decoding
 from modeling_ocrnet.training.failure import SaveError, saving
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -275,3 +276,14 @@ def test_a_file_error_is_both():
     assert isinstance(caught.value, FileError)
     assert isinstance(caught.value, ValueError)
     assert str(caught.value) == "x: can't be written (Permission denied): choose another place, or mend that"
+
+
+@pytest.mark.parametrize("part", ["check_tiff_is_read_whole", "unmap"])
+def test_a_mistake_of_ours_while_a_picture_is_opened_is_no_damaged_picture(part, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, part, None)
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        decoding.open_image({"path": str(photo), "bytes": None})
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    with pytest.raises(UserError, match=r"broken\.png: not a readable image"):
+        decoding.open_image({"path": str(broken), "bytes": None})

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ...common.errors import UserError, reason
+from ...common.errors import UserError, is_bug, reason
 from ...configuration_ocrnet import OCRNetConfig
 from ...modeling_ocrnet import OCRNetOutput
 from .precision import Precision
@@ -135,5 +135,7 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
     except UserError:  # a package is missing
         raise
     except Exception as error:  # each runtime has errors of its own for damaged files
+        if is_bug(error):
+            raise
         raise UserError(f"{path}: {form.engine} can't open it ({reason(error)}): export again") from error
     return Engine(config, run, export.precision, torch.device(export.device), dtype)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ...common.compat import TooOldError, export_any_size
-from ...common.errors import UserError, reason
+from ...common.errors import UserError, is_bug, reason
 from ...configuration_hrnet import HRNetConfig
 from ...fusion_ocrnet import PixelConv2d, PixelLinear
 from ...modeling_hrnet import HRNetModule
@@ -72,6 +72,6 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
         raise UserError(str(error)) from error
     except Exception as error:
         kind = model.config.custom_backbone or model.config.backbone_config.model_type
-        if kind == HRNetConfig.model_type:
-            raise  # ours, which can be exported
+        if kind == HRNetConfig.model_type or is_bug(error):  # ours can be exported
+            raise
         raise UserError(f"a network over the backbone {kind!r} can't be made a program ({reason(error)})") from error
