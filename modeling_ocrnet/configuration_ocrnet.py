@@ -64,8 +64,7 @@ class OCRNetConfig(PreTrainedConfig):
         zero_init_context (`bool`, defaults to `False`): Let the object context start at 0 (its batch norm's weight);
             trained from scratch, the regions mean nothing yet, and the first steps learn more.
         auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
-        loss_ignore_index (`int`, *optional*): The label that neither trains nor counts; 255 by default, 65535 for more
-            than 255 classes.
+        loss_ignore_index (`int`, *optional*): The label that neither trains nor counts: 255, or 65535 if 255 is one.
         cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
         lovasz_weight (`float`, defaults to 0.0): Share of the Lovász-softmax loss (classes present in the batch).
         loss_normalizer (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels,
@@ -142,7 +141,9 @@ class OCRNetConfig(PreTrainedConfig):
         self.flip_pairs = [list(pair) for pair in self.flip_pairs]
         if OLD_NORMALIZER in kwargs:
             logger.warning_once("%s is called loss_normalizer now, and is saved under that name", OLD_NORMALIZER)
-            self.loss_normalizer = kwargs.pop(OLD_NORMALIZER)
+            if self.loss_normalizer not in ("all", old := kwargs.pop(OLD_NORMALIZER)):
+                raise ValueError(f"loss_normalizer is {self.loss_normalizer}, and its old name loss_average is {old}")
+            self.loss_normalizer = old
         super().__post_init__(**kwargs)
         if self.loss_ignore_index is None:
             self.loss_ignore_index = ignore_index(self.num_labels)

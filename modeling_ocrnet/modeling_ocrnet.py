@@ -91,11 +91,32 @@ def build_backbone(config: OCRNetConfig) -> nn.Module:
     return HRNetBackbone(config.backbone_config) if is_hrnet else AutoBackbone.from_config(config.backbone_config)
 
 
-def _channels(backbone: nn.Module) -> list[int]:
-    """Widths of a backbone's feature maps."""
-    if not hasattr(backbone, "channels"):
-        raise ValueError(f"{type(backbone).__name__} has no `channels`, the widths of its feature maps")
-    return backbone.channels
+def _channels(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
+    """Widths of a backbone's feature maps, of which the config must choose some that there are."""
+    name = type(backbone).__name__
+    if not isinstance(backbone, nn.Module) or not hasattr(backbone, "channels"):
+        raise ValueError(f"backbone is a {name}, expected an nn.Module with `channels`, the widths of its feature maps")
+    widths = list(backbone.channels)
+    for field in ("auxiliary_in_indices", "ocr_in_indices"):
+        indices = getattr(config, field)
+        if not set(indices) <= set(range(-len(widths), len(widths))):
+            raise ValueError(
+                f"{field} is {indices}, but {name} has {len(widths)} feature maps, of {widths} channels: choose of "
+                f"0 to {len(widths) - 1}"
+            )
+    return widths
+
+
+def _checked_maps(backbone: nn.Module, maps: list[Tensor]) -> tuple[Tensor, ...]:
+    """What a backbone of one's own gave, if it is what it said it would give."""
+    listed = isinstance(maps, (list, tuple)) and all(isinstance(x, Tensor) and x.ndim == 4 for x in maps)
+    found = [x.shape[1] for x in maps] if listed else f"a {type(maps).__name__}"
+    if found != list(backbone.channels):
+        raise ValueError(
+            f"{type(backbone).__name__} gave {found}, expected a list of feature maps, (batch, channels, h, w), of as "
+            f"many channels as its `channels` says: {list(backbone.channels)}"
+        )
+    return tuple(maps)
 
 
 class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
@@ -108,7 +129,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
             model's, but not its code: [`~PreTrainedModel.from_pretrained`] has to be given such a module again.
 
     Raises:
-        ValueError: if such a model is loaded without its backbone, or a backbone has no `channels`.
+        ValueError: if such a model is loaded without its backbone, or the maps aren't as backbone and config say.
 
     Example:
 
@@ -139,11 +160,11 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         super().__init__(config)
         if backbone is None:
             backbone = self.backbone = build_backbone(config)
+        widths = _channels(backbone, config)
         if config.pool_ceil_mode:
             for module in backbone.modules():
                 if isinstance(module, nn.MaxPool2d):
                     module.ceil_mode = True
-        widths = _channels(backbone)
         self.auxiliary_head = SoftObjectRegions(config, sum(widths[i] for i in config.auxiliary_in_indices))
         self.ocr_head = OCRHead(config, sum(widths[i] for i in config.ocr_in_indices))
         self.criterion = SegmentationLoss()
@@ -185,7 +206,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
     def _encode(self, pixel_values: Tensor, output_hidden_states: bool | None) -> BackboneOutput:
         """The backbone's feature maps, and hidden states if they are asked for and there are any."""
         if not isinstance(self.backbone, BackboneMixin):
-            return BackboneOutput(feature_maps=tuple(self.backbone(pixel_values)))
+            return BackboneOutput(feature_maps=_checked_maps(self.backbone, self.backbone(pixel_values)))
         return self.backbone.forward_with_filtered_kwargs(
             pixel_values, output_hidden_states=output_hidden_states, return_dict=True
         )

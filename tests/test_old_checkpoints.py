@@ -58,6 +58,12 @@ def test_the_old_name_is_said_once_and_never_written(tmp_path, monkeypatch, capl
     assert OCRNetConfig.from_pretrained(tmp_path).modeling_ocrnet_version == __version__
 
 
+def test_a_wish_of_today_wins_over_an_old_file_and_two_wishes_may_not_contradict():
+    assert OCRNetConfig.from_pretrained(FOLDER, loss_normalizer="all").loss_normalizer == "all"
+    with pytest.raises(ValueError, match="loss_normalizer is valid, and its old name loss_average is all"):
+        OCRNetConfig(loss_normalizer="valid", loss_average="all")
+
+
 def test_its_own_code_still_runs_without_the_package(tmp_path):
     shutil.copytree(FOLDER, tmp_path / "checkpoint")
     code = """

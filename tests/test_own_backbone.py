@@ -83,7 +83,7 @@ def test_loading_without_it_says_what_is_missing(tmp_path):
 
 
 def test_without_channels_it_is_refused():
-    with pytest.raises(ValueError, match="Conv2d has no `channels`"):
+    with pytest.raises(ValueError, match="backbone is a Conv2d, expected an nn.Module with `channels`"):
         over(nn.Conv2d(3, 6, 1))
 
 
@@ -103,3 +103,34 @@ def test_a_backbone_of_transformers_is_described_by_its_config(tmp_path):
     pixels = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         assert torch.equal(loaded(pixels).logits, model(pixels).logits)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda maps: maps[:1], r"TwoMaps gave \[6\], expected a list of feature maps, .*: \[6, 10\]"),
+        (lambda maps: maps[::-1], r"TwoMaps gave \[10, 6\], expected"),
+        (lambda maps: maps[0], "TwoMaps gave a Tensor, expected"),
+        (lambda maps: dict(enumerate(maps)), "TwoMaps gave a dict, expected"),
+    ],
+)
+def test_maps_that_are_not_as_it_said_are_named(given, said, monkeypatch):
+    forward = TwoMaps.forward
+    monkeypatch.setattr(TwoMaps, "forward", lambda self, x: given(forward(self, x)))
+    with pytest.raises(ValueError, match=said):
+        over(TwoMaps())(torch.randn(2, 3, 32, 32))
+
+
+def test_maps_that_there_are_not_cannot_be_chosen():
+    with pytest.raises(ValueError, match=r"ocr_in_indices is \[0, 2\], but TwoMaps has 2 feature maps"):
+        OCRNetForSemanticSegmentation(
+            tiny_config(ocr_in_indices=[0, 2], auxiliary_in_indices=[0, 1]), backbone=TwoMaps()
+        )
+    with pytest.raises(ValueError, match=r"ocr_in_indices is \[4\], but HRNetBackbone has 4 feature maps"):
+        OCRNetForSemanticSegmentation(tiny_config(ocr_in_indices=[4]))
+
+
+@pytest.mark.parametrize("backbone", [TwoMaps, nn.Identity(), [nn.Identity()]])
+def test_what_is_no_backbone_is_named(backbone):
+    with pytest.raises(ValueError, match=r"backbone is a \w+, expected an nn.Module with `channels`"):
+        over(backbone)

@@ -11,7 +11,7 @@ from jsonargparse import ActionConfigFile, Namespace
 
 from ..common.errors import UserError
 from ..training.recipe import Recipe
-from ..training.recipe_file import below_configuration, find_recipe, read_recipe
+from ..training.recipe_file import below_configuration, find_recipe, read_recipe, similar_recipes
 from .parser import HelpFormatter, Parser, check_filled
 
 
@@ -37,8 +37,10 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
     argv = _found(_config_first(argv))
     try:
         for group, file in _files(argv):
-            if file.is_file():  # what isn't there, the parser says
+            if file.is_file():
                 check_filled(_GROUPS[group], read_recipe(file), group)
+            elif not group and (meant := similar_recipes(str(file))):  # without any, the parser says what isn't there
+                raise UserError(f"--config {file}: no such recipe; the nearest are {', '.join(meant)}")
         options = parser.parse_args(argv)
         check_filled(Recipe, options)  # of what stands on the command line, too
         options = parser.instantiate(options)

@@ -94,6 +94,10 @@ def renamed_fields(given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     if old not in given:
         return given
     logger.warning_once("model.config.%s is called loss_normalizer now", OLD_NORMALIZER)
+    if given.get(new, given[old]) != given[old]:
+        raise UserError(
+            f"model.config has loss_normalizer {given[new]}, and its old name {OLD_NORMALIZER} {given[old]}"
+        )
     return {new if key == old else key: value for key, value in given.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,26 @@ def find_recipe(name: str, folders: list[Path] | None = None) -> Path:
     given = Path(name)
     if given.is_file():
         return given
-    package = Path(__file__).parents[1]
     below = below_configuration(given)
-    for folder in folders or [package / "configuration", package.parent / "configuration"]:
+    for folder in folders or recipe_folders():
         for file in (folder / below, folder / f"{below}.yaml"):
             if file.is_file():
                 return file
     return given
+
+
+def recipe_folders() -> list[Path]:
+    """Where the project's own recipes may lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    return [package / "configuration", package.parent / "configuration"]
+
+
+def similar_recipes(name: str) -> list[str]:
+    """Names of the project's recipes that may have been meant, the likeliest first."""
+    files = (file for folder in recipe_folders() for file in folder.glob("*/*.yaml"))
+    known = {f"{file.parent.name}/{file.stem}" for file in files if file.parent.name != "accelerate"}
+    meant = str(below_configuration(Path(name))).removesuffix(".yaml")
+    return difflib.get_close_matches(meant, sorted(known), cutoff=0.5)
 
 
 def below_configuration(path: Path) -> Path:
@@ -69,7 +83,7 @@ def read_recipe(file: Path) -> dict[str, Any]:
         FileError: if it can't be read.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a SafeLoader
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except FileNotFoundError as error:
         raise MissingFileError(f"{file}: no such file") from error
     except OSError as error:

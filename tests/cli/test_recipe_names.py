@@ -71,3 +71,23 @@ def test_an_installed_package_brings_its_recipes(tmp_path):
     assert done.returncode == 0, done.stderr
     expected = f"{site}/modeling_ocrnet/__init__.py cityscapes 40000 runs/{NAME}"
     assert done.stdout.splitlines() == [expected] * len(WAYS)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("cityscapes/ocrnet_hr18_40", f"no such recipe; the nearest are {NAME}, "),
+        (
+            "configuration/cityscapes/ocrnet_hr18_40k.yml",
+            "no such recipe; the nearest are cityscapes/ocrnet_hr18_40k, ",
+        ),
+        ("nothing/like/it", "File does not exist"),
+        ("", "Path is not a file"),
+    ],
+)
+def test_a_name_that_is_no_recipe_leads_to_those_that_are(given, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse("--config", given)
+    assert stopped.value.code == 2
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error:"))
+    assert said in line

@@ -243,3 +243,10 @@ def test_a_renamed_field_of_the_config_is_still_read(tmp_path):
     assert differences(as_dict(recipe), theirs) == [
         "model.config.loss_normalizer: 'all' in the checkpoint, now 'valid'"
     ]
+
+
+def test_a_field_under_both_its_names_must_be_one(tmp_path, capsys):
+    (tmp_path / "both.yaml").write_text("model: {config: {loss_average: valid, loss_normalizer: all}}\n")
+    with pytest.raises(SystemExit):
+        parse("--config", str(tmp_path / "both.yaml"))
+    assert "loss_normalizer all, and its old name loss_average valid" in capsys.readouterr().err
