@@ -82,7 +82,7 @@ def main() -> None:
         param_scheduler=[schedule],
         load_from=os.path.join(folder, "initial.pth"),
         default_hooks={"logger": {"type": "LoggerHook", "interval": 1}, "checkpoint": None},
-        log_processor={"by_epoch": False, "window_size": 1},  # each update's own loss
+        log_processor={"by_epoch": False, "window_size": 1},  # each step's own loss
         default_scope="mmseg",
         experiment_name="losses",
     )

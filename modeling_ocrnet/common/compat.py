@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WORKER_DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\)")
 _PEER_LOST = re.compile(
-    r"gloo|[Cc]onnection (?:closed|reset|refused)|Broken pipe|Timed out waiting|Wait timeout|process group"
+    r"gloo|[Cc]onnection (?:closed|reset|refused)|Broken pipe|Timed out waiting|Wait timeout|pair closure|process group"
 )
 _RUST_ERRNO = re.compile(r"\(os error (\d+)\)")
 
