@@ -4,7 +4,7 @@
     python -m benchmarks train --peer /path/to/mmsegmentation/bin/python
     python -m benchmarks metric --peer /path/to/mmsegmentation/bin/python
     python -m benchmarks data --peer /path/to/mmsegmentation/bin/python
-    python -m benchmarks losses --peer /path/to/mmsegmentation/bin/python --output_dir runs/losses
+    python -m benchmarks losses --peer /path/to/mmsegmentation/bin/python --output runs/losses
 
 infer, train, metric: a forward pass, a training step, a label map's count. data: training samples a second and core,
 from PNG and from a memory-mapped store. JSON lines, then a table. losses: training on the same batches from the same
@@ -13,7 +13,9 @@ weights, here and in mmsegmentation, compared as scripts/compare_loss.py does.
 Of a checkout alone, in its root; `python scripts/benchmark.py` is the same from anywhere.
 """
 
-from modeling_ocrnet.cli.parser import HelpFormatter, Parser
+import sys
+
+from modeling_ocrnet.cli.parser import Parser
 from modeling_ocrnet.cli.run import command
 
 from .data import data_benchmark
@@ -29,16 +31,25 @@ COMMANDS = {
 }
 
 
+def build_parser(title: str) -> Parser:
+    """The parser of one of COMMANDS."""
+    function = COMMANDS[title]
+    parser = Parser(prog=f"benchmark.py {title}", description=function.__doc__.splitlines()[0])
+    parser.add_function_arguments(function)
+    parser.spellings.renamed["--output_dir"] = "--output"
+    return parser
+
+
 @command("benchmark.py")
 def main(argv: list[str] | None = None) -> None:
-    parser = Parser(description=__doc__, formatter_class=HelpFormatter)
-    commands = parser.add_subcommands(dest="command")
-    for name, function in COMMANDS.items():
-        parser_of_one = Parser(description=function.__doc__.splitlines()[0], formatter_class=HelpFormatter)
-        parser_of_one.add_function_arguments(function)
-        commands.add_subcommand(name, parser_of_one)
-    options = parser.parse_args(argv)
-    COMMANDS[options.command](**options[options.command])
+    title, *argv = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if title in ("-h", "--help"):
+        print(__doc__.strip())
+        return
+    if title not in COMMANDS:
+        print(f"benchmark.py: {title!r} is not one of {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    COMMANDS[title](**build_parser(title).parse_args(argv).as_dict())
 
 
 if __name__ == "__main__":

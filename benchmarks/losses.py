@@ -26,7 +26,7 @@ PEER = Path(__file__).parent / "peers" / "mmseg_losses.py"
 
 def loss_benchmark(
     peer: str,
-    output_dir: str,
+    output: str,
     root: str | None = None,
     variant: str = "hr18s",
     steps: int = 100,
@@ -37,11 +37,11 @@ def loss_benchmark(
     """Train here and in mmsegmentation, on the same batches from the same weights, and compare the losses.
 
     Both use mmsegmentation's recipe (SGD, poly 0.9, its augmentation, done here), in fp32, without dropout, on street
-    scenes. `output_dir` keeps both logs and the picture.
+    scenes. `output` keeps both logs and the picture.
 
     Args:
         peer: A Python that has mmsegmentation 1.x.
-        output_dir: The folder to write; it must be new or empty.
+        output: The folder to write; it must be new or empty.
         root: Street scenes (null: data/street_scenes, drawn first where there are none).
         variant: hr18s, hr18 or hr48.
         steps: Updates.
@@ -52,7 +52,7 @@ def loss_benchmark(
     Raises:
         ValueError, DataError, OSError: for a folder that isn't empty, or a peer that doesn't train.
     """
-    folder = Path(output_dir)
+    folder = Path(output)
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder}: holds files already; give a new folder")
     (folder / "batches").mkdir(parents=True)
@@ -80,7 +80,7 @@ def _recipe(
     batch: int,
     crop_size: tuple[int, int],
     lr: float,
-    output_dir: str,
+    output: str,
 ) -> Recipe:
     return Recipe(
         data=DataRecipe(name="street_scenes", root=root, crop_size=tuple(crop_size), scale=(512, 256), workers=1),
@@ -91,7 +91,7 @@ def _recipe(
         global_batch=batch,
         micro_batch=batch,
         mixed_precision="no",
-        output_dir=output_dir,
+        output=output,
     )
 
 

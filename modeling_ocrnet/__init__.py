@@ -1,9 +1,11 @@
 """OCRNet (arXiv 1909.11065) for semantic segmentation, as a Hugging Face model.
 
-Importing this package makes its classes known to `AutoConfig`, `AutoBackbone`, `AutoModelForSemanticSegmentation` and
-`AutoImageProcessor`. The toolbox lives in `modeling_ocrnet.data`, `.inference`, `.evaluation`, `.training`,
-`.conversion` and `.hub`, which are imported by name.
+Importing this package registers its classes with `AutoConfig`, `AutoBackbone`, `AutoModelForSemanticSegmentation` and
+`AutoImageProcessor`. `Predictor` segments images. The rest of the toolbox is imported by name: `modeling_ocrnet.data`,
+`.inference`, `.evaluation`, `.training`, `.conversion` and `.hub`.
 """
+
+from typing import TYPE_CHECKING
 
 from transformers import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation
 
@@ -12,6 +14,9 @@ from .configuration_ocrnet import VERSION, OCRNetConfig
 from .image_processing_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil
 from .modeling_hrnet import HRNetBackbone
 from .modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetOutput
+
+if TYPE_CHECKING:
+    from .inference import Predictor
 
 __version__ = VERSION
 
@@ -39,4 +44,14 @@ __all__ = [
     "OCRNetImageProcessor",
     "OCRNetImageProcessorPil",
     "OCRNetOutput",
+    "Predictor",
 ]
+
+
+def __getattr__(name: str):
+    """`Predictor` is imported when it is first asked for: the model alone needs nothing of the toolbox."""
+    if name == "Predictor":
+        from .inference import Predictor
+
+        return Predictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -37,7 +37,7 @@ from street_scenes import write_street_scenes
 FOLDERS = ("model", "model_ema", "best")
 
 
-def tiny_recipe(scenes: Path, output_dir: Path) -> R.Recipe:
+def tiny_recipe(scenes: Path, output: Path) -> R.Recipe:
     """Whatever has a state: dropout, momentum, an average of the weights, data workers, several kinds of folders."""
     heads = {"ocr_channels": 16, "key_channels": 8, "dropout": 0.5}
     return R.Recipe(
@@ -50,7 +50,7 @@ def tiny_recipe(scenes: Path, output_dir: Path) -> R.Recipe:
         global_batch=4,
         micro_batch=2,
         mixed_precision="no",
-        output_dir=str(output_dir),
+        output=str(output),
     )
 
 

@@ -178,7 +178,7 @@ def test_from_training_to_predictions(root, tmp_path, monkeypatch):
         logging=R.LoggingRecipe(pictures=1),
         global_batch=2,
         mixed_precision="no",
-        output_dir=str(tmp_path / "run"),
+        output=str(tmp_path / "run"),
     )
     folder = loop.train(recipe)
     model = OCRNetForSemanticSegmentation.from_pretrained(folder).eval()

@@ -194,7 +194,7 @@ def test_predict_says_what_is_odd_and_takes_a_range(tmp_path, monkeypatch, caplo
     import predict
 
     def label_map(file, *options):
-        arguments = [tmp_path / "model", tmp_path / file, "--output_dir", tmp_path / "out", *options]
+        arguments = [tmp_path / "model", tmp_path / file, "--output", tmp_path / "out", *options]
         predict.main([str(x) for x in arguments])
         return np.asarray(Image.open(tmp_path / "out" / f"{file[0]}_ids.png"))
 

@@ -57,7 +57,7 @@ def _table_of_waits(section: Section, device: torch.device, recipe: R.Recipe, ro
     few, many = 2, 6
     found = {}
     for steps in (few, many):
-        run = replace(recipe, data=replace(recipe.data, workers=0), output_dir=str(root / f"waits{steps}"))
+        run = replace(recipe, data=replace(recipe.data, workers=0), output=str(root / f"waits{steps}"))
         run = replace(run, schedule=R.ScheduleRecipe(max_steps=steps), logging=R.LoggingRecipe(every=100, pictures=0))
         with synchronisations(device) as found[steps]:
             train(run)
@@ -92,7 +92,7 @@ def synchronisations(device: torch.device) -> Iterator[Counter]:
 def _images_per_second(recipe: R.Recipe, root: Path, settings: Settings) -> float:
     """Of the steps between the first log line and the last, without the beginning of the run and evaluation."""
     folder = root / f"loop{recipe.data.workers}"
-    train(replace(recipe, output_dir=str(folder)))
+    train(replace(recipe, output=str(folder)))
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     synchronize(settings.device())
     return max(x["images_per_second"] for x in lines if "images_per_second" in x)
@@ -116,5 +116,5 @@ def _recipe(settings: Settings, root: Path) -> R.Recipe:
         global_batch=BATCH,
         micro_batch=BATCH,
         mixed_precision="bf16",
-        output_dir=str(root / "run"),
+        output=str(root / "run"),
     )

@@ -1,47 +1,66 @@
 """Convert a checkpoint of mmsegmentation, the paper's authors, openseg.pytorch or timm to a folder of our own.
 
-    python scripts/convert_checkpoint.py ocrnet_hr48_512x1024_160k_cityscapes.pth converted/hr48
+    ocrnet convert ocrnet_hr48_512x1024_160k_cityscapes.pth --output converted/hr48
+    ocrnet predict converted/hr48 photo.jpg
 
-Family and architecture are read off the weights; no code in the file runs. The folder holds config, weights, image
-processor and model card: `scripts/predict.py converted/hr48 photo.jpg`. What the weights don't show is given as JSON:
---config '{"dropout": 0.1}'. And back, for comparisons:
+The family and the architecture are read from the weights; no code in the file runs. The folder holds config, weights,
+image processor and model card. Give what the weights don't show as fields of the config: --model.config.dropout 0.1.
+To convert back, for comparisons:
 
-    python scripts/convert_checkpoint.py runs/street_scenes/model ocrnet.pth --to mmseg
+    ocrnet convert runs/street_scenes/model --output ocrnet.pth --to mmseg
 """
 
-import argparse
 import json
 from pathlib import Path
+from typing import Any, Literal
 
+from ..common.errors import UserError
 from ..conversion.convert import FAMILIES, convert_checkpoint, export_mmseg
+from .parser import Parser
 from .run import command
 
 
-def fields(text: str) -> dict:
-    """JSON, or the name of a file that holds some."""
+def build_parser() -> Parser:
+    parser = Parser(usage="%(prog)s CHECKPOINT --output OUTPUT [options]", description=__doc__)
+    parser.add_argument("input", type=str, help="The checkpoint; with --to, a folder that save_pretrained wrote.")
+    parser.add_option("--output", type=str, required=True, help="The new folder; with --to, the new file.")
+    about = "The family of the checkpoint (auto: as its weights show)."
+    parser.add_option("--source", type=Literal[("auto", *FAMILIES)], default="auto", help=about)
+    about = "Fields of OCRNetConfig that the weights don't show, as in a recipe; or a JSON file of them."
+    parser.add_option("--model.config", type=dict[str, Any] | str, default={}, help=about)
+    parser.add_option("--to", type=Literal["mmseg"] | None, help="Convert back.")
+    parser.spellings.renamed["--config"] = "--model.config"
+    parser.spellings.positions = (None, "--output")
+    return parser
+
+
+def config_fields(given: dict[str, Any] | str) -> dict[str, Any]:
+    """Fields of the config, from the command line or from a JSON file.
+
+    Raises:
+        UserError: if the file isn't JSON, or holds no fields.
+    """
+    if isinstance(given, dict):
+        return given
     try:
-        found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
+        found = json.loads(Path(given).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither JSON nor a file of it ({error})") from error
+        raise UserError(f"--model.config {given!r} is neither JSON nor a JSON file ({error})") from error
     if not isinstance(found, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} must hold fields of the config, not a {type(found).__name__}")
+        raise UserError(f"--model.config {given}: expected fields of the config, not a {type(found).__name__}")
     return found
 
 
 @command("convert_checkpoint.py")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", help="The checkpoint; with --to, a folder that save_pretrained wrote.")
-    parser.add_argument("output_dir", help="The new folder; with --to, the new file.")
-    parser.add_argument("--source", choices=["auto", *FAMILIES], default="auto", help="Whose checkpoint it is.")
-    parser.add_argument("--config", type=fields, default={}, help="Fields of the config, as JSON or a JSON file.")
-    parser.add_argument("--to", choices=["mmseg"], help="Convert back.")
-    options = parser.parse_args(argv)
+    options = build_parser().parse_args(argv)
     if options.to:
-        print(export_mmseg(options.input, options.output_dir))
+        print(export_mmseg(options.input, options.output))
         return
-    print(convert_checkpoint(options.input, options.output_dir, options.source, options.config))
-    print(f"written: {options.output_dir}")
+    given = options.model.config
+    given = given.as_dict() if hasattr(given, "as_dict") else given
+    print(convert_checkpoint(options.input, options.output, options.source, config_fields(given)))
+    print(f"written: {options.output}")
 
 
 if __name__ == "__main__":

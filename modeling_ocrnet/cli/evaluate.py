@@ -1,31 +1,38 @@
 """Evaluate a checkpoint.
 
-    python scripts/evaluate.py runs/cityscapes/ocrnet_hr18_40k/model --name cityscapes --root /data/cityscapes
+    ocrnet evaluate runs/cityscapes/ocrnet_hr18_40k/model --data.name cityscapes --data.root /data/cityscapes
 
-On several devices: accelerate launch scripts/evaluate.py ... Multi-scale with mirrors, as published:
---scales '[0.5,0.75,1,1.25,1.5,1.75]' --flip true. For Cityscapes' test server: --split test --submission out.zip;
---check_submission out.zip reads one back and says what a server would refuse.
+On several devices: accelerate launch -m modeling_ocrnet.cli.evaluate ... The published test-time augmentation:
+--scales 0.5,0.75,1,1.25,1.5,1.75 --flip. For Cityscapes' test server: --split test --submission out.zip;
+--check_submission out.zip reads a zip and lists what the server would refuse.
 """
 
 import logging
 import sys
-from dataclasses import fields
 
 from .. import data
 from ..evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from ..evaluation.submission import check_submission
-from .parser import inference_parser, parse
+from .parser import DATA_FIELDS, Parser, add_data_arguments, inference_parser, parse, task_of
 from .run import command
+
+
+def build_parser() -> Parser:
+    usage = "MODEL --data.name DATASET --data.root FOLDER [options]"
+    parser = inference_parser(usage, __doc__, model_needed=False)
+    add_data_arguments(parser)
+    parser.add_class_arguments(EvaluationArguments, skip=DATA_FIELDS)
+    about = "Check this zip against the split, and do nothing else."
+    parser.add_option("--check_submission", type=str | None, help=about)
+    return parser
 
 
 @command("evaluate.py")
 def main(argv: list[str] | None = None) -> None:
-    parser = inference_parser("MODEL --name DATASET --root FOLDER [options]", __doc__, model_needed=False)
-    parser.add_class_arguments(EvaluationArguments)
-    parser.add_argument("--check_submission", type=str | None, help="Only check this zip against the split.")
+    parser = build_parser()
     options, inference = parse(parser, argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    task = EvaluationArguments(**{field.name: options.pop(field.name) for field in fields(EvaluationArguments)})
+    task = task_of(EvaluationArguments, options)
     if options.check_submission:
         dataset, labels = data.load(task, split=task.split), data.label_set(task)
         problems = check_submission(options.check_submission, dataset, labels)

@@ -1,42 +1,41 @@
 """Export a checkpoint for ONNX Runtime, OpenVINO, or PyTorch without this package's code.
 
-    python scripts/export.py runs/street_scenes/model exported/onnx --format onnx --name street_scenes
-    python scripts/export.py runs/street_scenes/model exported/int8 --format openvino --precision int8 --images photos/
+    ocrnet export runs/street_scenes/model --output exported/onnx --format onnx --data.name street_scenes
+    ocrnet export MODEL --output exported/int8 --format openvino --precision int8 --images photos/
 
-The export takes images of any size and number. It is checked before it is put in place: on the images given, or on
-those of a dataset (--name, --root), where mIoU is compared too. What agrees too little is refused. Then:
+The export takes images of any size and number. Before it is put in place it is checked on the images given, or on those
+of a dataset (--data.name, --data.root), where mIoU is compared too. It is refused if it agrees too little. Then:
 
-    python scripts/predict.py exported/onnx photo.jpg
-    python scripts/evaluate.py exported/int8 --name street_scenes
+    ocrnet predict exported/onnx photo.jpg
+    ocrnet evaluate exported/int8 --data.name street_scenes
 """
 
 import logging
-from dataclasses import fields
 
-from ..data.image_files import RULE
 from ..export.export_checkpoint import ExportArguments, export_checkpoint
-from .parser import HelpFormatter, Parser
+from .parser import DATA_FIELDS, Parser, add_data_arguments, task_of
 from .run import command
+
+
+def build_parser() -> Parser:
+    usage = "%(prog)s MODEL --output FOLDER --format FORMAT (--data.name DATASET | --images IMAGES) [options]"
+    parser = Parser(usage=usage, description=__doc__)
+    parser.add_argument("model", type=str, help="A checkpoint folder (a run's `model`) or a Hub repository.")
+    about = "The folder to write; an export that is there is replaced."
+    parser.add_option("--output", type=str, required=True, help=about)
+    add_data_arguments(parser)
+    parser.add_class_arguments(ExportArguments, skip=DATA_FIELDS)
+    parser.spellings.positions, parser.spellings.gathers = (None, "--output"), ("--images",)
+    return parser
 
 
 @command("export.py")
 def main(argv: list[str] | None = None) -> None:
-    usage = "%(prog)s MODEL OUTPUT --format FORMAT (--name DATASET | --images IMAGE ...) [options]"
-    parser = Parser(usage=usage, description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("model", type=str, help="A checkpoint folder (<output_dir>/model) or a Hub repository.")
-    parser.add_argument("output", type=str, help="The folder to write; an export that is there is replaced.")
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        default=[],
-        help=f"Images, folders or glob patterns to check it on instead of a dataset: there is no mIoU then. {RULE}",
-    )
-    parser.add_class_arguments(ExportArguments, skip={"images"})
+    parser = build_parser()
     options = parser.instantiate(parser.parse_args(argv))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("modeling_ocrnet").setLevel(logging.INFO)
-    task = ExportArguments(**{field.name: options.pop(field.name) for field in fields(ExportArguments)})
-    agreement = export_checkpoint(options.model, options.output, task)
+    agreement = export_checkpoint(options.model, options.output, task_of(ExportArguments, options))
     print(f"{agreement}\nwritten: {options.output}")
 
 

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import get_type_hints
 
+import yaml
 from jsonargparse import ActionConfigFile, Namespace
 
 from ..common.errors import UserError
-from ..training.recipe import Recipe
+from ..training.build import build_accelerator
+from ..training.recipe import Recipe, as_dict
 from ..training.recipe_file import below_configuration, find_recipe, read_recipe, similar_recipes
-from .parser import HelpFormatter, Parser, check_filled
+from .parser import Parser, check_filled
+from .spellings import tell_on_stderr
+
+_OLD_OUTPUT = re.compile(r"^output_dir(?=\s*:)", re.MULTILINE)
+
+
+class RecipeParser(Parser):
+    """Reads recipes too that call the output folder `output_dir`, as they once did."""
+
+    def parse_string(self, content: str, *args, **kwargs):
+        content, found = _OLD_OUTPUT.subn("output", content)
+        if found:
+            tell_on_stderr("output_dir in a recipe is now output")
+        return super().parse_string(content, *args, **kwargs)
 
 
 def recipe_parser(description: str | None = None) -> Parser:
     """A parser with every field of the recipe as a documented option, and `--config` for YAML files."""
-    usage = "%(prog)s --config RECIPE.yaml [--any.field VALUE ...]"
-    parser = Parser(usage=usage, description=description, formatter_class=HelpFormatter)
-    parser.add_argument(
+    usage = "%(prog)s --config RECIPE [--any.field VALUE ...]"
+    parser = RecipeParser(usage=usage, description=description, print_config=None)
+    parser.add_option(
         "--config",
         action=ActionConfigFile,
         help="A recipe (YAML), by its path or as cityscapes/ocrnet_hr18_40k; options override it.",
     )
     parser.add_class_arguments(Recipe)
+    parser.spellings.renamed["--output_dir"] = "--output"
     return parser
 
 
@@ -38,7 +55,10 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
     try:
         for group, file in _files(argv):
             if file.is_file():
-                check_filled(_GROUPS[group], read_recipe(file), group)
+                values = read_recipe(file)
+                check_filled(_GROUPS[group], values, group)
+                if not group and {"output", "output_dir"} <= values.keys():
+                    raise UserError(f"{file}: has output and output_dir, which is its old name: keep output")
             elif not group and (meant := similar_recipes(str(file))):  # without any, the parser says what isn't there
                 raise UserError(f"--config {file}: no such recipe; the nearest are {', '.join(meant)}")
         options = parser.parse_args(argv)
@@ -48,9 +68,20 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
     except UserError as error:
         parser.error(str(error))
     configs = options.pop("config") or []
-    if recipe.output_dir is None:
-        recipe.output_dir = str(Path("runs") / (_identity(str(configs[-1])) if configs else "ocrnet"))
+    if recipe.output is None:
+        recipe.output = str(Path("runs") / (_identity(str(configs[-1])) if configs else "ocrnet"))
     return recipe, options
+
+
+def print_config(recipe: Recipe) -> None:
+    """Print a recipe as YAML, with what this machine and launch make of fields that are null; the main process does."""
+    accelerator = build_accelerator(recipe)
+    data = recipe.data if recipe.data.name == "hub" else replace(recipe.data, root=str(recipe.data.folder))
+    resolved = replace(recipe, data=data, mixed_precision=accelerator.mixed_precision)
+    processes, steps = accelerator.num_processes, recipe.accumulation_steps(accelerator.num_processes)
+    if accelerator.is_main_process:
+        print(f"# processes: {processes}, device: {accelerator.device.type}, accumulation steps: {steps}")
+        print(yaml.safe_dump(as_dict(resolved), sort_keys=False, allow_unicode=True), end="")
 
 
 def _identity(config: str) -> Path:

@@ -31,11 +31,17 @@ def command(program: str) -> Callable[[Callable], Callable]:
             try:
                 return main(*args, **kwargs)
             except (Exception, KeyboardInterrupt) as error:
-                exit_with_error(program, error)
+                exit_with_error(program_name(program), error)
 
         return run
 
     return decorate
+
+
+def program_name(script: str) -> str:
+    """What a command is called in messages: `ocrnet train` if it was started so, else its script's name."""
+    started = sys.argv[0] if sys.argv else ""
+    return started if started.startswith("ocrnet ") else script
 
 
 def exit_with_error(program: str, error: BaseException) -> NoReturn:

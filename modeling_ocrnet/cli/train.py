@@ -1,10 +1,11 @@
 """Train OCRNet.
 
-    accelerate launch scripts/train.py \\
-        --config configuration/cityscapes/ocrnet_hr18_40k.yaml --data.root /data/cityscapes
+    accelerate launch scripts/train.py --config cityscapes/ocrnet_hr18_40k --data.root /data/cityscapes
+    ocrnet train --config street_scenes/ocrnet_hr18s --minutes 6
 
-Every field of the recipe can be given on the command line. --check tries everything out and says what a run would take;
---minutes 30 makes it as long as that allows; --resume last goes on after an interruption.
+`ocrnet train` runs one process. From anywhere, `accelerate launch -m modeling_ocrnet.cli.train` is the same as
+scripts/train.py. Every field of the recipe is an option. --print_config shows the recipe as it will run; --check tries
+everything out and estimates what a run takes; --resume last continues after an interruption.
 """
 
 import sys
@@ -12,30 +13,37 @@ import sys
 from ..training.dry_run import dry_run, fit_to_time_budget
 from ..training.failure import explained_processes
 from ..training.loop import train
-from .recipe_parser import parse_recipe, recipe_parser
+from .parser import Parser
+from .recipe_parser import parse_recipe, print_config, recipe_parser
 from .run import command
 
 
-@command("train.py")
-def main(argv: list[str] | None = None) -> None:
+def build_parser() -> Parser:
     parser = recipe_parser(__doc__)
-    parser.add_argument(
+    about = "Print the recipe as it will run, as YAML, and stop."
+    parser.add_option("--print_config", type=bool, default=False, help=about)
+    parser.add_option(
         "--resume",
         type=str | None,
         help="`last`, `auto` (the last checkpoint if there is one), or a checkpoint folder.",
     )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="Check and build everything, run two steps and one evaluation image, and stop.",
-    )
-    parser.add_argument(
+    about = "Check and build everything, run two steps and one evaluation image, and stop."
+    parser.add_option("--check", type=bool, default=False, help=about)
+    parser.add_option(
         "--minutes",
         type=float | None,
         help="Measure a few steps first, and choose schedule.max_steps so that all takes about so many minutes.",
     )
-    recipe, options = parse_recipe(parser, sys.argv[1:] if argv is None else argv)
+    return parser
+
+
+@command("train.py")
+def main(argv: list[str] | None = None) -> None:
+    recipe, options = parse_recipe(build_parser(), sys.argv[1:] if argv is None else argv)
     with explained_processes():
+        if options.print_config:
+            print_config(recipe)
+            return
         if options.check:
             dry_run(recipe)
             return

@@ -8,6 +8,16 @@ from .loading import Checkpoint
 
 ORIGIN = "an ImageNet classifier of timm (https://github.com/huggingface/pytorch-image-models) or of HRNet's authors"
 
+# of each variant's backbone, on the Hub
+IMAGENET_WEIGHTS = {
+    "hr18s": "timm/hrnet_w18_small_v2.ms_in1k",
+    "hr18": "timm/hrnet_w18.ms_in1k",
+    "hr32": "timm/hrnet_w32.ms_in1k",
+    "hr48": "timm/hrnet_w48.ms_in1k",
+    "hr64": "timm/hrnet_w64.ms_in1k",
+    "r101-d8": "timm/resnet101c.gluon_in1k",
+}
+
 
 def matches(keys) -> bool:
     """Are these a bare backbone's names?"""

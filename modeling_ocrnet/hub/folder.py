@@ -133,7 +133,7 @@ def _read(file: Path, parse) -> dict[str, Any]:
 
 def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe without the folders of the machine it ran on, which are nobody else's business."""
-    recipe = {**recipe, "output_dir": None}
+    recipe = {key: value for key, value in recipe.items() if key != "output_dir"} | {"output": None}  # its old name
     if isinstance(recipe.get("data"), dict):
         data = {**recipe["data"], "root": None, "classes": None}
         if data.get("path") and (not _is_repository(data["path"]) or Path(data["path"]).exists()):

@@ -58,7 +58,7 @@ def collect_inputs(inputs: list[str], output_dir: str | Path) -> list[InputImage
     for job in jobs:
         for kind in KINDS:
             if _alike(_real(job.result(kind))) in inputs_there:
-                raise DataError(f"{job.result(kind)}: would be overwritten, but is an input: choose another output_dir")
+                raise DataError(f"{job.result(kind)}: would be overwritten, but is an input: choose another --output")
     return jobs
 
 

@@ -31,7 +31,7 @@ VERSION = 1  # of what is written: folders of another are refused
 
 def export(
     source: str | data.DataSource,
-    output_dir: str,
+    output: str,
     root: str | None = None,
     splits: str | None = None,
     store: Literal["parquet", "raw"] = "parquet",
@@ -43,7 +43,7 @@ def export(
 
     Args:
         source: One of modeling_ocrnet.data.DATASETS, "folder", or a DataSource.
-        output_dir: The folder to write; it must be new, empty, or an export of the same source.
+        output: The folder to write; it must be new, empty, or an export of the same source.
         root: Folder that holds the dataset, where the source doesn't say it (null: data/<name>).
         splits: Splits to export, separated by commas (null: train and val).
         store: parquet keeps the image files' own bytes; raw decodes them, so that a training crop costs a read.
@@ -81,7 +81,7 @@ def export(
         "splits": {split: len(x) for split, x in files.items()},
         "source": fingerprint((y for split in chosen for x in paths[split] for y in x), whole_paths=False),
     }
-    folder = Path(output_dir).expanduser()
+    folder = Path(output).expanduser()
     manifest = Manifest(folder, description | _optional_facts(source, store, labels))
     plans = {}
     for split in chosen:

@@ -19,7 +19,7 @@ from .statistics_text import statistics_text
 def inspect(
     source: data.DataSource,
     splits: str | None = None,
-    output_dir: str = "inspection",
+    output: str = "inspection",
     class_weights: float | Literal["median"] | None = None,
     limit: int | None = None,
     pictures: int = 12,
@@ -30,7 +30,7 @@ def inspect(
     Args:
         source: The dataset.
         splits: Splits to read, separated by commas (null: train, val and, of a published dataset, test).
-        output_dir: Folder of the page, <name>.html.
+        output: Folder of the page, <name>.html.
         class_weights: Also print class weights of the first split: p for frequency ** -p, or median.
         limit: Read only so many pairs of a split, spread evenly.
         pictures: Pictures of each split on the page.
@@ -62,7 +62,7 @@ def inspect(
         print(f"for model.config in a recipe (from {chosen[0]}; mean 1 over its labelled pixels):\n  {line}\n")
     for title, lines in (("errors", found.errors), ("warnings", found.warnings)):
         print("\n  ".join([f"{len(lines)} {title}", *lines]))
-    page = Path(output_dir) / f"{source.name}.html"
+    page = Path(output) / f"{source.name}.html"
     with atomic_write(page) as part:
         part.write_text(statistics_page(found, pictures, line), encoding="utf-8")
     print(f"written: {page}")

@@ -78,7 +78,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=recipe.mixed_precision,
         log_with=recipe.logging.trackers or None,
-        project_config=ProjectConfiguration(project_dir=recipe.output_dir),
+        project_config=ProjectConfiguration(project_dir=recipe.output),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=recipe.process_timeout))],
     )
     check_launch(accelerator)

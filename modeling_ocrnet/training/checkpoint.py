@@ -101,7 +101,7 @@ def _refuse_older_run(output_dir: Path) -> None:
     if existing := find_checkpoints(output_dir):
         raise CheckpointError(
             f"{output_dir} holds a run that got to {existing[-1].name}: go on with --resume last, or choose "
-            "another --output_dir"
+            "another --output"
         )
 
 
@@ -134,7 +134,7 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
         found = "\n  ".join(x.removesuffix(", so an earlier one is taken") for x in skipped)
         raise CheckpointError(
             f"no checkpoint is whole; remove {output_dir}/checkpoints to start anew, or choose another "
-            f"--output_dir:\n  {found}"
+            f"--output:\n  {found}"
         )
     if resume == "last":
         raise CheckpointError(f"{output_dir}/checkpoints holds no checkpoint to resume from; leave --resume out")

@@ -83,7 +83,7 @@ def fit_to_time_budget(recipe: Recipe, minutes: float, resume: str | None = None
     """
     if not minutes > 0:
         raise UserError(f"minutes must be positive, got {minutes}")
-    begun, _ = open_run(build_accelerator(recipe), resume, Path(recipe.output_dir))
+    begun, _ = open_run(build_accelerator(recipe), resume, Path(recipe.output))
     if begun is not None:
         steps = read_recipe(begun / "recipe.yaml")["schedule"]["max_steps"]
     else:
@@ -103,8 +103,8 @@ def measure(recipe: Recipe, steps: int, verbose: bool = False) -> RunCost:
     """
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator.device)
-    choose_checkpoint("auto", Path(recipe.output_dir))
-    check_writable(Path(recipe.output_dir))
+    choose_checkpoint("auto", Path(recipe.output))
+    check_writable(Path(recipe.output))
     with tempfile.TemporaryDirectory() as scratch:
         start_logging(accelerator, Path(scratch))
         experiment = build(recipe, accelerator)

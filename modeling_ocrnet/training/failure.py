@@ -80,7 +80,7 @@ def check_writable(folder: Path) -> None:
         probe.write_bytes(b"\0" * 4096)
     except OSError as error:
         raise UserError(
-            f"output_dir {folder}: nothing can be written to {there} ({reason(error)}): choose another --output_dir"
+            f"output {folder}: nothing can be written to {there} ({reason(error)}): choose another --output"
         ) from error
     finally:
         with suppress(OSError):

@@ -47,7 +47,7 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
         SystemExit: after a signal, with a checkpoint saved.
     """
     shutdown = GracefulShutdown()
-    output_dir = Path(recipe.output_dir)
+    output_dir = Path(recipe.output)
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator.device)
     check_writable(output_dir)

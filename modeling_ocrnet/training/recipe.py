@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ..common.errors import UserError
+from ..conversion.imagenet import IMAGENET_WEIGHTS
 from ..data.source import DataSource
 from ..inference.segmentation import InferenceOptions
 from .recipe_checks import check_numbers, renamed_fields
@@ -45,8 +46,9 @@ class ModelRecipe:
 
     variant: str = "hr18"
     """Architecture: hr18s, hr18, hr32, hr48, hr64 or r101-d8 (needs timm)."""
-    backbone: str | None = "timm/hrnet_w18.ms_in1k"
-    """ImageNet weights of the backbone: a Hub repository or a local file (null: from scratch)."""
+    backbone: str | None = "auto"
+    """ImageNet weights of the backbone: auto (those of the variant), a Hub repository or a local file (null: train from
+    scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
     """Further fields of OCRNetConfig, such as dropout, class_weights, ohem_threshold; loss_normalizer (all: ignored
     pixels count in the loss's mean, as in mmsegmentation; valid: they don't), lovasz_weight, align_corners."""
@@ -165,8 +167,8 @@ class Recipe:
     """Seconds that training processes wait for each other: one that is lost ends the run after them at the latest."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
-    output_dir: str | None = None
-    """Where everything goes (null: runs/<path of the recipe below configuration/>)."""
+    output: str | None = None
+    """The run's folder (null: runs/<path of the recipe below configuration/>)."""
 
     def __post_init__(self):
         decay = self.model.ema_decay
@@ -174,6 +176,8 @@ class Recipe:
             raise UserError(
                 f"model.ema_decay must be between 0 and 1, got {decay}: 0.999 averages over about the last 1000 steps"
             )
+        if self.model.backbone == "auto":
+            self.model = replace(self.model, backbone=IMAGENET_WEIGHTS.get(self.model.variant, "auto"))
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
         if low > high:
@@ -206,7 +210,8 @@ class Recipe:
 
 # Fields that may differ between a checkpoint and the run that resumes it: they don't change what is computed.
 MAY_DIFFER_ON_RESUME = (
-    "output_dir",
+    "output",
+    "output_dir",  # its name in older runs
     "data.root",
     "data.classes",
     "data.workers",

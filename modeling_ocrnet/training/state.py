@@ -147,7 +147,7 @@ def check_compatible(accelerator: Accelerator, path: Path, ours: dict, theirs: d
         raise CheckpointError(
             f"{path} was trained on other data: the training split's frames or classes have changed "
             f"({theirs.get('frames')} frames in the checkpoint, now {ours.get('frames')}), and with them the order of "
-            "the samples: restore them, or start a new run in another --output_dir"
+            "the samples: restore them, or start a new run in another --output"
         )
     now, then = accelerator.num_processes, theirs.get("processes", accelerator.num_processes)
     if now != then and accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):

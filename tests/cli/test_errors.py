@@ -72,7 +72,7 @@ def benchmark(monkeypatch):
 @pytest.fixture
 def commands(benchmark, checkpoint, photo, log, scenes, tmp_path):
     """Each command: its module, a command line that works, and what of ours is called deep inside."""
-    small = ["--data.name", "street_scenes", "--data.root", scenes, "--output_dir", tmp_path / "run"]
+    small = ["--data.name", "street_scenes", "--data.root", scenes, "--output", tmp_path / "run"]
     return {
         "train.py": (train, small, "modeling_ocrnet.training.loop.build"),
         "evaluate.py": (
@@ -82,7 +82,7 @@ def commands(benchmark, checkpoint, photo, log, scenes, tmp_path):
         ),
         "predict.py": (
             predict,
-            [checkpoint, photo, "--output_dir", tmp_path / "out"],
+            [checkpoint, photo, "--output", tmp_path / "out"],
             "modeling_ocrnet.inference.files.segment",
         ),
         "export.py": (
@@ -97,7 +97,7 @@ def commands(benchmark, checkpoint, photo, log, scenes, tmp_path):
         ),
         "prepare_data.py": (
             data,
-            ["inspect", "street_scenes", "--root", scenes, "--output_dir", tmp_path / "out"],
+            ["inspect", "street_scenes", "--root", scenes, "--output", tmp_path / "out"],
             "modeling_ocrnet.preparation.inspection.collect_statistics",
         ),
         "push_to_hub.py": (push, [checkpoint, "me/street"], "modeling_ocrnet.hub.push.HfApi"),
@@ -143,7 +143,7 @@ def test_a_bug_keeps_its_traceback(program, bug, commands, monkeypatch, capsys, 
 
 
 MISTAKES = {
-    "train.py": ["--data.name", "street_scenes", "--output_dir", "/proc/self/run"],
+    "train.py": ["--data.name", "street_scenes", "--output", "/proc/self/run"],
     "evaluate.py": ["nowhere/at/all", "--name", "camvid", "--root", "nowhere"],
     "predict.py": ["nowhere/at/all", "none.png"],
     "export.py": ["nowhere/at/all", "out", "--format", "torch", "--images", "none.png"],

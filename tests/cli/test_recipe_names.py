@@ -27,7 +27,7 @@ def test_a_name_means_the_file(name, joined, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = parse("--seed", "0", *([f"--config={name}"] if joined else ["--config", name]))
     assert found == expected
-    assert found.output_dir == f"runs/{NAME}"
+    assert found.output == f"runs/{NAME}"
 
 
 def test_a_file_of_ones_own_comes_first(tmp_path, monkeypatch):
@@ -53,7 +53,7 @@ from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 import modeling_ocrnet
 for name in sys.argv[1:]:
     recipe, options = parse_recipe(recipe_parser(), ["--config", name])
-    print(modeling_ocrnet.__file__, recipe.data.name, recipe.schedule.max_steps, recipe.output_dir)
+    print(modeling_ocrnet.__file__, recipe.data.name, recipe.schedule.max_steps, recipe.output)
 """
 
 

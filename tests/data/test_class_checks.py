@@ -77,7 +77,7 @@ def test_what_cannot_be_meant_is_refused(classes, values, message, own, tmp_path
     assert "classes.json" in str(refused.value)
     assert "\n" not in str(refused.value)
     # and by inspect, as an error
-    assert inspect(DataSource("folder", str(root)), splits="all", output_dir=str(tmp_path / "page")) == 1
+    assert inspect(DataSource("folder", str(root)), splits="all", output=str(tmp_path / "page")) == 1
     assert "1 errors" in capsys.readouterr().out
 
 
@@ -107,7 +107,7 @@ def test_what_can_be_meant_is_taken(classes, values, fields, own, tmp_path):
     root = own(classes, *[values] * 4)
     judge(root, **fields)
     source = DataSource("folder", str(root), **fields)
-    assert inspect(source, splits="all", output_dir=str(tmp_path / "page"), pictures=0) == 0
+    assert inspect(source, splits="all", output=str(tmp_path / "page"), pictures=0) == 0
 
 
 def test_a_rare_class_is_looked_for_in_all_masks(own):
@@ -135,7 +135,7 @@ def test_shares_and_missing_classes_are_said(own, caplog):
 
 def test_inspect_says_which_classes_no_mask_holds(own, tmp_path, capsys):
     root = own(["a", "<b>", "c"], train=[[0, 0]], val=[[0, 2]])
-    assert inspect(DataSource("folder", str(root)), output_dir=str(tmp_path / "page")) == 0
+    assert inspect(DataSource("folder", str(root)), output=str(tmp_path / "page")) == 0
     printed = capsys.readouterr().out
     assert "train: no mask holds <b>, c\nval: no mask holds <b>\n" in printed
     assert "train: no mask holds &lt;b&gt;, c" in (tmp_path / "page" / "folder.html").read_text()
@@ -169,7 +169,7 @@ def recipe(root, tmp_path):
         "schedule": {"max_steps": 2},
         "logging": {"pictures": 0},
         "global_batch": 2,
-        "output_dir": str(tmp_path / "run"),
+        "output": str(tmp_path / "run"),
     }
     file.write_text(json.dumps(fields))
     return file

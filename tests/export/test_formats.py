@@ -101,7 +101,7 @@ def test_logits_are_those_of_the_network(kind, exported, checkpoint):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_predict_takes_it(kind, exported, checkpoint, photos, tmp_path):
-    argv = [exported(kind), photos, "--output_dir", tmp_path, "--engine", FORMATS[kind].engine, "--flip", "true"]
+    argv = [exported(kind), photos, "--output", tmp_path, "--engine", FORMATS[kind].engine, "--flip", "true"]
     script("predict", *argv, "--window", "[64,64]")
     model, processor = load_model(str(checkpoint))
     options = InferenceOptions(window=(64, 64), flip=True)
@@ -173,7 +173,7 @@ def test_engines_that_arent_installed_are_named(exported, checkpoint, photos, tm
     folder = exported("onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(SystemExit, match=r"onnxruntime isn't installed .*pip install 'modeling-ocrnet\[onnx\]'"):
-        script("predict", folder, photos, "--output_dir", tmp_path)
+        script("predict", folder, photos, "--output", tmp_path)
     with pytest.raises(SystemExit, match=r"pip install 'modeling-ocrnet\[onnx\]'"):
         script("export", checkpoint, tmp_path / "new", "--format", "onnx", "--images", photos)
 
@@ -189,7 +189,7 @@ def test_engines_that_arent_installed_are_named(exported, checkpoint, photos, tm
 def test_what_doesnt_fit_the_export_is_one_line(wrong, reason, exported, checkpoint, photos, tmp_path):
     kind, *options = wrong
     with pytest.raises(SystemExit, match=reason):
-        script("predict", exported(kind) if kind else checkpoint, photos, "--output_dir", tmp_path, *options)
+        script("predict", exported(kind) if kind else checkpoint, photos, "--output", tmp_path, *options)
 
 
 @pytest.mark.parametrize(("file", "content"), [("model.onnx", b"no network"), ("export.json", b'{"format": "x"}')])
@@ -199,7 +199,7 @@ def test_a_damaged_export_is_one_line(file, content, exported, photos, tmp_path)
     for x in source.iterdir():
         (folder / x.name).write_bytes(content if x.name == file else x.read_bytes())
     with pytest.raises(SystemExit, match=f"{file}: .*export again") as stop:
-        script("predict", folder, photos, "--output_dir", tmp_path / "out")
+        script("predict", folder, photos, "--output", tmp_path / "out")
     assert "\n" not in str(stop.value)
 
 

@@ -35,7 +35,7 @@ def recipe(fields, scenes, tmp_path):
             "global_batch": 4,
             "micro_batch": 2,
             "mixed_precision": "no",
-            "output_dir": str(tmp_path / name),
+            "output": str(tmp_path / name),
         }
         return R.Recipe(**{**defaults, **changes})
 
@@ -55,7 +55,7 @@ def losses(folder: str) -> list[float]:
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(device, recipe, precision, deterministic, record_property):
     """Four steps, against the last two of them begun from the checkpoint after the second."""
     whole = weights(train(recipe("whole", mixed_precision=precision)))
-    checkpoint = Path(recipe("whole").output_dir) / "checkpoints" / "step-0000002"
+    checkpoint = Path(recipe("whole").output) / "checkpoints" / "step-0000002"
     resumed = weights(train(recipe("resumed", mixed_precision=precision), resume=str(checkpoint)))
     unequal = [name for name in whole if not torch.equal(whole[name], resumed[name])]
     record_property("unequal", len(unequal))
@@ -78,7 +78,7 @@ def test_half_precisions_learn_as_float32_does(device, recipe, precision, bound,
     train(recipe("fp32", model=model))
     AcceleratorState._reset_state(reset_partial_state=True)
     train(recipe(precision, model=model, mixed_precision=precision))
-    pairs = zip(losses(recipe(precision).output_dir), losses(recipe("fp32").output_dir), strict=True)
+    pairs = zip(losses(recipe(precision).output), losses(recipe("fp32").output), strict=True)
     bounded("losses", max(abs(a / b - 1) for a, b in pairs), bound)
 
 

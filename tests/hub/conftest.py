@@ -36,7 +36,7 @@ def run_folder(tmp_path):
         recipe = R.Recipe(
             data=R.DataRecipe(dataset, root="/data/private/scenes"),
             schedule=R.ScheduleRecipe(max_steps=420),
-            output_dir="/data/private/runs",
+            output="/data/private/runs",
             **recipe_fields,
         )
         (model / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe)), encoding="utf-8")

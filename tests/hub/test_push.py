@@ -59,7 +59,7 @@ def test_paths_of_this_machine_stay_here(run_folder, hub):
     files = hub.repositories["me/street"].files
     assert [name for name, data in files.items() if b"/data/private" in data] == []
     shared = yaml.safe_load(files["recipe.yaml"])
-    assert shared["data"].pop("root") is shared.pop("output_dir") is None
+    assert shared["data"].pop("root") is shared.pop("output") is None
     assert shared["model"]["backbone"] == "hrnet.safetensors"
     assert shared["schedule"] == recipe["schedule"]
 

@@ -47,7 +47,7 @@ def test_a_folder_is_segmented_and_an_unreadable_file_named(checkpoint, tmp_path
     (photos / "bad.png").write_bytes(b"not a picture")
     (photos / "notes.txt").write_text("not an image")
     with pytest.raises(SystemExit) as stop:
-        run(monkeypatch, checkpoint, photos, "--output_dir", tmp_path / "out", "--batch_size", "2")
+        run(monkeypatch, checkpoint, photos, "--output", tmp_path / "out", "--batch_size", "2")
     assert stop.value.code not in (0, None)
     assert "bad.png" in str(stop.value.code)
     assert "2 of 3 images" in capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_two_images_of_one_name_have_two_results(checkpoint, tmp_path, monkeypat
         (tmp_path / folder).mkdir()
         picture(i).save(tmp_path / folder / "001.png")
     with caplog.at_level("INFO"):
-        run(monkeypatch, checkpoint, tmp_path / "day", tmp_path / "night", "--output_dir", tmp_path / "out")
+        run(monkeypatch, checkpoint, tmp_path / "day", tmp_path / "night", "--output", tmp_path / "out")
     assert "2 of 2 images" in capsys.readouterr().out
     assert sum(f"results go by their paths below {tmp_path}" in x for x in caplog.messages) == 1
     for i, folder in enumerate(("day", "night")):
@@ -177,7 +177,7 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "run" / "model").mkdir(parents=True)
     (tmp_path / "run" / "model" / "config.json").write_text("{}")
     with pytest.raises(SystemExit, match="did you mean .*model"):
-        run(monkeypatch, tmp_path / "run", tmp_path / "a.png", "--output_dir", tmp_path / "out")
+        run(monkeypatch, tmp_path / "run", tmp_path / "a.png", "--output", tmp_path / "out")
 
 
 def test_the_legend_names_what_is_found():

@@ -69,5 +69,5 @@ def test_what_is_refused(prepare_data, scenes, tmp_path):
     message = prepare_data("export", "hub", tmp_path / "out", "--path", "user/set")
     assert "only datasets in folders are exported" in message
     prepare_data("export", "street_scenes", tmp_path / "raw", "--root", scenes, "--store", "raw")
-    message = prepare_data("inspect", "street_scenes", "--root", tmp_path / "raw", "--output_dir", tmp_path)
+    message = prepare_data("inspect", "street_scenes", "--root", tmp_path / "raw", "--output", tmp_path)
     assert "an export, checked when it was written" in message

@@ -89,7 +89,7 @@ def test_the_folder_loads_by_its_card(noise, tmp_path):
 @pytest.mark.parametrize("store", ["parquet", "raw"])
 def test_killed_in_the_middle_it_goes_on(noise, tmp_path, store):
     whole = contents(export("cityscapes", str(tmp_path / "whole"), str(noise), store=store, shard_mb=2))
-    given = {"root": str(noise), "store": store, "shard_mb": 2, "output_dir": str(tmp_path / "cut")}
+    given = {"root": str(noise), "store": store, "shard_mb": 2, "output": str(tmp_path / "cut")}
     process = subprocess.Popen(
         [sys.executable, "-c", SLOWLY.format(given=given)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

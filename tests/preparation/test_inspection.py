@@ -63,7 +63,7 @@ class Page(HTMLParser):
 
 
 def test_a_clean_tree(prepare_data, root, tmp_path, capsys):
-    assert prepare_data("inspect", "camvid", "--root", root, "--output_dir", tmp_path / "out") == 0
+    assert prepare_data("inspect", "camvid", "--root", root, "--output", tmp_path / "out") == 0
     printed = capsys.readouterr().out
     assert "train: 8 pairs, 24x18\n" in printed
     assert "0 errors\n0 warnings\n" in printed
@@ -80,7 +80,7 @@ def test_a_clean_tree(prepare_data, root, tmp_path, capsys):
 
 def test_the_page(prepare_data, root, tmp_path):
     """It parses, has every class, escapes what it is given, needs nothing else; its pictures are the data's."""
-    options = ("--root", root, "--output_dir", tmp_path / "out", "--pictures", 3, "--class_weights", "median")
+    options = ("--root", root, "--output", tmp_path / "out", "--pictures", 3, "--class_weights", "median")
     assert prepare_data("inspect", "camvid", *options) == 0
     text = (tmp_path / "out" / "camvid.html").read_text()
     page = Page(text)
@@ -117,7 +117,7 @@ def test_every_defect_is_reported(prepare_data, root, tmp_path, capsys):
     shutil.copy(root / "val" / "val_0.png", root / "test" / "test_0.png")
     shutil.copy(root / "val" / "val_2.png", root / "val" / "val_3.png")
     write(root, "test", "val_1", np.zeros(SIZE), rng)
-    assert prepare_data("inspect", "camvid", "--root", root, "--output_dir", tmp_path / "out") == 1
+    assert prepare_data("inspect", "camvid", "--root", root, "--output", tmp_path / "out") == 1
     lines = capsys.readouterr().out.splitlines()
     start, end = lines.index("9 errors"), lines.index("5 warnings")
     errors, warnings = lines[start + 1 : end], lines[end + 1 :]
@@ -151,12 +151,12 @@ def test_every_defect_is_reported(prepare_data, root, tmp_path, capsys):
 def test_a_mask_without_an_image(prepare_data, root, scenes, tmp_path, capsys):
     """By folders of one split, and in Cityscapes' tree."""
     (root / "val" / "val_2.png").unlink()
-    assert prepare_data("inspect", "camvid", "--root", root, "--output_dir", tmp_path / "out") == 1
+    assert prepare_data("inspect", "camvid", "--root", root, "--output", tmp_path / "out") == 1
     assert f"1 errors\n  val: {root}/valannot/val_2.png: a mask without an image\n" in capsys.readouterr().out
     shutil.copytree(scenes, tmp_path / "scenes")
     image = next((tmp_path / "scenes" / "leftImg8bit" / "val").rglob("*.png"))
     image.unlink()
-    options = ("--root", tmp_path / "scenes", "--splits", "val", "--output_dir", tmp_path / "out")
+    options = ("--root", tmp_path / "scenes", "--splits", "val", "--output", tmp_path / "out")
     assert prepare_data("inspect", "cityscapes", *options) == 1
     stray = image.name.replace("leftImg8bit", "gtFine_labelIds")
     assert f"/gtFine/val/{image.parent.name}/{stray}: a mask without an image\n" in capsys.readouterr().out
@@ -165,7 +165,7 @@ def test_a_mask_without_an_image(prepare_data, root, scenes, tmp_path, capsys):
 def test_a_split_that_is_not_there_hides_no_other(prepare_data, root, tmp_path, capsys):
     shutil.rmtree(root / "val")
     (root / "trainannot" / "train_2.png").unlink()
-    assert prepare_data("inspect", "camvid", "--root", root, "--output_dir", tmp_path) == 1
+    assert prepare_data("inspect", "camvid", "--root", root, "--output", tmp_path) == 1
     printed = capsys.readouterr().out
     assert "2 errors" in printed
     assert "val: not found" in printed
@@ -177,7 +177,7 @@ def test_a_split_without_labels(prepare_data, scenes, tmp_path, capsys):
     """Cityscapes' test: images are read, and none of its masks is missed."""
     (tmp_path / "leftImg8bit").mkdir()
     shutil.copytree(scenes / "leftImg8bit" / "val", tmp_path / "leftImg8bit" / "test")
-    options = ("--root", tmp_path, "--splits", "test", "--output_dir", tmp_path / "out", "--pictures", 2)
+    options = ("--root", tmp_path, "--splits", "test", "--output", tmp_path / "out", "--pictures", 2)
     assert prepare_data("inspect", "cityscapes", *options) == 0
     assert "test: 3 pairs, without labels, 128x64" in capsys.readouterr().out
     assert len(Page((tmp_path / "out" / "cityscapes.html").read_text()).pictures) == 2
@@ -187,7 +187,7 @@ def test_limit_is_spread_evenly(prepare_data, root, tmp_path, capsys):
     """Four of eight: the even ones, so a defect in an odd one goes unseen."""
     (root / "trainannot" / "train_3.png").unlink()
     (root / "trainannot" / "train_4.png").unlink()
-    options = ("--root", root, "--splits", "train", "--limit", 4, "--output_dir", tmp_path)
+    options = ("--root", root, "--splits", "train", "--limit", 4, "--output", tmp_path)
     assert prepare_data("inspect", "camvid", *options) == 1
     printed = capsys.readouterr().out
     assert "train: 8 pairs, 4 read, 1 with problems" in printed
@@ -197,7 +197,7 @@ def test_limit_is_spread_evenly(prepare_data, root, tmp_path, capsys):
 def test_class_weights_build_in_a_recipe(prepare_data, root, tmp_path, capsys):
     """The line that is printed, as YAML, is a field of a recipe's model; rare classes weigh more."""
     write(root, "train", "train_0", np.zeros(SIZE), np.random.default_rng(3))
-    options = ("--root", root, "--output_dir", tmp_path, "--class_weights", "0.5", "--splits", "train")
+    options = ("--root", root, "--output", tmp_path, "--class_weights", "0.5", "--splits", "train")
     prepare_data("inspect", "camvid", *options)
     line = re.search(r"^  (class_weights: .*)$", capsys.readouterr().out, re.M).group(1)
     fields = yaml.safe_load(line)
@@ -216,7 +216,7 @@ def test_class_weights_build_in_a_recipe(prepare_data, root, tmp_path, capsys):
     ],
 )
 def test_bad_arguments_end_in_one_line(prepare_data, argv, message, tmp_path):
-    code = prepare_data("inspect", *argv, "--root", tmp_path, "--output_dir", tmp_path / "out")
+    code = prepare_data("inspect", *argv, "--root", tmp_path, "--output", tmp_path / "out")
     assert message in code
     assert "\n" not in code
     assert not (tmp_path / "out").exists()

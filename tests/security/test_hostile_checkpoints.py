@@ -63,7 +63,7 @@ def load(model, script):
 
 
 def predict(model, script):
-    return script("predict", model, model.parent / "image.png", "--output_dir", "results", code=(1,))
+    return script("predict", model, model.parent / "image.png", "--output", "results", code=(1,))
 
 
 def export(model, script):
@@ -118,7 +118,7 @@ def test_a_missing_weight_is_refused_not_drawn_at_random(model, place, script):
 @pytest.fixture
 def saved(place):
     """A checkpoint of a run: `resume(path)` goes on from it."""
-    recipe = Recipe(output_dir=str(place.input))
+    recipe = Recipe(output=str(place.input))
 
     def prepared():
         accelerator = Accelerator(cpu=True)

@@ -46,7 +46,7 @@ def evaluate(root, script, checkpoint):
 
 
 def train(root, script, checkpoint):
-    where = ("--data.name", "camvid", "--data.root", root, "--output_dir", "run")
+    where = ("--data.name", "camvid", "--data.root", root, "--output", "run")
     return script("train", *where, *TRAIN, code=(1,))
 
 
@@ -84,7 +84,7 @@ def test_predict_names_the_bad_one_and_segments_the_others(defect, place, script
     for name in ("good.png", "well.png"):
         (place.input / name).write_bytes(png())
     place.begin()
-    said = script("predict", checkpoint, place.input, "--output_dir", "results", "--batch_size", "2", code=(1,))
+    said = script("predict", checkpoint, place.input, "--output", "results", "--batch_size", "2", code=(1,))
     assert f"{place.input}/bad.png: " in said
     written = sorted(x.name for x in (place.output / "results").iterdir())
     assert written == [f"{x}_{kind}.png" for x in ("good", "well") for kind in ("ids", "mask", "overlay")]
@@ -94,7 +94,7 @@ def test_predict_names_the_bad_one_and_segments_the_others(defect, place, script
 def test_predict_of_the_file_itself(defect, place, script, checkpoint):
     path = defect.write(place.input / "bad.png", place.canary)
     place.begin()
-    assert str(path) in script("predict", checkpoint, path, "--output_dir", "results", code=(1,))
+    assert str(path) in script("predict", checkpoint, path, "--output", "results", code=(1,))
     assert not (place.output / "results").exists()
 
 

@@ -154,7 +154,7 @@ def test_names_on_the_page_are_escaped(name, camvid, place, script):
     (camvid / "val" / f"bad{plain}.png").write_bytes(b"")
     (camvid / "valannot" / "bad.png").rename(camvid / "valannot" / f"bad{plain}.png")
     place.begin()
-    script("prepare_data", "inspect", "camvid", "--root", camvid, "--output_dir", "page", code=(1,))
+    script("prepare_data", "inspect", "camvid", "--root", camvid, "--output", "page", code=(1,))
     page = (place.output / "page" / "camvid.html").read_text()
     for dangerous in ("<script", 'onerror="', "a&b;"):
         assert dangerous not in page
@@ -164,7 +164,7 @@ def test_class_names_on_the_page_are_escaped(own, place, script):
     (own / "classes.json").write_text(json.dumps(["<script>alert(1)</script>", "b", "c", "d", "e"]))
     (own / "train.csv").write_text("image,mask\na.png,mask.png\n")
     place.begin()
-    script("prepare_data", "inspect", "folder", "--root", own, "--splits", "train", "--output_dir", "page", code=(0,))
+    script("prepare_data", "inspect", "folder", "--root", own, "--splits", "train", "--output", "page", code=(0,))
     assert "&lt;script&gt;" in (place.output / "page" / "folder.html").read_text()
     assert "<script" not in (place.output / "page" / "folder.html").read_text()
 
@@ -183,7 +183,7 @@ def test_a_pattern_that_climbs(place, script, checkpoint):
     (place.input / "x.png").write_bytes(png())
     place.begin()
     pattern = place.input / "photos" / "*" / ".." / ".." / "x.png"
-    assert "its results would leave" in script("predict", checkpoint, pattern, "--output_dir", "a/b", code=(1,))
+    assert "its results would leave" in script("predict", checkpoint, pattern, "--output", "a/b", code=(1,))
 
 
 def test_a_file_name_that_isnt_text(camvid, place):

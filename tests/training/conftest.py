@@ -30,7 +30,7 @@ def tiny_recipe(scenes, tmp_path):
             "global_batch": 4,
             "micro_batch": 2,
             "mixed_precision": "no",
-            "output_dir": str(tmp_path / "run"),
+            "output": str(tmp_path / "run"),
         }
         return R.Recipe(**{**defaults, **fields})
 
@@ -64,7 +64,7 @@ def losses(quick_recipe, tmp_path):
             micro_batch=micro_batch,
             schedule=R.ScheduleRecipe(max_steps=10, min_lr=1e-5),
             optimizer=R.OptimizerRecipe(lr=1e-4),  # rounding grows with it
-            output_dir=str(tmp_path / name),
+            output=str(tmp_path / name),
         )
         (tmp_path / name).mkdir()
         target = tmp_path / name / "losses.json"

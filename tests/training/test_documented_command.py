@@ -27,7 +27,7 @@ def test_the_documented_command(scenes, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", str(ROOT / "scripts/train.py")]
-    launch += ["--config", str(tmp_path / "recipe.yaml"), "--data.root", str(scenes), "--output_dir", str(output)]
+    launch += ["--config", str(tmp_path / "recipe.yaml"), "--data.root", str(scenes), "--output", str(output)]
     process = subprocess.Popen(
         launch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

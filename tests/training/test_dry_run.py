@@ -20,7 +20,7 @@ def test_a_dry_run_leaves_nothing(tiny_recipe):
     logging.getLogger("modeling_ocrnet.training").addHandler(handler)
     dry_run(recipe)
     logging.getLogger("modeling_ocrnet.training").removeHandler(handler)
-    assert not Path(recipe.output_dir).exists()
+    assert not Path(recipe.output).exists()
     assert re.search(r"4 steps of [\d.]+ s and 1 evaluations of 2 images.*peak memory [\d.]+ GB", said[-1])
 
 

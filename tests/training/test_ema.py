@@ -33,7 +33,7 @@ def averaging(tiny_recipe, tmp_path):
             model=R.ModelRecipe("hr18s", None, heads, TINY_BACKBONE, ema_decay=decay),
             logging=R.LoggingRecipe(every=1, pictures=0),
             evaluation=R.EvaluationRecipe(every=2, limit=2),
-            output_dir=str(tmp_path / name),
+            output=str(tmp_path / name),
         )
 
     return make

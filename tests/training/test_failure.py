@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def steps(recipe) -> list[int]:
-    return [int(x.name[5:]) for x in find_checkpoints(Path(recipe.output_dir))]
+    return [int(x.name[5:]) for x in find_checkpoints(Path(recipe.output))]
 
 
 def assert_resumes(recipe):
@@ -53,11 +53,11 @@ def test_a_disk_that_is_full(quick_recipe, tmp_path):
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=2))
     with multiprocess.train(tmp_path / "a", recipe, before=let_no_file_grow_after_two_steps) as run:
         assert run.exit_codes() == [1]
-    target = Path(recipe.output_dir) / "checkpoints" / "step-0000004"
+    target = Path(recipe.output) / "checkpoints" / "step-0000004"
     assert run.last_line().startswith(f"train.py: {target}: can't be written (")
     assert "File too large" in run.last_line()
     assert run.last_line().endswith("make room, and go on with --resume last")
-    assert run.last_line().removeprefix("train.py: ") in (Path(recipe.output_dir) / "train.log").read_text()
+    assert run.last_line().removeprefix("train.py: ") in (Path(recipe.output) / "train.log").read_text()
     assert steps(recipe) == [2]
     assert_resumes(recipe)
 
@@ -67,7 +67,7 @@ def let_no_file_grow_after_two_steps():
 
     def limited(experiment, batches, step, **keywords):
         if step == 2:
-            weights = Path(experiment.recipe.output_dir) / "checkpoints/step-0000002/model.safetensors"
+            weights = Path(experiment.recipe.output) / "checkpoints/step-0000002/model.safetensors"
             resource.setrlimit(resource.RLIMIT_FSIZE, (weights.stat().st_size // 2,) * 2)
         return original(experiment, batches, step, **keywords)
 
@@ -148,7 +148,7 @@ def test_damaged_images_can_be_skipped(quick_recipe, spoilt, tmp_path):
         recipe = quick_recipe(
             data=on(root, workers=0, on_error="skip"),
             schedule=R.ScheduleRecipe(max_steps=last),
-            output_dir=str(tmp_path / name),
+            output=str(tmp_path / name),
         )
         for stop in stops:
             with stop_after(stop), pytest.raises(SystemExit):
@@ -173,9 +173,9 @@ def test_a_folder_that_cannot_be_written_is_found_first(quick_recipe, tmp_path, 
         if not folder.parent.is_dir():
             pytest.skip("there is no /proc here")
     monkeypatch.setattr(loop, "build", None)
-    said = f"output_dir {folder}: nothing can be written to {folder.parent} (.*): choose another --output_dir"
+    said = f"output {folder}: nothing can be written to {folder.parent} (.*): choose another --output"
     with pytest.raises(ValueError, match=said):
-        go(quick_recipe(output_dir=str(folder)))
+        go(quick_recipe(output=str(folder)))
 
 
 def test_a_folder_is_tried_and_left_as_it_was(tmp_path):

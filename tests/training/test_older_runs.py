@@ -25,7 +25,7 @@ def test_an_older_run_goes_on_as_it_would_have(tmp_path):
     write_street_scenes(tmp_path / "scenes", train=6, val=2, size=(64, 128), seed=1)
     checkpoint = tmp_path / "run/checkpoints/step-0000002"
     shutil.copytree(OLDER_RUN / "checkpoints/step-0000002", checkpoint)
-    options = ["--data.root", str(tmp_path / "scenes"), "--output_dir", str(tmp_path / "run")]
+    options = ["--data.root", str(tmp_path / "scenes"), "--output", str(tmp_path / "run")]
     recipe, _ = parse_recipe(recipe_parser(), ["--config", str(checkpoint / "recipe.yaml"), *options])
     loop.train(recipe, resume=str(checkpoint))
     found, expected = records(tmp_path / "run/metrics.jsonl"), records(OLDER_RUN / "continued.jsonl")

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def saved(recipe) -> list[str]:
-    return [x.name for x in find_checkpoints(Path(recipe.output_dir))]
+    return [x.name for x in find_checkpoints(Path(recipe.output))]
 
 
 def test_two_processes_train_as_one(losses):

@@ -36,7 +36,7 @@ def test_there_are_recipes():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_every_recipe_is_short_and_valid(path):
     recipe = parse("--config", str(path))
-    assert recipe.output_dir == f"runs/{path.parent.name}/{path.stem}"
+    assert recipe.output == f"runs/{path.parent.name}/{path.stem}"
     assert recipe.data.name in (*data.DATASETS, *data.CUSTOM_DATASETS)
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 30
@@ -154,8 +154,8 @@ def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path):
         recipe = parse(*argv, "--model.config.ocr_channels", "64")
         assert recipe.schedule.max_steps == 9
         assert recipe.model.config == {"dropout": 0.1, "ocr_channels": 64}
-        assert recipe.output_dir == "runs/mine"
-    assert parse("--output_dir", "elsewhere").output_dir == "elsewhere"
+        assert recipe.output == "runs/mine"
+    assert parse("--output", "elsewhere").output == "elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ NULLABLE = {
     "evaluation.inference.stride",
     "evaluation.limit",
     "mixed_precision",
-    "output_dir",
+    "output",
 }
 LISTS = [x for x, kind in FIELDS.items() if {list, tuple} & {get_origin(y) for y in (kind, *get_args(kind))}]
 SCALES = "evaluation.inference.scales"

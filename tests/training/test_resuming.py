@@ -28,7 +28,7 @@ def assert_same_weights(a: Path, b: Path):
 def test_a_resumed_run_is_the_uninterrupted_one(tiny_recipe, tmp_path):
     model = R.ModelRecipe("hr18s", backbone=None, config={"ocr_channels": 16, "key_channels": 8, "dropout": 0.5})
     whole = loop.train(tiny_recipe(model=model))
-    recipe = tiny_recipe(model=model, output_dir=str(tmp_path / "parts"))
+    recipe = tiny_recipe(model=model, output=str(tmp_path / "parts"))
     with stop_after(3), pytest.raises(SystemExit):
         loop.train(recipe)
     parts = loop.train(recipe, resume="last")
@@ -44,7 +44,7 @@ def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_p
     options = {"crop_size": (32, 64), "scale": (128, 64), "workers": 0, "streaming": True, "shuffle_buffer": 4}
     source = R.DataRecipe("hub", path=str(folder), mask_column="label", **options)
     whole = loop.train(tiny_recipe(data=source))
-    recipe = tiny_recipe(data=source, output_dir=str(tmp_path / "parts"))
+    recipe = tiny_recipe(data=source, output=str(tmp_path / "parts"))
     with stop_after(3), pytest.raises(SystemExit):
         loop.train(recipe)
     state = json.loads((tmp_path / "parts/checkpoints/step-0000003/state.json").read_text())
@@ -59,7 +59,7 @@ def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_p
 def test_a_new_run_does_not_write_over_an_old_one(tiny_recipe):
     recipe = tiny_recipe(schedule=R.ScheduleRecipe(max_steps=1))
     loop.train(recipe)
-    with pytest.raises(CheckpointError, match="go on with --resume last, or choose another --output_dir"):
+    with pytest.raises(CheckpointError, match="go on with --resume last, or choose another --output"):
         loop.train(recipe)
     assert loop.train(recipe, resume="auto").is_dir()  # there is nothing left to do
 

@@ -128,7 +128,7 @@ def test_a_card_in_all_precisions(quick_recipe, tmp_path, library):
             evaluation=R.EvaluationRecipe(every=4, limit=1),
             checkpoint=R.CheckpointRecipe(every=4),
             micro_batch=4,
-            output_dir=str(tmp_path / precision / name),
+            output=str(tmp_path / precision / name),
         )
 
     recipes = {x: (recipe(x, "whole"), recipe(x, "parts")) for x in ("no", "bf16", "fp16")}

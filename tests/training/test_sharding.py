@@ -58,7 +58,7 @@ def test_fsdp_trains_as_one_process(quick_recipe, tmp_path):
         recipe = quick_recipe(
             schedule=R.ScheduleRecipe(max_steps=3),
             evaluation=R.EvaluationRecipe(every=3, limit=2),
-            output_dir=str(tmp_path / name / "run"),
+            output=str(tmp_path / name / "run"),
         )
         common = {"world": world, "environment": variables}
         if name == "fsdp":

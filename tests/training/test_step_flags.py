@@ -151,7 +151,7 @@ def test_nothing_is_kept_after_a_step_that_is_not_finite(quick_recipe, monkeypat
     defer(monkeypatch)
     with pytest.raises(NonFiniteLoss, match=f"the loss of step {bad} is nan"):
         loop.train(recipe)
-    output = Path(recipe.output_dir)
+    output = Path(recipe.output)
     assert [x.name for x in find_checkpoints(output)] == (["step-0000002"] if bad > 2 else [])
     records = [json.loads(x) for x in (output / "metrics.jsonl").read_text().splitlines()] if bad == 4 else []
     assert {x["step"] for x in records} == ({3} if bad == 4 else set())
@@ -164,7 +164,7 @@ def test_reading_later_changes_nothing_else(quick_recipe, monkeypatch, tmp_path)
     """The same weights and average, to the bit."""
     results = {}
     for name in ("at once", "later"):
-        recipe = quick_recipe(schedule=R.ScheduleRecipe(max_steps=4), output_dir=str(tmp_path / name))
+        recipe = quick_recipe(schedule=R.ScheduleRecipe(max_steps=4), output=str(tmp_path / name))
         recipe.model.ema_decay = 0.9
         if name == "later":
             defer(monkeypatch)
@@ -217,7 +217,7 @@ def test_all_processes_stop_at_most_two_steps_after_a_signal(quick_recipe, tmp_p
     before = partial(defer_and_signal_process_1, 2)  # in step 3
     with multiprocess.train(tmp_path / "a", recipe, before=before, world=2) as run:
         assert run.exit_codes() == [143, 143], run.text()
-    (path,) = find_checkpoints(Path(recipe.output_dir))
+    (path,) = find_checkpoints(Path(recipe.output))
     assert 3 <= int(path.name.removeprefix("step-")) <= 5
     assert f"stopped by another process after step {int(path.name[5:])}: go on with" in run.last_line()
 

@@ -122,7 +122,7 @@ def test_two_processes_share_a_stream(folder, tmp_path):
         "logging": {"every": 4, "pictures": 0},
         "global_batch": BATCH,
         "micro_batch": 2,
-        "output_dir": str(tmp_path / "run"),
+        "output": str(tmp_path / "run"),
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     said = launch(tmp_path)

@@ -38,7 +38,7 @@ def per_pixel_classifier(root) -> dict:
 
 def test_the_network_sees_twice_what_a_per_pixel_classifier_does(tmp_path):
     root = tmp_path / "scenes"
-    places = ["--data.root", str(root), "--output_dir", str(tmp_path / "run"), "--mixed_precision", "no"]
+    places = ["--data.root", str(root), "--output", str(tmp_path / "run"), "--mixed_precision", "no"]
     # smaller pictures and fewer steps than `make train` has: enough for the comparison
     sizes = ["--data.crop_size", "[80, 160]", "--data.scale", "[160, 80]"]
     steps = ["--schedule.max_steps", "540", "--evaluation.every", "540", "--checkpoint.every", "540"]

@@ -31,7 +31,7 @@ def test_gradient_accumulation_agrees_with_the_larger_batch(tiny_recipe, tmp_pat
     for micro in (1, 4):
         recipe = tiny_recipe(
             micro_batch=micro,
-            output_dir=str(tmp_path / f"micro{micro}"),
+            output=str(tmp_path / f"micro{micro}"),
             optimizer=R.OptimizerRecipe(lr=1e-4),
             schedule=R.ScheduleRecipe(max_steps=4, min_lr=1e-5),
         )

@@ -25,7 +25,7 @@ from modeling_ocrnet.training.failure import NonFiniteLoss
 def test_what_a_run_leaves(tiny_recipe):
     recipe = tiny_recipe(checkpoint=R.CheckpointRecipe(every=1, keep_last=2))
     folder = loop.train(recipe)
-    output = Path(recipe.output_dir)
+    output = Path(recipe.output)
     assert folder == output / "model"
 
     model = OCRNetForSemanticSegmentation.from_pretrained(folder)
@@ -118,7 +118,7 @@ def test_a_signal_saves_a_checkpoint_first(tiny_recipe, number):
         loop.train(recipe)
     assert caught.value.code == 128 + number
     assert signal.getsignal(number) == before
-    assert [x.name for x in (Path(recipe.output_dir) / "checkpoints").iterdir()] == ["step-0000001"]
+    assert [x.name for x in (Path(recipe.output) / "checkpoints").iterdir()] == ["step-0000001"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_recipe):
@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_recipe):
     with pytest.raises(NonFiniteLoss, match=r"the loss of step \d is .*nan.*samples: \w+_\d{6}_\d{6}") as caught:
         loop.train(recipe)
     step = int(re.search(r"step (\d)", str(caught.value))[1])
-    saved = sorted((Path(recipe.output_dir) / "checkpoints").iterdir())
+    saved = sorted((Path(recipe.output) / "checkpoints").iterdir())
     assert saved[-1].name == f"step-{step - 1:07d}"
 
 
@@ -136,7 +136,7 @@ def test_tensorboard(tiny_recipe):
 
     recipe = tiny_recipe(logging=R.LoggingRecipe(every=1, trackers=["tensorboard"], pictures=0))
     loop.train(recipe)
-    events = EventAccumulator(str(next(Path(recipe.output_dir).rglob("events.out*")).parent)).Reload()
+    events = EventAccumulator(str(next(Path(recipe.output).rglob("events.out*")).parent)).Reload()
     assert len(events.Scalars("loss")) == 4
 
 

@@ -34,7 +34,7 @@ def place(tmp_path):
 
     class Place:
         output = tmp_path / "run"
-        recipe = R.Recipe(output_dir=str(tmp_path / "run"))
+        recipe = R.Recipe(output=str(tmp_path / "run"))
 
         def prepare(self):
             accelerator = Accelerator(cpu=True)
@@ -252,7 +252,7 @@ def test_a_run_goes_on_before_a_damaged_checkpoint(quick):
     """It says so in train.log, and ends as if nothing had happened; a record that was cut off does no harm."""
     recipe = quick()
     whole = load_file(loop.train(recipe) / "model.safetensors")
-    output = Path(recipe.output_dir)
+    output = Path(recipe.output)
     shutil.rmtree(output / "model")
     flip_a_bit(output / "checkpoints/step-0000004/optimizer.bin")
     truncate(output / "checkpoints/step-0000003/random_states_0.pkl")
