@@ -163,7 +163,7 @@ def test_a_folder_is_never_overwritten(mmseg_file, tmp_path):
 def test_a_resnet_that_timm_does_not_know_must_be_named(tmp_path):
     pytest.importorskip("timm")
     save_file(reference.foreign_state(NAMES[1]), tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="x.safetensors: timm has no deep-stemmed ResNet.*name the timm network"):
+    with pytest.raises(ValueError, match="x.safetensors: timm has no ResNet with a deep stem.*name the timm network"):
         convert_checkpoint(tmp_path / "x.safetensors", tmp_path / "out")
 
 
