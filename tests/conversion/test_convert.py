@@ -131,7 +131,7 @@ def broken(change):
         (lambda s: s.update({"decode_head.1.extra.weight": torch.ones(1)}), "1 weights belong to no OCRNet.*extra"),
         (lambda s: s.update({"backbone.extra.weight": torch.ones(1)}), r"1 weights left over.*backbone\.extra"),
         (lambda s: s.pop("backbone.stage2.0.branches.0.0.bn2.bias"), "1 weights missing.*branches.0.0.bn2.bias"),
-        (lambda s: s.pop("decode_head.1.conv_seg.weight"), "isn't an OCRNet.*ocr_head.classifier.weight"),
+        (lambda s: s.pop("decode_head.1.conv_seg.weight"), "not an OCRNet.*ocr_head.classifier.weight"),
         (
             lambda s: s.update({"decode_head.1.conv_seg.bias": torch.ones(7)}),
             r"1 weights of another shape.*decode_head\.1\.conv_seg\.bias is \(7,\).*\(5,\)",

@@ -123,7 +123,7 @@ def test_training_needs_a_mask_for_every_image(frames):
     bare[2]["label"] = None
     partly = Dataset.from_list(bare, features=rows.features).with_transform(Decode(data.label_set("camvid")))
     data.check(partly)
-    with pytest.raises(data.DataError, match="1 of 6 images have no mask, 2 for one"):
+    with pytest.raises(data.DataError, match="1 of 6 images have no mask, e.g. 2"):
         data.check(partly, labelled=True)
     with pytest.raises(data.DataError, match="2: has no mask"):
         NumpyRows(partly)[2]

@@ -184,7 +184,7 @@ def test_what_is_wrong_with_a_store_is_said(scenes, noise, tmp_path):
         data.load("street_scenes", store, "test")
     file = next(store.glob("data/train-*.raw"))
     os.truncate(file, 100)
-    with pytest.raises(data.DataError, match=f"{file.name}: isn't there or isn't"):
+    with pytest.raises(data.DataError, match=f"{file.name}: is missing or isn't"):
         data.load("street_scenes", store, "train")
     parquet = export("cityscapes", str(tmp_path / "out"), str(noise), "val")
     with pytest.raises(data.DataError, match="a Parquet export.*--store raw"):

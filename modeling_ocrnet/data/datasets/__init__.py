@@ -9,7 +9,7 @@ from .base import CardFacts, PublishedDataset, TreeEntry
 
 __all__ = ["DATASETS", "CardFacts", "PublishedDataset", "TreeEntry", "published"]
 
-# A dataset is called as its file is. The files are imported when they are asked for.
+# A dataset's name is that of its file. A file is imported when its dataset is used.
 DATASETS = (
     "ade20k",
     "camvid",
@@ -25,7 +25,7 @@ DATASETS = (
 
 
 def published(name: str) -> PublishedDataset:
-    """What is known of a published dataset.
+    """The description of a published dataset.
 
     Raises:
         UserError: if `name` isn't one of `DATASETS`.
