@@ -224,7 +224,7 @@ def test_a_second_push_leaves_no_shard_of_the_first(noise, tmp_path, hub):
 def test_a_repository_of_other_files_is_left_alone(scenes, tmp_path, hub):
     export("street_scenes", str(tmp_path / "out"), str(scenes), push="me/scenes")
     del hub.repositories["me/scenes"].files["manifest.json"]
-    with pytest.raises(HubError, match="me/scenes holds files that aren't an export's"):
+    with pytest.raises(HubError, match="me/scenes holds files that aren't part of an export"):
         export("street_scenes", str(tmp_path / "out"), str(scenes), push="me/scenes")
 
 
