@@ -209,7 +209,7 @@ def test_label_ids_in_a_file_of_train_ids_are_named(root):
     for split in ("train", "val"):
         for mask in root.glob(f"gtFine/{split}/*/*labelIds.png"):
             mask.rename(str(mask).replace("labelIds", "labelTrainIds"))
-    with pytest.raises(data.DataError, match="label ids in a file of train ids"):
+    with pytest.raises(data.DataError, match="does a file of train ids hold label ids"):
         data.load("cityscapes", root, "train")[0]
 
 

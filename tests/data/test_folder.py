@@ -112,7 +112,7 @@ def break_(kind, root):
     [
         ("missing mask", "1 problems with the pairs:\n  .*a.jpg: has no mask"),
         ("missing image", "a.png: a mask without an image"),
-        ("other names", r"no mask is called as an image is \(a.jpg, a_mask.png\): the names must be equal"),
+        ("other names", r"no mask has the name of an image \(a.jpg, a_mask.png\): the names must be the same"),
         ("two images", "a.jpg: its name without suffix is also that of a.png"),
         ("no masks", "masks/train: no such folder; it should hold the masks of .*images/train"),
         ("no images", "a.png: a mask without an image(.|\n)*b.png: a mask without an image"),
@@ -140,7 +140,7 @@ def test_a_share_of_the_images_can_be_held_out(flat, root):
     for name in names[:40]:
         pair(root, f"images{folder}/{name}.jpg", f"masks{folder}/{name}.png")
     classes(root)
-    with pytest.raises(data.DataError, match="has no split val, only (all|train); .*val_share 0.2 holds a fifth"):
+    with pytest.raises(data.DataError, match="has no split val, only (all|train); .*val_share 0.2 holds out a fifth"):
         data.load("folder", root, "val")
     own = source(root, val_share=0.25)
     first = {split: set(data.load(own, split=split)["name"]) for split in ("train", "val")}

@@ -194,8 +194,8 @@ def encoded(pixels, kind="PNG"):
     [
         (encoded(MASKS[0][:5]), "row train_000001: 12x5, but its image is 12x8"),
         (encoded(np.full((8, 12), 9, np.uint8)), r"row train_000001: holds the ids \[9\]"),
-        (encoded(MASKS[0], "JPEG"), "row train_000001: a mask as JPEG"),
-        (encoded(IMAGES[1]), "row train_000001: a mask of mode RGB"),
+        (encoded(MASKS[0], "JPEG"), "row train_000001: a JPEG can't be a mask"),
+        (encoded(IMAGES[1]), "row train_000001: the mask has mode RGB"),
         ({"path": None, "bytes": b"<html>"}, "row train_000001: not a readable image"),
     ],
 )

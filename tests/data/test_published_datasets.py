@@ -160,7 +160,7 @@ def test_every_id_is_mapped_as_published(name):
 @pytest.mark.parametrize("name", CASES)
 def test_a_wrong_root_is_named(name, tmp_path):
     CASES[name][0](tmp_path / "above" / "root")
-    with pytest.raises(data.DataError, match="root does: give that as the root"):
+    with pytest.raises(data.DataError, match="root does: give that folder as the root"):
         data.load(name, tmp_path / "above", "train")
     (tmp_path / "empty").mkdir()
     with pytest.raises(data.DataError, match="empty: holds no"):

@@ -87,7 +87,7 @@ def test_holes(prepare_data, voc, capsys):
     printed = capsys.readouterr().out
     lists = voc / "ImageSets" / "Segmentation"
     assert missing(printed) == [
-        f"{lists}/val.txt: a name a line",
+        f"{lists}/val.txt: one name per line",
         f"train: {voc}/JPEGImages/a.jpg and 1 more",
         "train: 1 of the 3 images published",
         f"train: {voc}/SegmentationClass/b.png",

@@ -229,7 +229,7 @@ def test_a_repository_of_other_files_is_left_alone(scenes, tmp_path, hub):
 
 
 def test_data_that_may_not_be_passed_on_goes_private_or_not_at_all(noise, tmp_path, hub):
-    with pytest.raises(ValueError, match="terms forbid to pass it on: add --private true"):
+    with pytest.raises(ValueError, match="terms forbid redistribution: add --private true"):
         export("cityscapes", str(tmp_path / "out"), str(noise), push="me/frames")
     assert hub.repositories == {}
     assert not (tmp_path / "out").exists()

@@ -129,7 +129,7 @@ def test_every_defect_is_reported(prepare_data, root, tmp_path, capsys):
         r"train: .*trainannot/train_3.png: 12x9, but its image is 24x18",
         r"train: .*trainannot/train_4.png: holds the ids \[200\]",
         r"train: .*trainannot/train_4.png: 12x9, but its image is 24x18",
-        r"train: .*trainannot/train_5.png: a mask of mode RGB",
+        r"train: .*trainannot/train_5.png: the mask has mode RGB",
         r"the same image in several splits: val/val_0, test/test_0",
     ]
     assert len(errors) == len(expected)
