@@ -90,7 +90,7 @@ class Outcome:
     figures: dict
 
     def markdown(self) -> str:
-        """The part as a chapter of the report."""
+        """The part as a chapter of the report, in Markdown."""
         lines = [f"## {self.name}", "", f"{self.status} in {self.seconds:.0f} s"]
         if self.reason and self.status != "failed":
             lines[-1] += f": {self.reason}"

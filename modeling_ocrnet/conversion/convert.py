@@ -75,7 +75,7 @@ def rename_weights(checkpoint: Checkpoint, source: str = "auto") -> ConvertedChe
         UserError: if no family (or, if one is given, not that one) explains every weight.
     """
     if source != "auto" and source not in FAMILIES:
-        raise UserError(f"source {source!r} is unknown; there are auto, {', '.join(FAMILIES)}")
+        raise UserError(f"source {source!r} is unknown; expected one of auto, {', '.join(FAMILIES)}")
     if source == "auto":
         source = next((name for name, family in FAMILIES.items() if family.matches(checkpoint.state)), None)
     if source is None:

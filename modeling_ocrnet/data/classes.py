@@ -50,7 +50,7 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
         raise DataError(f'{file}: expected {{"classes": [{{"name": ...}}, ...]}} or a list of names')
     reduce_zero_label = reduce_zero_label or content.get("reduce_zero_label", False)
     classes = [_in_one_form({"name": x} if isinstance(x, str) else x) for x in content["classes"]]
-    problems = [f"unknown field {key!r}; there are {', '.join(sorted(_FIELDS))}" for key in content.keys() - _FIELDS]
+    problems = [f"unknown field {key!r}; expected {', '.join(sorted(_FIELDS))}" for key in content.keys() - _FIELDS]
     problems += _problems(classes, content, reduce_zero_label)
     if problems:
         raise DataError(f"{file}: " + "\n  ".join(problems))
@@ -119,7 +119,7 @@ def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iter
             continue
         name = entry["name"]
         if unknown := entry.keys() - _CLASS_FIELDS:
-            yield f"class {name!r}: unknown field {', '.join(sorted(unknown))}; there are name, id, color"
+            yield f"class {name!r}: unknown field {', '.join(sorted(unknown))}; expected name, id, color"
         if "id" in entry and not _is_id(entry["id"]):
             yield f"class {name!r}: id {entry['id']!r}, expected 0 to {TOP_ID}"
         if entry.get("id") == 0 and reduce_zero_label:

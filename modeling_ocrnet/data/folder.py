@@ -32,7 +32,7 @@ _SPLITS = {"train": ("train", "training"), "val": ("val", "validation", "valid")
 _IMAGES = ("images", "img_dir", "image", "imgs", "JPEGImages")
 _MASKS = ("masks", "labels", "annotations", "ann_dir", "mask", "label", "SegmentationClass")
 _WAYS = (
-    "is made by {split}/images and {split}/masks, by images/{split} and masks/{split}, or by {split}.csv "
+    "needs {split}/images and {split}/masks, or images/{split} and masks/{split}, or {split}.csv "
     "with the columns image and mask"
 )
 
@@ -152,7 +152,7 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
-    """The pairs that a CSV or JSONL lists, paths relative to its folder."""
+    """The pairs listed in a CSV or JSONL; its paths are relative to its folder."""
     columns = (nfc(source.image_column), nfc(source.mask_column))
     rows, problems, listed = [], [], {}
     with table.open(encoding="utf-8-sig", newline="") as file:

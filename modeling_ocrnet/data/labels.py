@@ -123,7 +123,7 @@ class LabelSet:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The dataset's own ids of the classes, by train id."""
+        """The dataset's ids of the classes, by train id."""
         return tuple(label.id for label in self.trained)
 
     @property

@@ -67,7 +67,7 @@ def find_in_store(root: Path, manifest: dict, name: str, split: str) -> dict[str
         if not (root / file).is_file() or (root / file).stat().st_size != size
     ]
     if problems:
-        raise DataError("\n  ".join([f"{root} is damaged, run its export again:", *problems]))
+        raise DataError("\n  ".join([f"{root} is damaged; run its export again:", *problems]))
     columns: dict[str, list] = {"image": [], "label": [], "name": []}
     label_bytes = 2 if manifest.get("label_bits") == 16 else 1
     for file in sorted(x for x in sizes if x.startswith(f"data/{split}-") and x.endswith(".json")):

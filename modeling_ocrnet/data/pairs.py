@@ -32,7 +32,7 @@ class Pairs:
 
 def check_split(split: str, splits: tuple[str, ...]) -> None:
     if split not in splits:
-        raise UserError(f"split {split!r} is unknown; there are {', '.join(splits)}")
+        raise UserError(f"split {split!r} is unknown; expected one of {', '.join(splits)}")
 
 
 def find_folder(root: Path, *candidates: str) -> Path:

@@ -29,7 +29,7 @@ _TAKEN_BY = {
 def check_name(name: str) -> None:
     """Refuse an unknown dataset's name."""
     if name not in (*DATASETS, *CUSTOM_DATASETS):
-        raise UserError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
+        raise UserError(f"dataset {name!r} is unknown; expected one of {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
 
 
 @dataclass

@@ -30,7 +30,7 @@ def train_ids_of(values: np.ndarray, labels: LabelSet, path: str | None, train_i
     if values.dtype != np.uint8:
         if values.size and (values.min() < 0 or values.max() > top):
             found = f"{values.min()} to {values.max()}"
-            raise DataError(f"{path}: ids from {found}, expected 0 to {top}: instance ids, perhaps?")
+            raise DataError(f"{path}: ids from {found}, expected 0 to {top}: are these instance ids?")
         values = values.astype(np.uint16 if top > 255 else np.uint8)
     known = to_train_ids >= 0
     # the ids of most datasets are 0..n without a gap: then only the largest id is compared, not all of them

@@ -149,7 +149,9 @@ def test_whatever_is_unexplained_is_an_error(change, message, tmp_path):
 def test_misspelt_fields_and_sources_are_errors(mmseg_file, tmp_path):
     with pytest.raises(ValueError, match="--config: 'droput' isn't a field of OCRNetConfig"):
         convert_checkpoint(mmseg_file, tmp_path / "out", overrides={"droput": 0.1})
-    with pytest.raises(ValueError, match="source 'caffe' is unknown; there are auto, mmseg, hrnet, openseg, timm"):
+    with pytest.raises(
+        ValueError, match="source 'caffe' is unknown; expected one of auto, mmseg, hrnet, openseg, timm"
+    ):
         convert_checkpoint(mmseg_file, tmp_path / "out", source="caffe")
     with pytest.raises(ValueError, match="as a checkpoint of openseg: .* belong to no OCRNet of this family"):
         convert_checkpoint(mmseg_file, tmp_path / "out", source="openseg")

@@ -143,9 +143,9 @@ def test_an_empty_split_is_named(root):
 
 
 def test_unknown_names_are_refused(root):
-    with pytest.raises(ValueError, match="'citycsapes' is unknown; there are .*cityscapes"):
+    with pytest.raises(ValueError, match="'citycsapes' is unknown; expected one of .*cityscapes"):
         data.load("citycsapes", root)
-    with pytest.raises(ValueError, match="'validation' is unknown; there are train, val, test"):
+    with pytest.raises(ValueError, match="'validation' is unknown; expected one of train, val, test"):
         data.load("cityscapes", root, "validation")
 
 

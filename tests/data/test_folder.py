@@ -165,10 +165,10 @@ def test_a_wrong_root_is_explained(root):
     classes(root)
     with pytest.raises(data.DataError, match="nowhere: no such folder; give the folder of your images and masks"):
         data.load("folder", root / "nowhere")
-    with pytest.raises(data.DataError, match="has no split train; it is made by train/images and"):
+    with pytest.raises(data.DataError, match="has no split train; it needs train/images and"):
         data.load("folder", root)
     (root / "classes.json").unlink()
-    with pytest.raises(data.DataError, match="own: holds no images and masks; the split train is made by train/images"):
+    with pytest.raises(data.DataError, match="own: holds no images and masks; the split train needs train/images"):
         data.load("folder", root)
 
 
@@ -186,7 +186,7 @@ def test_a_wrong_root_is_explained(root):
         ({"name": "hub"}, "'hub' needs a path"),
         ({"name": "folder", "val_share": 20}, "val_share must lie between 0 and 1, got 20"),
         ({"name": "folder", "image_column": "mask"}, "image_column and mask_column are both 'mask'"),
-        ({"name": "foldr"}, "'foldr' is unknown; there are .*folder, hub"),
+        ({"name": "foldr"}, "'foldr' is unknown; expected one of .*folder, hub"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused(fields, message):

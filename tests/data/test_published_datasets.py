@@ -235,5 +235,5 @@ def test_every_dataset_is_described(name):
     assert all(dataset.images.values())
     assert all(set(entry.splits) <= set(dataset.splits) for entry in dataset.tree)
     assert data.label_set(name) is dataset.labels
-    with pytest.raises(ValueError, match="split 'holdout' is unknown; there are train, val"):
+    with pytest.raises(ValueError, match="split 'holdout' is unknown; expected one of train, val"):
         dataset.find(Path("nowhere"), "holdout")

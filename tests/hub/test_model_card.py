@@ -41,7 +41,7 @@ def test_text(run_folder):
         "| steps | 420 |",
         "| global batch | 8 |",
         "| optimizer | sgd, learning rate 0.01, weight decay 0.0005 |",
-        "drawn data comes with no terms",
+        "drawn data has no other terms",
         "| mIoU | 61.23 |",
         "| road | 80.00 |",
         "| train | – |",

@@ -31,5 +31,5 @@ def published(name: str) -> PublishedDataset:
         UserError: if `name` isn't one of `DATASETS`.
     """
     if name not in DATASETS:
-        raise UserError(f"dataset {name!r} is unknown; there are {', '.join(DATASETS)}")
+        raise UserError(f"dataset {name!r} is unknown; expected one of {', '.join(DATASETS)}")
     return import_module(f".{name}", __name__).DATASET

@@ -39,7 +39,7 @@ def folders_of_pairs(
         for split in images
         for entry in (
             TreeEntry(images[split], suffix, (split,)),
-            TreeEntry(masks[split], "*.png of the same names", (split,)),
+            TreeEntry(masks[split], "*.png with the same names", (split,)),
         )
     )
 
@@ -83,7 +83,7 @@ class PublishedDataset:
         licence: its terms in brief.
         tree: what its root must hold.
         bases: folders below the root that may hold the tree instead.
-        hint: what else has to be done.
+        hint: further steps that are needed.
         optional: splits that are checked only on request.
         card: what cards say about it. If `None`, a card claims no licence, and the data isn't pushed publicly.
     """

@@ -148,7 +148,7 @@ DATASET = PublishedDataset(
             for split in splits
         ),
         *(
-            TreeEntry((path,), f"{path.partition('/')[2]}/<city>/..._{files}, an option", (split,))
+            TreeEntry((path,), f"{path.partition('/')[2]}/<city>/..._{files}, optional", (split,))
             for path, files, split in (
                 ("gtCoarse/train", "gtCoarse_labelIds.png", "train_coarse"),
                 ("gtCoarse/val", "gtCoarse_labelIds.png", "val_coarse"),
@@ -160,7 +160,7 @@ DATASET = PublishedDataset(
     optional=("train_coarse", "val_coarse", "train_extra"),
     card=CardFacts(
         text="[Cityscapes](https://www.cityscapes-dataset.com), the fine annotations.",
-        terms=f"The weights were trained on Cityscapes, whose [terms]({TERMS}) allow non-commercial use only.",
+        terms=f"The weights were trained on Cityscapes, whose [terms]({TERMS}) allow only non-commercial use.",
         licence="other",
         licence_name="cityscapes",
         licence_link=TERMS,

@@ -29,7 +29,7 @@ LISTS = {"train": "train.txt", "val": "test.txt"}  # the dataset's test list is 
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
-    """The images that a split's list names."""
+    """The images in a split's list."""
     images = find_folder(root, "images")
     base = images.parent
     return pairs_in_list(base / "imageLists" / LISTS[split], images, base / "annotations", mask_suffix=".mat")
@@ -46,7 +46,7 @@ DATASET = PublishedDataset(
     licence="annotations CC BY 4.0, images under Flickr's terms of use",
     tree=(
         TreeEntry(("images",), "*.jpg"),
-        TreeEntry(("annotations",), "*.mat of the same names"),
+        TreeEntry(("annotations",), "*.mat with the same names"),
         *(TreeEntry((f"imageLists/{file}",), "one name per line", (split,)) for split, file in LISTS.items()),
     ),
     hint="the masks are .mat files: pip install 'modeling-ocrnet[mat]'",

@@ -19,7 +19,7 @@ CLASSES = """aeroplane, bag, bed, bedclothes, bench, bicycle, bird, boat, book, 
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
-    """The images that a split's list names."""
+    """The images in a split's list."""
     images = find_folder(root, "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
     voc = images.parent
     lists = find_folder(voc, "ImageSets/SegmentationContext")

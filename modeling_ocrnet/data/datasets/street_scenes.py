@@ -35,9 +35,9 @@ DATASET = PublishedDataset(
     licence="apache-2.0",
     tree=tuple(x for x in CITYSCAPES.tree if set(x.splits) <= {"train", "val"}),
     card=CardFacts(
-        text="street scenes that the project's own code draws, with Cityscapes' 19 classes. They are no photographs, "
-        "and scores on them say nothing of photographs.",
-        terms="So are the weights: the drawn data comes with no terms of its own.",
+        text="street scenes drawn by the project's own code, with Cityscapes' 19 classes. They aren't photographs, and "
+        "scores on them say nothing about photographs.",
+        terms="So are the weights, because the drawn data has no other terms.",
         licence="apache-2.0",
         redistributable=True,
         free_to_show=True,
