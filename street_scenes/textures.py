@@ -23,7 +23,7 @@ _KINDS = {
 
 @cache
 def table(kind: str) -> np.ndarray:
-    """The noise table of one kind, repeated twice in each direction, so that a crop of up to SIDE cells never wraps.
+    """The noise table of one kind, tiled twice in each direction, so that a crop of up to SIDE cells never wraps.
 
     (2 * SIDE, 2 * SIDE) float32 with mean 0 and standard deviation 1, the same in every process.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-RULE = "From a folder, all images by suffix are used; links are followed, hidden files (.*, __MACOSX) left out."
+RULE = "Images in folders are found by their suffix; links are followed, hidden files (.*, __MACOSX) are left out."
 
 
 def is_hidden(name: str) -> bool:

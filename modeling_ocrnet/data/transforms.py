@@ -99,7 +99,11 @@ def resize(image: np.ndarray, size: tuple[int, int], until: tuple[int, int] | No
 def choose_crop(
     label: np.ndarray | ResizedLabel, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator
 ) -> tuple[tuple[int, int], np.ndarray]:
-    """The top left corner of a window, and the window. It holds more than one class, and none covers too much of it."""
+    """Draw a random window, again (at most ten times) until it holds more than one class and none covers too much.
+
+    Returns:
+        The window's top left corner, and its labels.
+    """
 
     def draw() -> tuple[int, int]:
         return tuple(

@@ -22,5 +22,5 @@ def facts_of(dataset: str | None) -> CardFacts | None:
 def title_of(dataset: str) -> str:
     """A dataset's name in texts."""
     if dataset == "folder":
-        return "own images"
+        return "custom images"
     return published(dataset).title if dataset in DATASETS else dataset

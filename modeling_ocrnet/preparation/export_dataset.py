@@ -26,7 +26,7 @@ from .shards import Shard, decoded_bytes, plan_shards, write_memory_mapped, writ
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the format; a folder with another version isn't continued
+VERSION = 1  # of the format; a folder with another version is refused
 
 
 def export(
