@@ -56,7 +56,7 @@ def _by_nfc(folder: Path) -> dict[str, str | None]:
 def two_spellings(folder: Path, one: str, two: str) -> DataError:
     """The error for two files in a folder whose names are the same in NFC."""
     one, two = told_apart(sorted([one, two]))
-    return DataError(f"{folder}/{one}: {two} is the same name in other Unicode characters: rename or remove one")
+    return DataError(f"{folder}/{one}: {two} has the same name in other Unicode characters: rename or remove one")
 
 
 def told_apart(names: list[str]) -> list[str]:

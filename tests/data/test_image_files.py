@@ -133,7 +133,7 @@ def test_a_mask_belongs_to_its_image_in_either_spelling(name, form, tmp_path):
 def test_two_spellings_of_one_name_are_shown_apart(name, tmp_path):
     for form in (NFC, NFD):
         READERS[name](tmp_path, f"{form}.jpg", f"{form}.png")
-    with pytest.raises(data.DataError, match=r"u\\u0308ber.*its name without suffix is also that of '.*\\xfcber.*"):
+    with pytest.raises(data.DataError, match=r"u\\u0308ber.*(its name without suffix is also that of )?'.*\\xfcber.*"):
         load(name, tmp_path)
 
 
