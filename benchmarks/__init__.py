@@ -1,7 +1,7 @@
-"""Paired measurements beside other implementations, and what a card can tell.
+"""Paired benchmarks against other implementations, and measurements on an accelerator.
 
-They need a checkout of the repository: the wheel does not hold them. `python -m benchmarks --help`, in the checkout's
-root, says more; so does `python scripts/benchmark.py --help`, anywhere.
+They need a checkout of the repository; the wheel doesn't contain them. For details run `python -m benchmarks --help` in
+the checkout's root, or `python scripts/benchmark.py --help` anywhere.
 """
 
 from __future__ import annotations
@@ -12,6 +12,4 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 if not (ROOT / "setup.cfg").is_file() or not (ROOT / "modeling_ocrnet").is_dir():
-    sys.exit(
-        f"{Path(__file__).parent}: benchmarks need a checkout of the repository around them: clone it, run them there"
-    )
+    sys.exit(f"{Path(__file__).parent}: benchmarks need a checkout of the repository: clone it, and run them there")

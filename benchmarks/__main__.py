@@ -1,4 +1,4 @@
-"""Measure, beside other implementations where their Python is given.
+"""Benchmark this project, and other implementations if their Python is given.
 
     python -m benchmarks infer --peer /path/to/mmsegmentation/bin/python
     python -m benchmarks train --peer /path/to/mmsegmentation/bin/python
@@ -6,11 +6,12 @@
     python -m benchmarks data --peer /path/to/mmsegmentation/bin/python
     python -m benchmarks losses --peer /path/to/mmsegmentation/bin/python --output runs/losses
 
-infer, train, metric: a forward pass, a training step, a label map's count. data: training samples a second and core,
-from PNG and from a memory-mapped store. JSON lines, then a table. losses: training on the same batches from the same
-weights, here and in mmsegmentation, compared as scripts/compare_loss.py does.
+infer, train and metric time a forward pass, a training step, and the metric's count of a label map. data measures
+training samples per second and core, from PNG files and from a memory-mapped store. These print JSON lines, then a
+table. losses trains on the same batches from the same weights, here and in mmsegmentation, and compares the losses as
+scripts/compare_loss.py does.
 
-Of a checkout alone, in its root; `python scripts/benchmark.py` is the same from anywhere.
+Run it in the root of a checkout; `python scripts/benchmark.py` is the same command and works from anywhere.
 """
 
 import sys

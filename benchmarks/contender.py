@@ -1,7 +1,8 @@
-"""A contender in a process of its own: another implementation lives in another Python, and memory is a process's.
+"""Runs a contender in a separate process: another implementation may need another Python, and memory is measured per
+process.
 
-It prints a line of JSON when it is ready; for each line that it then reads it does its work and prints the result as
-JSON. Other lines, which libraries print, don't count.
+A contender prints a line of JSON when it is ready. Then, for each line that it reads, it does its work and prints the
+result as JSON. Other lines, which libraries print, are ignored.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ def start_contender(
 
     Args:
         command: interpreter, script and arguments.
-        needs: what the interpreter must have, for the error.
-        environment: variables to set. Those that steer a Python aren't passed on: only the interpreter's own packages
-            may be imported there.
-        folder: to run in; this process's by default.
+        needs: the package that the interpreter must have, for the error message.
+        environment: variables to set. PYTHON* variables aren't passed on, so that only the interpreter's own packages
+            are imported.
+        folder: working folder; this process's by default.
 
     Yields:
-        What it said when it was ready, and a function that sends it a line and returns its answer, a `DataError` where
-        it ends instead.
+        The contender's first answer, and a function that sends it a line and returns its answer. The function raises
+        `DataError` if the contender ends instead.
     """
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""How fast training samples are made, in turn with another pipeline, on the same frames."""
+"""Times the creation of training samples in turn with another pipeline, on the same frames."""
 
 from __future__ import annotations
 
@@ -34,22 +34,24 @@ def data_benchmark(
     rounds: int = 9,
     samples: int = 12,
 ) -> list[dict]:
-    """Training samples a second and core, from PNG and from a memory-mapped store: 512x1024 crops of 2048x1024 frames.
+    """Training samples per second and core, from PNG and from a memory-mapped store: 512x1024 crops of 2048x1024
+    frames.
 
-    One process and one thread each; a round times every contender once, so that a ratio compares neighbours in time.
+    Each contender has one process and one thread. A round times every contender once, so a ratio compares measurements
+    that are close in time.
 
     Args:
-        peer: A Python that has mmsegmentation 1.x, to be timed in turn (null: only ourselves).
-        frames: Street scenes to draw, with a sensor's noise: PNGs of about 2.5 MB.
-        root: A Cityscapes folder to take instead (with labelTrainIds files, if there is a peer).
+        peer: A Python with mmsegmentation 1.x, to be timed in turn (null: only this project).
+        frames: Number of street scenes to draw, with sensor noise: PNGs of about 2.5 MB.
+        root: A Cityscapes folder to use instead (with labelTrainIds files, if there is a peer).
         rounds: Rounds of the comparison.
-        samples: Samples that a round takes of each contender.
+        samples: Samples of each contender in a round.
 
     Returns:
-        A record for each round and contender, and last the ratios: medians, and quartiles as their spread.
+        A record for each round and contender; the last record has the ratios: medians, and quartiles as their spread.
 
     Raises:
-        ValueError, DataError, OSError: for arguments or folders that can't be.
+        ValueError, DataError, OSError: for invalid arguments or folders.
     """
     if min(frames, rounds, samples) < 1:
         raise UserError("frames, rounds and samples must be positive")
@@ -67,9 +69,9 @@ def data_benchmark(
         summary = summarize(times, "mmsegmentation" if peer is not None else "png")
         summary["memory"] = worker_memory()
     print(json.dumps(summary), flush=True)
-    print(table(summary, "a sample"))
+    print(table(summary, "per sample"))
     memory = ", ".join(f"{rows} rows: {mb:.1f} MB" for rows, mb in summary["memory"].items())
-    print(f"a worker's own memory after 200 reads, {memory}")
+    print(f"a worker's unshared memory after 200 reads, {memory}")
     return [*records, summary]
 
 
@@ -91,7 +93,7 @@ def _ours(root: Path, samples: int) -> Callable[[], dict]:
 
 
 def _decode(root: Path, samples: int) -> Callable[[], dict]:
-    """Nothing but OpenCV's decoding of whole files."""
+    """Only the decoding of whole files by OpenCV."""
     files = data.load("cityscapes", root, "train").with_format(None)
     pairs = [(x["path"], y["path"]) for x, y in zip(files["image"], files["label"], strict=True)]
 

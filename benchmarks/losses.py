@@ -1,4 +1,4 @@
-"""Does training here go as it goes in mmsegmentation? The same batches, the same initial weights, both losses."""
+"""Compares training with mmsegmentation's: the losses on the same batches, from the same initial weights."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def loss_benchmark(
 ) -> Comparison:
     """Train here and in mmsegmentation, on the same batches from the same weights, and compare the losses.
 
-    Both use mmsegmentation's recipe (SGD, poly 0.9, its augmentation, done here), in fp32, without dropout, on street
-    scenes. `output` keeps both logs and the picture.
+    Both use mmsegmentation's recipe (SGD, poly 0.9, its augmentation, applied here), in fp32, without dropout, on
+    street scenes. `output` will hold both logs and the plot.
 
     Args:
-        peer: A Python that has mmsegmentation 1.x.
+        peer: A Python with mmsegmentation 1.x.
         output: The folder to write; it must be new or empty.
-        root: Street scenes (null: data/street_scenes, drawn first where there are none).
+        root: Folder of street scenes (null: data/street_scenes, drawn first if it doesn't exist).
         variant: hr18s, hr18 or hr48.
-        steps: Updates.
-        batch: Images of a step.
+        steps: Number of optimizer steps.
+        batch: Images per step.
         crop_size: Height and width of the crops.
-        lr: Learning rate. At the recipe's 0.01, from scratch, rounding alone soon moves the losses by percents.
+        lr: Learning rate. From scratch at the recipe's 0.01, rounding errors soon change the losses by some percent.
 
     Raises:
-        ValueError, DataError, OSError: for a folder that isn't empty, or a peer that doesn't train.
+        ValueError, DataError, OSError: if the folder isn't empty, or the peer fails to train.
     """
     folder = Path(output)
     if folder.exists() and any(folder.iterdir()):
@@ -69,7 +69,7 @@ def loss_benchmark(
     print(describe(comparison))
     print(f"logs: {ours}, {theirs}")
     draw(comparison, folder / "losses.png")
-    print(f"picture: {folder / 'losses.png'}")
+    print(f"plot: {folder / 'losses.png'}")
     return comparison
 
 
@@ -84,7 +84,7 @@ def _recipe(
 ) -> Recipe:
     return Recipe(
         data=DataRecipe(name="street_scenes", root=root, crop_size=tuple(crop_size), scale=(512, 256), workers=1),
-        # contiguous as there: in another order of memory, sums are rounded otherwise
+        # contiguous as in mmsegmentation, because sums in another memory format are rounded differently
         model=ModelRecipe(variant, None, {"dropout": 0.0, "auxiliary_dropout": 0.0}, channels_last=False),
         optimizer=OptimizerRecipe(lr=lr),
         schedule=ScheduleRecipe(max_steps=steps),
@@ -96,7 +96,7 @@ def _recipe(
 
 
 def _kept(batches: Iterator[dict], folder: Path) -> Iterator[dict]:
-    """The batches, each written for the peer as it comes."""
+    """The batches; each is also written to disk for the peer."""
     for number, batch in enumerate(batches):
         arrays = {"pixel_values": batch["pixel_values"].numpy(), "labels": batch["labels"].numpy().astype(np.uint8)}
         np.savez(folder / "batches" / f"{number:06d}.npz", **arrays)
@@ -104,7 +104,7 @@ def _kept(batches: Iterator[dict], folder: Path) -> Iterator[dict]:
 
 
 def _train(experiment: Experiment, folder: Path) -> Path:
-    """All steps, by the very functions that train; returns the log."""
+    """Run all steps with the functions of the training loop; returns the log."""
     batches = _kept(build_batches(experiment, 0), folder)
     log = folder / "metrics.jsonl"
     with log.open("w", encoding="utf-8") as file:
@@ -115,7 +115,7 @@ def _train(experiment: Experiment, folder: Path) -> Path:
 
 
 def _train_peer(python: str, folder: Path) -> Path:
-    # the interpreter's own packages alone: nothing of ours may be imported there
+    # without PYTHON* variables, so that only the interpreter's own packages are imported
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     with (folder / "peer.txt").open("w") as output:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Frames to measure on: street scenes of Cityscapes' size with a sensor's noise, in files as large as photographs'."""
+"""Frames for benchmarks: street scenes of Cityscapes' size with sensor noise, in files as large as photographs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FRAMES = "frames"
 def write_noisy_frames(root: Path, count: int) -> Path:
     """Write `count` training frames, 1024x2048 PNGs of about 2.5 MB, with label ids and train ids.
 
-    The drawing's own noise is more than a camera's: it is taken away, and a little of a sensor's put in its place.
+    The scenes have more noise than a camera's images. It is removed, and a little sensor noise is added.
 
     Args:
-        root: a folder that is there; the frames go into a folder of their own below it.
-        count: frames.
+        root: an existing folder; the frames are written to a new folder in it.
+        count: number of frames.
 
     Returns:
-        A root of the dataset `cityscapes`.
+        A root for the dataset `cityscapes`.
     """
     frames = root / FRAMES
     write_street_scenes(frames, train=count, val=1, size=(1024, 2048))
@@ -33,7 +33,7 @@ def write_noisy_frames(root: Path, count: int) -> Path:
         smooth = cv2.medianBlur(np.asarray(Image.open(path)), 5)
         Image.fromarray((smooth + noise).round().clip(0, 255).astype(np.uint8)).save(path)
     table = data.label_set("cityscapes").to_train_ids.astype(np.uint8)
-    for path in (frames / "gtFine").rglob("*_labelIds.png"):  # other pipelines want train ids
+    for path in (frames / "gtFine").rglob("*_labelIds.png"):  # other pipelines read train ids
         train_ids = Image.fromarray(table[np.asarray(Image.open(path))])
         train_ids.save(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
     return frames

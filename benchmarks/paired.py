@@ -1,4 +1,4 @@
-"""Paired timing: contenders take turns (A B A B ...), so that every ratio compares neighbours in time."""
+"""Paired timing: contenders take turns (A B A B ...), so every ratio compares measurements that are close in time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def run_rounds(
     enough: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] | None = None,
 ) -> list[dict]:
-    """Ask each contender once a round.
+    """Call each contender once in each round.
 
     Args:
-        contenders: by name; each call works once, and returns what it took.
-        rounds: that count.
-        warm_up: rounds before them, which don't.
-        enough: asked before each round but the first: whether to stop.
-        say: where each record goes as a line of JSON; printed by default.
+        contenders: by name; each call does the work once, and returns its measurements.
+        rounds: number of rounds that are recorded.
+        warm_up: number of rounds before them, which aren't recorded.
+        enough: called before each round except the first; returns whether to stop.
+        say: receives each record as a line of JSON; `print` by default.
 
     Returns:
         A record for each round and contender: `round`, `contender`, and what the call returned.
@@ -44,7 +44,7 @@ def run_rounds(
 
 
 def by_contender(records: list[dict], key: str) -> dict[str, list]:
-    """One figure of all records, a list a contender, in the order of the rounds."""
+    """One figure of all records: a list for each contender, in the order of the rounds."""
     found = {}
     for record in records:
         found.setdefault(record["contender"], []).append(record[key])
@@ -52,16 +52,16 @@ def by_contender(records: list[dict], key: str) -> dict[str, list]:
 
 
 def summarize(times: dict[str, list[float]], baseline: str) -> dict:
-    """Each contender's median, and how many times as fast as the baseline it is: the median of paired ratios, with
+    """Each contender's median time, and its speed relative to the baseline: the median of paired ratios, with
     quartiles.
 
     Args:
-        times: seconds of each contender, a number a round.
+        times: the seconds of each contender, one number for each round.
         baseline: the contender that the others are compared with.
     """
     contenders = {}
     for name, seconds in times.items():
-        # neighbours in time, before and after: what slows the machine down slows both
+        # both were measured close in time, so other load on the machine slowed both
         ratios = [b / a for a, b in zip(seconds, times[baseline], strict=True)]
         contenders[name] = {
             "milliseconds": 1000 * statistics.median(seconds),
@@ -72,7 +72,7 @@ def summarize(times: dict[str, list[float]], baseline: str) -> dict:
 
 
 def table(summary: dict, unit: str) -> str:
-    """A summary for people; `unit`: what the milliseconds are for."""
+    """A summary as a text table; `unit` says what the milliseconds are per, e.g. "per step"."""
     rows = [["", f"ms {unit}", f"times as fast as {summary['baseline']}"]]
     for name, x in summary["contenders"].items():
         low, high = x["quartiles"]

@@ -1,4 +1,4 @@
-"""How fast images are segmented, networks trained and label maps scored, in turn with mmsegmentation."""
+"""Times segmentation, training steps and the metric, in turn with mmsegmentation."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ def inference_benchmark(
 ) -> list[dict]:
     """Seconds of a forward pass, images to logits.
 
-    A contender is `engine:precision`, or `engine:precision:no_trim` where glibc's allocator is told to keep freed
-    memory. Each is a process of its own, and a round asks each once.
+    A contender is `engine:precision`, or `engine:precision:no_trim` to make glibc's allocator keep freed memory. Each
+    contender runs in a separate process and is timed once in each round.
 
     Args:
-        peer: A Python that has mmsegmentation 1.x, to be timed in turn (null: only ourselves).
-        ours: Our contenders; engines eager (the model as it is), fused, compile, onnxruntime and openvino (all of the
-            fused model), predictor (image to label map); fp32, bf16, or int8 (of the runtimes).
+        peer: A Python with mmsegmentation 1.x, to be timed in turn (null: only this project).
+        ours: Our contenders; engines eager (the model unchanged), fused, compile, onnxruntime and openvino (all three
+            run the fused model), predictor (image to label map); fp32, bf16, or int8 (onnxruntime and openvino only).
         peers: The peer's; engines eager, channels_last, compile, onnxruntime, openvino; fp32, bf16, or int8 (openvino).
         variant: hr18s, hr18, hr48 or r101-d8.
         size: Height and width of the images.
-        batch: Images of a pass.
+        batch: Images per pass.
         classes: Number of classes.
         rounds: Rounds of the comparison.
-        threads: Threads of each contender (null: torch's choice).
-        clock: wall, or cpu: the processor's own seconds, which other programs disturb less (with one thread).
+        threads: Threads of each contender (null: torch's default).
+        clock: wall, or cpu: the CPU time, which other programs affect less (with one thread).
 
     Returns:
-        A record for each round and contender, and last the summary: medians, paired ratios with quartiles, operations,
-        share of the matrix products' speed, memory.
+        A record for each round and contender; the last record is the summary: medians, paired ratios with quartiles,
+        operations, share of the matrix products' speed, memory.
 
     Raises:
-        ValueError, DataError: for contenders that can't be.
+        ValueError, DataError: for invalid contenders.
     """
     spec = {"job": "infer", "variant": variant, "size": size, "batch": batch, "classes": classes}
-    return _compare(spec, peer, ours, peers, rounds, threads, clock, "a pass")
+    return _compare(spec, peer, ours, peers, rounds, threads, clock, "per pass")
 
 
 def training_benchmark(
@@ -75,10 +75,10 @@ def training_benchmark(
     threads: int | None = None,
     clock: str = "wall",
 ) -> list[dict]:
-    """Seconds of a training step: forward, both losses, backward, SGD. Arguments as for `infer`; engines eager and
-    channels_last; bf16 is autocast."""
+    """Seconds of a training step: forward, both losses, backward, SGD. The arguments are those of `infer`; engines are
+    eager and channels_last; bf16 means autocast."""
     spec = {"job": "train", "variant": variant, "size": size, "batch": batch, "classes": classes}
-    return _compare(spec, peer, ours, peers, rounds, threads, clock, "a step")
+    return _compare(spec, peer, ours, peers, rounds, threads, clock, "per step")
 
 
 def metric_benchmark(
@@ -89,10 +89,10 @@ def metric_benchmark(
     threads: int | None = None,
     clock: str = "wall",
 ) -> list[dict]:
-    """Seconds in which the metric counts one label map. Arguments as for `infer`."""
+    """Seconds of the metric's count of one label map. The arguments are those of `infer`."""
     spec = {"job": "metric", "variant": None, "size": size, "batch": 1, "classes": classes}
     contender = ["eager:fp32"]  # neither matters
-    return _compare(spec, peer, contender, contender, rounds, threads, clock, "a map")
+    return _compare(spec, peer, contender, contender, rounds, threads, clock, "per map")
 
 
 def _compare(
@@ -134,17 +134,17 @@ def _compare(
 
 
 def parse_contender(text: str) -> dict:
-    """`engine:precision[:no_trim]` as a worker's JSON has it."""
+    """Parse `engine:precision[:no_trim]` to the fields of a worker's JSON."""
     engine, precision, *rest = text.split(":") if ":" in text else (text, "")
     if precision not in ("fp32", "bf16", "int8") or rest not in ([], ["no_trim"]):
         raise UserError(
-            f"{text}: a contender is engine:precision or engine:precision:no_trim, precision fp32, bf16 or int8"
+            f"{text}: expected engine:precision or engine:precision:no_trim, with the precision fp32, bf16 or int8"
         )
     return {"engine": engine, "precision": precision, "no_trim": bool(rest)}
 
 
 def matrix_product_speed(dtype: torch.dtype, threads: int | None = None, size: int = 2048) -> float:
-    """Operations a second of a large matrix product: what this machine can reach, now."""
+    """Operations per second of a large matrix product: the speed that this machine reaches now."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
@@ -160,7 +160,7 @@ def matrix_product_speed(dtype: torch.dtype, threads: int | None = None, size: i
 def _report(summary: dict, unit: str) -> str:
     lines = [table(summary, unit), ""]
     for name, x in summary["contenders"].items():
-        text = f"{name}: {x['peak_memory_gb']:.2f} GB at its peak"
+        text = f"{name}: {x['peak_memory_gb']:.2f} GB peak memory"
         if x["operations"]:
             text += f", {x['operations'] / 1e9:.1f} G operations"
         if "share_of_matrix_products" in x:

@@ -1,8 +1,8 @@
-"""Our contender in a measurement of speed, in a process of its own:
+"""Our contender in a speed benchmark, as a separate process:
 
     python -m benchmarks.worker '{"job": "infer", ...}'
 
-It speaks as `benchmarks/peers/mmseg_speed.py` does, and takes the same JSON.
+It takes the same JSON as `benchmarks/peers/mmseg_speed.py`, and its input and output have the same format.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def build(spec: dict) -> OCRNetForSemanticSegmentation:
 
 
 def operations(run: Callable[[], object]) -> int:
-    """Additions and multiplications of convolutions and matrix products."""
+    """The number of additions and multiplications in convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 
 
 class Logits(nn.Module):
-    """Nothing but the logits, at the network's own resolution."""
+    """Returns only the logits, at the network's output resolution."""
 
     def __init__(self, model: OCRNetForSemanticSegmentation):
         super().__init__()
@@ -56,10 +56,10 @@ class Logits(nn.Module):
 
 
 def inference(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
-    """What is timed, and the same in plain torch, to be counted.
+    """The function to time, and the same in plain torch, to count its operations.
 
-    Engines: eager (the model as it is), fused, compile, onnxruntime and openvino (all three of the fused model), and
-    predictor (from an image to its label map, whatever is fastest here).
+    Engines are eager (the model unchanged), fused, compile, onnxruntime and openvino (all three run the fused model),
+    and predictor (from an image to its label map, by the fastest engine here).
     """
     model, pixels = build(spec).eval(), torch.randn(spec["batch"], 3, *spec["size"])
     if spec["engine"] == "predictor":
@@ -94,7 +94,8 @@ def predictor(model: OCRNetForSemanticSegmentation, spec: dict) -> Callable[[], 
 
 
 def exported(model: OCRNetForSemanticSegmentation, pixels: Tensor, spec: dict) -> Callable[[], object]:
-    """By another runtime, opened as exports are; int8 is calibrated on noise, for speed alone."""
+    """A function that runs the model in another runtime, loaded as exports are. int8 is calibrated on noise, which is
+    enough to measure speed."""
     kind = next(name for name, form in FORMATS.items() if form.engine == spec["engine"])
     with tempfile.TemporaryDirectory() as folder:
         write(model, Path(folder), kind, spec["precision"], [torch.randn_like(pixels).numpy() for _ in range(2)])
@@ -104,7 +105,7 @@ def exported(model: OCRNetForSemanticSegmentation, pixels: Tensor, spec: dict) -
 
 
 def training(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
-    """A step, twice, as above. Engines: eager and channels_last."""
+    """A training step, as the function to time and to count. Engines are eager and channels_last."""
     model, size = convert_for_training(build(spec)).train(), spec["size"]
     pixels = torch.randn(spec["batch"], 3, *size)
     labels = torch.randint(0, spec["classes"], (spec["batch"], *size))
@@ -123,7 +124,7 @@ def training(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
 
 
 def metric(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Counting one map; there is nothing in torch to be counted."""
+    """The metric's count of one label map; it has no torch operations to count."""
     rng = np.random.default_rng(0)
     prediction, reference = (rng.integers(0, spec["classes"], spec["size"]).astype(np.uint8) for _ in range(2))
     counted = MeanIoU()
@@ -131,7 +132,7 @@ def metric(spec: dict) -> tuple[Callable[[], object], Callable[[], object]]:
 
 
 def peak_memory() -> float:
-    """GB that this process has held at most. Linux counts a parent's into `ru_maxrss`, but not into VmHWM."""
+    """The peak memory of this process in GB. On Linux, `ru_maxrss` includes the parent's peak; VmHWM doesn't."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**20
 

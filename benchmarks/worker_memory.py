@@ -1,4 +1,4 @@
-"""How much memory a data worker comes to own, as the dataset grows."""
+"""Measures the unshared memory of a data worker for datasets of different sizes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from modeling_ocrnet.data.transforms import TrainingTransform
 
 
 def worker_memory(sizes: tuple[int, ...] = (1_000, 100_000), reads: int = 200) -> dict[int, float]:
-    """How much memory a forked worker comes to own, in MB, by the number of rows of its dataset.
+    """The unshared memory of a forked worker in MB, by the number of rows of its dataset.
 
-    What it shares with its parent isn't counted: that is there once.
+    Memory that it shares with its parent isn't counted, because that exists only once.
     """
     features = Features(image=Image(decode=False), label=Image(decode=False), name=Value("string"))
     decode = Decode(data.label_set("cityscapes"))
@@ -37,7 +37,7 @@ def worker_memory(sizes: tuple[int, ...] = (1_000, 100_000), reads: int = 200) -
 
 
 def _own_memory(stream: TrainingDataset, reads: int) -> float:
-    """MB of pages that a forked child doesn't share, after reading from the whole stream."""
+    """The unshared memory of a forked child in MB, after it has read from all parts of the dataset."""
     import psutil
 
     receive, send = os.pipe()
@@ -45,7 +45,7 @@ def _own_memory(stream: TrainingDataset, reads: int) -> float:
     if child == 0:
         code = 1
         try:
-            cv2.setNumThreads(0)  # threads don't live on in a fork
+            cv2.setNumThreads(0)  # threads don't survive a fork
             for position in range(0, len(stream.dataset), max(1, len(stream.dataset) // reads)):
                 stream[position]
             os.write(send, str(psutil.Process().memory_full_info().uss).encode())

@@ -1,7 +1,7 @@
-"""Synthetic street scenes in Cityscapes' format: data to try everything out on, without a download.
+"""Synthetic street scenes in Cityscapes' format: data for first runs and tests, without a download.
 
-`layout` decides what stands where (with `street`, `structures`, `plants`, `furniture`, `vehicles` and `people`),
-`painting` how it looks (with `light`, `facades`, `walls` and `textures`), `writing` makes the files.
+`layout` places the objects (with `street`, `structures`, `plants`, `furniture`, `vehicles` and `people`), `painting`
+draws them (with `light`, `facades`, `walls` and `textures`), and `writing` writes the files.
 """
 
 from .writing import Scene, draw_scene, write_street_scenes

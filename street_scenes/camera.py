@@ -1,7 +1,8 @@
-"""The camera of a scene: where it stands in the street and how it projects metres to pixels.
+"""The camera of a scene: its position in the street, and its projection of metres to pixels.
 
-Two frames are in use. The camera frame has x to the right, y up from the ground and z forward, in metres. The road
-frame replaces x by s, the distance to the right of the road's centre line, which may bend and run askew.
+There are two coordinate frames. In the camera frame, x points to the right, y up from the ground and z forward, in
+metres. The road frame replaces x by s, the distance to the right of the road's centre line, which may curve and run at
+an angle.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FAR = 150.0  # metres; nothing but the backdrop stands farther away
+FAR = 150.0  # metres; only the backdrop is farther away
 
 
 @dataclass(frozen=True)
 class Camera:
     """A pinhole camera in a street.
 
-    `height`, `width`: the image in pixels. `focal`, `horizon`, `centre`: pixels. `eye`: metres above the ground.
-    `lane`: the camera's s. `skew` and `bend` give the centre line: x = skew * z + bend * z**2 - lane at s = 0.
+    `height`, `width`: the image size in pixels. `focal`, `horizon`, `centre`: in pixels. `eye`: metres above the
+    ground. `lane`: the camera's s. `skew` and `bend` define the centre line, x = skew * z + bend * z**2 - lane at
+    s = 0.
     """
 
     height: int
@@ -33,19 +35,19 @@ class Camera:
 
     @property
     def near(self) -> float:
-        """Depth in metres at which the ground enters the picture at its lower edge."""
+        """Depth in metres of the ground at the lower edge of the image."""
         return self.focal * self.eye / (self.height - self.horizon)
 
     def across(self, s, z):
-        """Road frame to camera frame: x in metres of the place s at depth z."""
+        """Convert from the road frame to the camera frame: x in metres of the position s at depth z."""
         return s - self.lane + self.skew * z + self.bend * z * z
 
     def heading(self, z: float) -> float:
-        """Angle in radians by which the road points to the right at depth z."""
+        """Direction of the road at depth z, as an angle to the right in radians."""
         return float(np.arctan(self.skew + 2 * self.bend * z))
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Camera frame (N, 3) in metres to image (N, 2) in pixels."""
+        """Project points (N, 3) in the camera frame, in metres, to the image (N, 2), in pixels."""
         points = np.asarray(points, np.float64)
         scale = self.focal / np.maximum(points[:, 2], 0.3)
         image = np.empty((len(points), 2))
@@ -54,18 +56,18 @@ class Camera:
         return image
 
     def strip(self, s0: float, s1: float, z0: float, z1: float, samples: int = 20, rough=None) -> np.ndarray:
-        """Outline in pixels, (2 * samples, 2), of the ground between s0..s1 and z0..z1.
+        """Outline in pixels, (2 * samples, 2), of the ground from s0 to s1 and from z0 to z1.
 
-        `rough`: a generator; the strip's two long edges then fray by some centimetres, as grass does.
+        `rough`: a generator that makes the two long edges uneven by some centimetres, like those of grass.
         """
-        z = 1 / np.linspace(1 / max(z0, 0.8 * self.near), 1 / z1, samples)  # even steps in the picture, not in metres
+        z = 1 / np.linspace(1 / max(z0, 0.8 * self.near), 1 / z1, samples)  # equal steps in pixels, not in metres
         fray = np.zeros((2, samples)) if rough is None else rough.normal(0, 0.06, (2, samples))
         left = np.stack([self.across(s0 + fray[0], z), 0 * z, z], axis=1)
         right = np.stack([self.across(s1 + fray[1], z), 0 * z, z], axis=1)
         return self.project(np.concatenate([left, right[::-1]]))
 
     def clip(self, outline: np.ndarray) -> np.ndarray | None:
-        """The part of an outline (N, 2) inside the image, as integer vertices (M, 2); None where nothing is left."""
+        """The part of an outline (N, 2) inside the image, as integer vertices (M, 2); None if nothing is left."""
         points = np.asarray(outline, np.float64).tolist()
         for axis, limit, sign in ((0, 0, 1), (0, self.width - 1, -1), (1, 0, 1), (1, self.height - 1, -1)):
             inside = [sign * (point[axis] - limit) for point in points]
@@ -86,13 +88,13 @@ class Camera:
 
 
 def place_camera(rng: np.random.Generator, size: tuple[int, int], left: float, right: float) -> Camera:
-    """A camera that drives somewhere on the road.
+    """Place a camera at a random position on the road.
 
     Args:
         rng: draws its position and optics.
         size: image height and width in pixels.
         left: s of the road's left edge in metres.
-        right: s of its right edge.
+        right: s of its right edge in metres.
     """
     height, width = size
     return Camera(

@@ -1,6 +1,6 @@
-"""Flat pictures of upright surfaces, front view; those of houses are drawn here.
+"""Flat pictures of upright surfaces, seen from the front. Those of houses are drawn here.
 
-`front` draws one for a `Plane`; the painter then tilts it into the scene's perspective.
+`front` draws the picture of a `Plane`; the painter then warps it to the scene's perspective.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .walls import draw_fence, draw_wall
 
 
 def _glass(rng: np.random.Generator, light: Light):
-    """What a window shows: a dark room, the sky, a curtain or, in the dark, lamplight."""
+    """The colour of a window pane: a dark room, the sky, a curtain or, in the dark, lamplight."""
     if light.dark and rng.random() < 0.45:
         return jitter(rng, (250, 206, 130), 14)
     choice = rng.random()
@@ -28,7 +28,7 @@ def _glass(rng: np.random.Generator, light: Light):
 
 
 def _windows(sheet: Sheet, rng, light: Light, size, frame, style: str) -> list[tuple[np.ndarray, float, float]]:
-    """Four windows to paste: pictures of windows of `size` (width, height), with their margins in metres."""
+    """Four pictures of windows of `size` (width, height), each with its margins in metres."""
     (w, h), stamps = size, []
     side, sill = (0.55 if "shutter" in style else 0.12), 0.24
     for _ in range(4):
@@ -52,7 +52,7 @@ def _windows(sheet: Sheet, rng, light: Light, size, frame, style: str) -> list[t
 
 
 def _shop(sheet: Sheet, rng: np.random.Generator, light: Light) -> None:
-    """A ground floor of shops: panes, doors, boards with names, awnings."""
+    """Draw a ground floor with shops: windows, doors, name boards, awnings."""
     x, high = rng.uniform(0.2, 0.8), rng.uniform(2.5, 2.8)
     while x < sheet.width - 2.5:
         w = min(rng.uniform(3, 5.5), sheet.width - x - 0.3)
@@ -83,7 +83,7 @@ def _shop(sheet: Sheet, rng: np.random.Generator, light: Light) -> None:
 
 
 def _storeys(sheet: Sheet, rng, light: Light, kind: str, low: float) -> None:
-    """Rows of windows from height `low` up."""
+    """Draw rows of windows above height `low`."""
     frame = pick(rng, [(226, 226, 222), (236, 234, 228), (92, 76, 62), (70, 72, 76), (200, 190, 170)])
     pitch, w, h = rng.uniform(1.9, 3.0), rng.uniform(0.9, 1.4), rng.uniform(1.3, 1.8)
     style = pick(rng, ["cross sill", "sill", "cross", "plain", "shutter sill"])
@@ -92,7 +92,7 @@ def _storeys(sheet: Sheet, rng, light: Light, kind: str, low: float) -> None:
     trim = jitter(rng, 0.88 * sheet.image[-1, 0, :3].astype(float), 6)
     count = max(1, int((sheet.width - 0.6) / pitch))
     margin = (sheet.width - (count - 1) * pitch - w) / 2
-    if pitch * sheet.kx < 3:  # too far or too slanted to tell windows apart
+    if pitch * sheet.kx < 3:  # too far away or too slanted to show single windows
         for y in np.arange(low, sheet.height - 2.6, 3.1).tolist():
             sheet.box(
                 0,
@@ -116,7 +116,7 @@ def _storeys(sheet: Sheet, rng, light: Light, kind: str, low: float) -> None:
 
 
 def _curtain_wall(sheet: Sheet, rng: np.random.Generator, light: Light) -> None:
-    """A front all of glass: panes that mirror the sky, the more of it the higher they are."""
+    """Draw a glass front. Higher panes reflect more of the sky."""
     pitch, floor = rng.uniform(1.2, 1.9), 3.1
     grid = max(1, round(sheet.height / floor)), max(1, round(sheet.width / pitch))
     tone = rng.normal(0, 10, grid) + np.linspace(16, -14, grid[0])[:, None]
@@ -134,7 +134,7 @@ def _curtain_wall(sheet: Sheet, rng: np.random.Generator, light: Light) -> None:
 
 
 def _house_front(sheet: Sheet, rng, light: Light, kind: str, extra: str) -> None:
-    """A building's front, by kind and by what its ground floor is."""
+    """Draw a building's front, by its kind and the kind of its ground floor."""
     if kind == "brick":
         draw_bricks(sheet, 0.25, 0.6, tuple(0.8 * sheet.image[-1, 0, :3].astype(float)), rng)
     sheet.rough(rng)
@@ -166,16 +166,16 @@ def _house_front(sheet: Sheet, rng, light: Light, kind: str, extra: str) -> None
 
 
 def front(plane: Plane, rng: np.random.Generator, light: Light, limit: tuple[int, int]) -> np.ndarray:
-    """The flat picture of a plane.
+    """Draw the flat picture of a plane.
 
     Args:
-        plane: what to draw.
+        plane: the plane.
         rng: draws its details.
-        light: for what windows reflect, and whether they are lit.
+        light: determines reflections in windows, and whether they are lit.
         limit: largest width and height of the result in pixels.
 
     Returns:
-        (H, W, 4) uint8, RGB and cover; as large as the plane shows in the scene, within the limit.
+        (H, W, 4) uint8, RGB and cover; about the size of the plane in the scene, within the limit.
     """
     spans = np.linalg.norm(plane.corners - np.roll(plane.corners, -1, 0), axis=1)  # lower, right, upper, left edge
     shown = (max(spans[0], spans[2]), max(spans[1], spans[3]))

@@ -1,4 +1,4 @@
-"""What stands along a road on posts, and the small things beside it: lamps, signs, signals, bins, benches."""
+"""Street furniture: lamps, bollards, signs, traffic lights, bins, benches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _post(camera: Camera, x: float, z: float, height: float, radius: float, colo
 
 
 def lamp(camera: Camera, rng: np.random.Generator, x: float, z: float, side: int) -> list[Thing]:
-    """A street lamp at (x, z) in the camera frame, its arm over the road; `side` -1: it stands to the left."""
+    """A street lamp at (x, z) in the camera frame, with its arm over the road; `side` is -1 on the left."""
     color, height = jitter(rng, pick(rng, _METAL), 6), rng.uniform(5.0, 9.0)
     model = _post(camera, x, z, height, rng.uniform(0.08, 0.12), color)
     if rng.random() < 0.75:
@@ -44,18 +44,18 @@ def bollard(camera: Camera, rng: np.random.Generator, x: float, z: float) -> lis
 
 
 class _Plate:
-    """Draws on a sign centred at height `y` and `size` metres across, in shares of that size."""
+    """Draws on a sign that is centred at height `y` and `size` metres wide. Coordinates are fractions of `size`."""
 
     def __init__(self, model: Model, y: float, size: float):
         self.model, self.y, self.size = model, y, size
 
     def shape(self, corners: int, turn: float, radius: float, color: Color, y: float = 0.0) -> None:
-        """A regular polygon, its first corner at angle `turn`."""
+        """Draw a regular polygon with its first corner at angle `turn`."""
         angles = turn + np.linspace(0, 2 * np.pi, corners, False)
         self.patch([(radius * np.cos(a), y + radius * np.sin(a)) for a in angles], color)
 
     def box(self, w: float, h: float, color: Color, x: float = 0.0, y: float = 0.0) -> None:
-        """A rectangle of half width w and half height h around (x, y)."""
+        """Draw a rectangle of half width w and half height h around (x, y)."""
         self.patch([(x - w, y - h), (x + w, y - h), (x + w, y + h), (x - w, y + h)], color)
 
     def patch(self, points, color: Color) -> None:
@@ -102,14 +102,14 @@ def _angular_sign(plate: _Plate, kind: str) -> None:
         if kind == "walk":
             plate.shape(3, np.pi / 2, 0.45, _WHITE, -0.1)
             plate.box(0.05, 0.14, (30, 30, 30), 0, -0.1)
-        else:  # the P of a car park
+        else:  # the P of a parking sign
             plate.box(0.07, 0.32, _WHITE, -0.1)
             plate.box(0.16, 0.16, _WHITE, 0.02, 0.14)
             plate.box(0.07, 0.07, _BLUE, 0.03, 0.14)
 
 
 def _board(plate: _Plate, rng: np.random.Generator) -> None:
-    """A board with the names of places."""
+    """Draw a board with place names."""
     dark = (36, 36, 36)
     ground, text = pick(rng, [(_YELLOW, dark), (_WHITE, dark), (_BLUE, _WHITE), ((30, 110, 70), _WHITE)])
     plate.box(1.0, 0.4, text)
@@ -119,7 +119,7 @@ def _board(plate: _Plate, rng: np.random.Generator) -> None:
 
 
 def _plate(model: Model, rng: np.random.Generator, kind: str, y: float, size: float) -> float:
-    """One sign plate centred at height `y`, `size` metres across; returns its lower edge."""
+    """Add a sign plate, `size` metres wide and centred at height `y`; returns the height of its lower edge."""
     plate = _Plate(model, y, size)
     if kind == "board":
         _board(plate, rng)
@@ -160,7 +160,7 @@ def gantry_board(camera: Camera, rng: np.random.Generator, x: float, z: float) -
 def _lamps(
     camera: Camera, rng: np.random.Generator, x: float, y: float, z: float, state: int, turn: float
 ) -> list[Thing]:
-    """A signal head with three lamps, its lower edge at height `y`; `state`: which lamp is on, from above."""
+    """A signal head with three lamps and its lower edge at height `y`; `state` is the lamp that is on, from the top."""
     model = Model(camera, x, z, turn, y)
     body = pick(rng, [(28, 30, 30), (28, 30, 30), (40, 56, 46), (60, 60, 58)])
     model.solid((0.2, 0, 0, 0.22), (0.2, 1.08, 0, 0.22), body)
@@ -173,7 +173,7 @@ def _lamps(
 
 
 def signal(camera: Camera, rng: np.random.Generator, x: float, z: float, side: int) -> list[Thing]:
-    """A traffic light: a post with a signal head, sometimes with a mast over the road that carries a second one."""
+    """A traffic light: a post with a signal head, sometimes with a second one on a mast over the road."""
     color, state, turn = jitter(rng, pick(rng, _METAL), 5), int(rng.choice([0, 0, 1, 2, 2])), rng.normal(0, 0.2)
     y, mast = rng.uniform(2.0, 2.5), rng.random() < 0.4
     height = rng.uniform(5.2, 6.0) if mast else y + 1.1

@@ -1,4 +1,4 @@
-"""The labels that scenes have, with Cityscapes' numbers (cityscapes-dataset.com)."""
+"""The labels in the scenes, with Cityscapes' ids (cityscapes-dataset.com)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Label(NamedTuple):
-    """`id`: its value in the masks. `color`: RGB. `has_instances`: its things are numbered."""
+    """`id`: its value in the masks. `color`: RGB. `has_instances`: whether its objects are numbered."""
 
     id: int
     color: tuple[int, int, int]

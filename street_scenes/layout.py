@@ -1,4 +1,4 @@
-"""What stands where: composes a street, its camera and everything on it."""
+"""Composes a scene: a street, its camera and all objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .vehicles import bus, car, tram, truck
 
 
 class _Plan:
-    """The street while it fills up: keeps things and the ground they occupy, in the road frame."""
+    """A street that is being filled: holds the things and the ground they occupy, in the road frame."""
 
     def __init__(self, rng: np.random.Generator, camera: Camera, street: Street):
         self.rng, self.camera, self.street = rng, camera, street
@@ -25,7 +25,7 @@ class _Plan:
         self._taken: list[tuple[float, float, float, float]] = []
 
     def free(self, s: float, z: float, width: float, length: float) -> bool:
-        """Whether a rectangle of that size around (s, z) is free; if so it is taken from now on."""
+        """Whether a rectangle of that size around (s, z) is free. If it is, it becomes occupied."""
         for s2, z2, width2, length2 in self._taken:
             if abs(s - s2) < (width + width2) / 2 and abs(z - z2) < (length + length2) / 2:
                 return False
@@ -33,22 +33,22 @@ class _Plan:
         return True
 
     def spot(self, s: float, z: float) -> tuple[float, float]:
-        """Camera-frame (x, z) of a place in the road frame."""
+        """The (x, z) in the camera frame of a position in the road frame."""
         return float(self.camera.across(s, z)), float(z)
 
     def model(self, s: float, z: float, yaw: float, scale: float = 1.0, y: float = 0.0) -> Model:
-        """A model at a place in the road frame; yaw 0 points along the road."""
+        """A model at a position in the road frame; yaw 0 points along the road."""
         x, z = self.spot(s, z)
         return Model(self.camera, x, z, yaw + self.camera.heading(z), y, scale)
 
     def depth(self, near: float, far: float) -> float:
-        """A random depth in metres; near ones are as likely as many far ones."""
+        """A random depth in metres, log-uniform from `near` to `far`."""
         near = max(near, self.camera.near + 0.5)
         return float(np.exp(self.rng.uniform(np.log(near), np.log(max(far, near + 1)))))
 
 
 def _edges(plan: _Plan, side: Side) -> None:
-    """Walls, fences, hedges and plants of one side."""
+    """Place the walls, fences, hedges and plants of one side."""
     rng, camera, street = plan.rng, plan.camera, plan.street
     season = rng.integers(2)  # summer or autumn
     colors = FOLIAGE[:6] + FOLIAGE[-3:] if season else FOLIAGE[3:]
@@ -74,7 +74,7 @@ def _edges(plan: _Plan, side: Side) -> None:
         label = pick(rng, ["fence", "guard rail"], [4, 1])
         plan.things += barrier(rng, camera, label, side.kerb + side.sign * 0.4, z, z + rng.uniform(8, 25), gate)
     wood = {"city": 0.0, "suburb": 5, "park": 13, "works": 3}[side.style]
-    for _ in range(rng.poisson(wood)):  # trees and shrubs behind the front line
+    for _ in range(rng.poisson(wood)):  # trees and bushes behind the front line
         width = max(abs(side.line - side.front), 2.0) if side.style != "park" else 14.0
         s = side.front + side.sign * rng.uniform(1.2, width + 1)
         z = plan.depth(7, 90)
@@ -89,7 +89,7 @@ def _edges(plan: _Plan, side: Side) -> None:
 
 
 def _row(plan: _Plan, side: Side) -> None:
-    """What stands in a row at the curb: street trees and lamps; and signs and signals."""
+    """Place the objects along the curb: street trees, lamps, signs and traffic lights."""
     rng, camera, street = plan.rng, plan.camera, plan.street
     verge = next((strip for strip in side.strips if strip[0] in ("terrain", "sidewalk")), None)
     edge = side.kerb if verge is None else verge[3]
@@ -129,7 +129,7 @@ def _row(plan: _Plan, side: Side) -> None:
 
 
 def _vehicle(plan: _Plan, s: float, z: float, yaw: float, kind: str) -> bool:
-    """Puts one vehicle on the road if there is room; says whether it did."""
+    """Place one vehicle on the road if there is room. Returns whether it was placed."""
     draw, label, width, length = {
         "car": (car, "car", 2.0, 5.4),
         "truck": (truck, "truck", 2.5, 11.5),
@@ -137,7 +137,7 @@ def _vehicle(plan: _Plan, s: float, z: float, yaw: float, kind: str) -> bool:
         "tram": (tram, "train", 2.5, 29.0),
     }[kind]
     along = abs(np.cos(yaw)) > 0.7
-    middle = z + (length / 2 - 2.5 if along else 0)  # z is where the nearer end is, more or less
+    middle = z + (length / 2 - 2.5 if along else 0)  # z is roughly the position of the nearer end
     if not plan.free(s, middle, width if along else length, length if along else width):
         return False
     model = plan.model(s, middle, yaw)
@@ -147,7 +147,7 @@ def _vehicle(plan: _Plan, s: float, z: float, yaw: float, kind: str) -> bool:
 
 
 def _traffic(plan: _Plan) -> None:
-    """Vehicles: driving, parked at both sides, and on the crossing road."""
+    """Place vehicles: driving, parked on both sides, and on the crossing road."""
     rng, street = plan.rng, plan.street
     if street.rails and rng.random() < 0.9:
         s, direction = min(street.lanes)
@@ -177,7 +177,7 @@ def _traffic(plan: _Plan) -> None:
 
 
 def _cyclist(plan: _Plan, s: float, z: float, yaw: float, motor: bool, ridden: bool = True) -> None:
-    """A bicycle or motorcycle at (s, z), with or without its rider."""
+    """Place a bicycle or motorcycle at (s, z), with or without its rider."""
     if not plan.free(s, z, 0.8, 2.0 if abs(np.cos(yaw)) > 0.7 else 0.8):
         return
     model = plan.model(s, z, yaw)
@@ -194,7 +194,7 @@ def _cyclist(plan: _Plan, s: float, z: float, yaw: float, motor: bool, ridden: b
 
 
 def _people(plan: _Plan) -> None:
-    """Pedestrians, alone and in groups, riders, and parked two-wheelers."""
+    """Place pedestrians, alone and in groups, riders, and parked two-wheelers."""
     rng, street = plan.rng, plan.street
     for _ in range(rng.poisson(2.6)):
         side = pick(rng, street.sides)
@@ -229,7 +229,7 @@ def _people(plan: _Plan) -> None:
 
 
 def _bonnet(rng: np.random.Generator, camera: Camera) -> Thing:
-    """The bonnet of the car that carries the camera, at the lower edge of the picture."""
+    """The bonnet of the car that carries the camera, at the lower edge of the image."""
     width, height = camera.width, camera.height
     t = np.linspace(-1, 1, 30)
     rise = height * rng.uniform(0.05, 0.1)
@@ -246,7 +246,7 @@ def _bonnet(rng: np.random.Generator, camera: Camera) -> Thing:
 
 
 def lay_out(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Camera, list[Thing]]:
-    """A street with everything in it.
+    """Lay out a complete street scene.
 
     Args:
         rng: draws the scene.

@@ -1,4 +1,4 @@
-"""The light of a scene: sun, sky, haze and how the camera exposes it."""
+"""The light of a scene: sun, sky, haze and the camera's exposure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .textures import pick
 
 @dataclass(frozen=True)
 class Light:
-    """`sun`: unit vector (3,) towards it. `direct`, `ambient`: RGB factors on a colour as it looks in plain daylight.
+    """`sun`: unit vector (3,) towards the sun. `direct`, `ambient`: RGB factors on colours in plain daylight.
 
-    `haze_color`: RGB 0..255, what far things fade to over `haze_depth` metres. `zenith`, `low_sky`: the sky's colours
-    (RGB 0..255) above and at the horizon. `clouds`: cover, 0..1. `cloud_color`: RGB 0..255. `exposure`: RGB factors of
-    the finished picture. `noise`: deviation in grey levels. `dark`: lamps and windows shine.
+    `haze_color`: RGB 0..255, to which distant things fade over `haze_depth` metres. `zenith`, `low_sky`: the colours of
+    the sky (RGB 0..255) above and at the horizon. `clouds`: cover, 0..1. `cloud_color`: RGB 0..255. `exposure`: RGB
+    factors on the finished image. `noise`: standard deviation in grey levels. `dark`: whether lamps and windows shine.
     """
 
     sun: np.ndarray
@@ -33,14 +33,14 @@ class Light:
     dark: bool
 
     def on(self, normal: np.ndarray | None) -> np.ndarray:
-        """RGB factors (3,) for a surface with that normal (3,); None: for a round body, half of it in the shade."""
+        """RGB factors (3,) for a surface with that normal (3,); with None, for a round body, half of it in shade."""
         if normal is None:
             return self.ambient + self.direct * 0.45
         share = max(0.0, float(normal @ self.sun))
         return self.ambient * (1 + 0.12 * float(normal[1])) + self.direct * share
 
     def on_parts(self, parts: list[Part]) -> np.ndarray:
-        """The colours of parts as they look in this light and haze, (N, 3) within 0..255."""
+        """The colours of parts in this light and haze, (N, 3) within 0..255."""
         if not parts:
             return np.zeros((0, 3))
         normals = np.array([(0, 0, 0) if part.normal is None else part.normal for part in parts])
@@ -54,7 +54,7 @@ class Light:
         return np.clip(lit, 0, 255)
 
     def fade(self, depth):
-        """Share 0..1 of the haze in what is seen at a depth in metres."""
+        """The share of haze, 0..1, in the colour of a thing at a depth in metres."""
         return 1 - np.exp(np.float32(-1 / self.haze_depth) * depth)
 
 
@@ -93,11 +93,11 @@ _WEATHERS = {
 
 
 def _f32(values) -> np.ndarray:
-    return np.asarray(values, np.float32)  # float64 would double the cost of every picture they touch
+    return np.asarray(values, np.float32)  # float64 would double the cost of all image operations
 
 
 def pick_light(rng: np.random.Generator) -> Light:
-    """A weather and an hour."""
+    """Draw the weather and the time of day."""
     names = list(_WEATHERS)
     name = pick(rng, names, [_WEATHERS[x][0] for x in names])
     _, heights, direct, ambient, zenith, low_sky, cover, cloud_color = _WEATHERS[name]

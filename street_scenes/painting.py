@@ -1,4 +1,4 @@
-"""How it looks: paints a layout's things, each through the mask of its label polygon, and then develops the picture."""
+"""Paints the things of a layout, each inside the mask of its label polygon, then adds the camera's effects."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .things import Ground, Leaves, Parts, Plane, Sky, Thing
 
 
 class Stencil:
-    """Masks of polygons, rasterised exactly as Cityscapes' scripts rasterise the labels (PIL, over the whole image)."""
+    """Masks of polygons, rasterised exactly as Cityscapes' scripts do it for labels (PIL, over the whole image)."""
 
     def __init__(self, width: int, height: int):
         self._image = Image.new("L", (width, height), 0)
         self._draw = ImageDraw.Draw(self._image)
 
     def cut(self, polygon: np.ndarray) -> tuple[np.ndarray, slice, slice]:
-        """A polygon's mask (h, w) uint8, 0 or 255, within its bounding box, and that box's rows and columns.
+        """A polygon's mask (h, w) uint8, 0 or 255, inside its bounding box, and the rows and columns of that box.
 
-        The polygon, (N, 2) int32, lies inside the image.
+        The polygon, (N, 2) int32, must lie inside the image.
         """
         flat = polygon.ravel().tolist()
         self._draw.polygon(flat, fill=255)
@@ -37,7 +37,7 @@ class Stencil:
 
 
 class GroundMap:
-    """Where on the ground each pixel below the horizon looks: `z` (rows, 1) and `s` (rows, W), in metres."""
+    """The ground position of each pixel below the horizon: `z` (rows, 1) and `s` (rows, W), in metres."""
 
     def __init__(self, camera: Camera, rng: np.random.Generator):
         self.top = min(int(np.ceil(camera.horizon)) + 1, camera.height - 1)
@@ -53,7 +53,7 @@ class GroundMap:
         self._tones: dict[str, np.ndarray] = {}
 
     def tone(self, material: str) -> np.ndarray:
-        """What a material adds to its colour, (rows, W, 3) float32 grey levels."""
+        """The texture of a material, to be added to its colour: (rows, W, 3) float32 grey levels."""
         if material not in self._tones:
             self._tones[material] = self._grass() if material == "grass" else self._stone(material)
         return self._tones[material]
@@ -65,7 +65,7 @@ class GroundMap:
 
     def _stone(self, material: str) -> np.ndarray:
         body = np.float32(7) * (self.grain + self.stain)
-        if material != "asphalt":  # joints between slabs or cobblestones, each stone a tone of its own
+        if material != "asphalt":  # joints between slabs or cobblestones; each stone has a different tone
             a, b, spread = (0.6, 0.45, 11) if material == "slabs" else (0.22, 0.3, 18)
             across, along = self.s * np.float32(1 / a) + 500, self.z * np.float32(1 / b)
             i, j = np.floor(across), np.floor(along)
@@ -85,7 +85,7 @@ class Painter:
         self.ground = GroundMap(camera, rng)
 
     def paint(self, things: list[Thing]) -> np.ndarray:
-        """Paints things in painter's order (sky and ground first) and returns the finished picture."""
+        """Paint things in painter's order (sky and ground first). Returns the finished image."""
         lit = False
         for thing in things:
             if not lit and not isinstance(thing.look, (Sky, Ground)):
@@ -101,7 +101,7 @@ class Painter:
 
     def _sky(self, look: Sky, patch: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         light, whole = self.light, patch.shape[1::-1]
-        h, w = (max(2, n // 2) for n in patch.shape[:2])  # half the size will do: it is soft
+        h, w = (max(2, n // 2) for n in patch.shape[:2])  # half the size is enough: the sky has no sharp edges
         climb = np.linspace(1, 0, h, dtype=np.float32)[:, None] ** np.float32(0.8)  # 1 above, 0 at the horizon
         flat = self.camera.height / 512
         noise = 0.75 * sample("cloud", self.rng, (h, w), (1.5 / flat, 0.7 / flat))
@@ -113,7 +113,7 @@ class Painter:
             y, x = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)[None]
             glare = np.exp(np.hypot(x - np.float32(spot[0]), y - np.float32(spot[1])) / (-0.08 * self.camera.width))
         bulge = np.clip(noise, -2, 2) * np.float32(-9 if light.clouds > 0.8 else 7)
-        layers = []  # channel by channel: numpy is slow where it has to spread one channel over three
+        layers = []  # channel by channel, because broadcasting one channel to three is slow in numpy
         for low, high, cloud, tint in zip(light.low_sky, light.zenith, light.cloud_color, (90, 74, 40), strict=True):
             color = low + (high - low) * climb + glare * np.float32(tint)
             layers.append(color + (cloud + bulge - color) * cover)
@@ -121,7 +121,7 @@ class Painter:
         return cv2.resize(color, whole, interpolation=cv2.INTER_LINEAR)
 
     def _surface(self, look: Ground, patch: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """A ground surface, as it looks in plain light (light and haze come over all the ground at once)."""
+        """A ground surface in plain light. (Light and haze are applied to all the ground at once.)"""
         out = np.empty(patch.shape, np.uint8)
         out[:] = np.asarray(look.color).astype(np.uint8)
         start = max(rows.start, self.ground.top)  # the rows above show the horizon itself
@@ -138,7 +138,7 @@ class Painter:
         return out
 
     def _light_ground(self, things: list[Thing]) -> None:
-        """Sun, shadows and haze over all the ground."""
+        """Apply sun, shadows and haze to all the ground."""
         light, g = self.light, self.ground
         near, cast = self._shadows(things)
         sun, seen = light.direct * max(0.0, float(light.sun[1])), 1 - light.fade(g.z)
@@ -149,7 +149,7 @@ class Painter:
         self.canvas[g.top :] = np.clip(body, 0, 255, out=body).astype(np.uint8)
 
     def _shadows(self, things: list[Thing]) -> tuple[np.ndarray, np.ndarray]:
-        """Two maps (rows of the ground, W), 0..1: the dark right under things, and what the sun doesn't reach."""
+        """Two maps (rows of the ground, W), 0..1: the darkness directly under things, and the sun's shadows."""
         g, camera, light = self.ground, self.camera, self.light
         shape = (camera.height - g.top, camera.width)
         near, cast = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
@@ -169,7 +169,7 @@ class Painter:
         return near * np.float32(1 / 255), cast * np.clip((0.9 + 0.1 * g.clump) / 255, 0, 1 / 255)
 
     def _shade(self, target: np.ndarray, spots: np.ndarray) -> None:
-        """Fills the hull of ground places (x, z) in a shadow map."""
+        """Fill the convex hull of ground points (x, z) in a shadow map."""
         hull = cv2.convexHull(spots.astype(np.float32))[:, 0].astype(np.float64)
         near = self.camera.near * 0.7
         kept = [] if hull[:, 1].min() < near else hull
@@ -202,7 +202,7 @@ class Painter:
         fade = light.fade(depth)[None, :, None]
         gain = np.append(light.on(look.normal), 1).astype(np.float32) * (1 - fade)
         gain[..., 3] = 1
-        color = warped * gain  # column by column, as the depth is the same all the way up
+        color = warped * gain  # one factor per column, because the depth is the same in a column
         color += np.append(light.haze_color, 0).astype(np.float32) * fade
         color = np.minimum(color, 255, out=color).astype(np.uint8)
         if color[..., 3].min() == 255:
@@ -214,7 +214,7 @@ class Painter:
         light, shape = self.light, patch.shape[:2]
         grain = float(np.clip(look.grain, 0.1, 3.0))
         clump = sample("leaf", self.rng, shape, grain)
-        if grain < 0.5:  # near or in a large picture: single leaves
+        if grain < 0.5:  # near, or in a large image: single leaves are visible
             clump = 0.8 * clump + 0.6 * sample("leaf", self.rng, shape, 5 * grain)
         mass = sample("stain", self.rng, shape, 0.35 * grain)
         side = np.linspace(-1, 1, shape[1], dtype=np.float32)[None] * light.sun[0] * light.direct.mean()
@@ -222,7 +222,7 @@ class Painter:
         tone = 1 + 0.26 * clump + 0.16 * mass + 0.2 * up + 0.22 * side
         tone, fade = np.clip(tone, 0.25, 2), float(light.fade(look.depth))
         lit = light.on(None) * look.color * (1 - fade)
-        hues = (1 + 0.02 * clump, 1, 0.9 - 0.03 * clump)  # what the sun reaches is yellower
+        hues = (1 + 0.02 * clump, 1, 0.9 - 0.03 * clump)  # sunlit leaves are yellower
         color = cv2.merge([tone * (a * np.float32(b)) for a, b in zip(hues, lit, strict=True)])
         cv2.add(color, (*(fade * light.haze_color).tolist(), 0.0), color)
         if look.gaps > 0.005:
@@ -253,7 +253,7 @@ _PAINTERS = {
 
 
 def develop(canvas: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """The camera's share: blur, exposure, vignette and noise. (H, W, 3) uint8 in and out."""
+    """Add the camera's effects: blur, exposure, vignette and noise. Input and output are (H, W, 3) uint8."""
     h, w = canvas.shape[:2]
     scale = np.sqrt(h / 256)
     soft = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.35, 0.65) * scale).astype(np.float32)
@@ -265,9 +265,9 @@ def develop(canvas: np.ndarray, light: Light, rng: np.random.Generator) -> np.nd
 
 
 def visible(things: list[Thing], size: tuple[int, int], least: int) -> Iterator[Thing]:
-    """Sky, ground, and the things of which at least `least` pixels show, in order. `size`: image height and width.
+    """Sky, ground, and the things with at least `least` visible pixels, in order. `size`: image height and width.
 
-    Ground is kept in any case: what another thing's few pixels uncover then still has a label.
+    All ground is kept, so that the pixels of a removed thing still have a label.
     """
     owner = Image.new("I", (size[1], size[0]), 0)
     draw = ImageDraw.Draw(owner)

@@ -1,4 +1,4 @@
-"""People, and the two-wheelers some of them ride."""
+"""Pedestrians, riders, bicycles and motorcycles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _mirror(side: int, point) -> tuple[float, float, float]:
 def _head(
     model: Model, rng: np.random.Generator, at, skin: Color, helmet: Color | None = None, full: bool = False
 ) -> None:
-    """A head whose chin is at `at` (3,); with a helmet, if `full` one that closes over the neck."""
+    """Add a head with its chin at `at` (3,), and a helmet if its colour is given; a `full` helmet covers the neck."""
     x, y, z = at
     model.blob([(x, y - 0.05, z - 0.02), (x, y + 0.03, z)], [0.055, 0.06], skin)
     model.blob([(x, y + 0.06, z + 0.02), (x, y + 0.14, z + 0.02)], [0.085, 0.1], skin)
@@ -40,7 +40,7 @@ def _head(
 
 
 def pedestrian(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Adds a standing or walking person of 1.75 m (set the model's scale for others); returns width, height, length."""
+    """Add a standing or walking person of 1.75 m (set the model's scale for others); returns width, height, length."""
     skin, top = jitter(rng, pick(rng, _SKIN), 8), jitter(rng, pick(rng, _CLOTHES), 10)
     legs = jitter(rng, pick(rng, _TROUSERS), 8)
     stride = rng.uniform(0.12, 0.36) * rng.choice([-1, 1]) if rng.random() < 0.8 else 0.04
@@ -79,7 +79,7 @@ def pedestrian(model: Model, rng: np.random.Generator) -> tuple[float, float, fl
 
 
 def bicycle(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Adds a bicycle; one sees through its wheels and its frame. Returns width, height and length."""
+    """Add a bicycle with see-through wheels and frame; returns width, height and length."""
     paint = jitter(
         rng, pick(rng, [(30, 30, 32), (170, 40, 40), (50, 80, 140), (220, 220, 216), (70, 110, 80), (150, 152, 156)]), 8
     )
@@ -110,7 +110,7 @@ def bicycle(model: Model, rng: np.random.Generator) -> tuple[float, float, float
 
 
 def motorcycle(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Adds a motorcycle or a scooter; returns width, height and length."""
+    """Add a motorcycle or a scooter; returns width, height and length."""
     paint = jitter(
         rng, pick(rng, [(170, 30, 32), (30, 30, 34), (40, 70, 140), (220, 220, 220), (230, 140, 40), (90, 120, 90)]), 8
     )
@@ -143,7 +143,7 @@ def motorcycle(model: Model, rng: np.random.Generator) -> tuple[float, float, fl
 
 
 def rider(model: Model, rng: np.random.Generator, motor: bool) -> tuple[float, float, float]:
-    """Adds the human on a bicycle or, if `motor`, on a motorcycle; returns width, height and length."""
+    """Add the human on a bicycle or, if `motor`, on a motorcycle; returns width, height and length."""
     skin, top = jitter(rng, pick(rng, _SKIN), 8), jitter(rng, pick(rng, _CLOTHES), 10)
     legs = jitter(rng, pick(rng, _TROUSERS), 8)
     phase = rng.uniform(0, 2 * np.pi)

@@ -17,7 +17,7 @@ FOLIAGE: list[Color] = [
 
 
 def _crown(rng: np.random.Generator, kind: str, radius: float, low: float, high: float) -> np.ndarray:
-    """Outline (N, 2) in metres around the trunk's axis of a crown between two heights."""
+    """The outline of a crown between two heights, (N, 2) in metres from the trunk's axis."""
     angle = np.linspace(0, 2 * np.pi, 56, False)
     lobes = sum(rng.normal(0, 0.16 / k**0.6) * np.sin(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 5, 8, 13))
     x, y = np.sin(angle) * (1 + 0.7 * lobes), -np.cos(angle) * (1 + 0.7 * lobes)
@@ -66,7 +66,7 @@ def tree(
 
 
 def _branches(model: Model, rng, low: float, height: float, radius: float, thick: float, bark: Color) -> None:
-    """A winter crown: forking branches within an outline that shows what is behind."""
+    """Add a bare crown: forking branches in an outline through which the background is visible."""
     outline = _crown(rng, "round", radius * 0.9, low + 0.2, height)
     model.face(np.column_stack([outline, np.zeros(len(outline))]), None)
     for _ in range(16):
@@ -84,7 +84,7 @@ def _branches(model: Model, rng, low: float, height: float, radius: float, thick
 def hedge(
     camera: Camera, rng: np.random.Generator, s: float, z0: float, z1: float, height: float, color: Color
 ) -> list[Thing]:
-    """A clipped hedge along the road at lateral place s, in pieces of some metres."""
+    """A clipped hedge along the road at the lateral position s, in pieces of some metres."""
     things, z = [], max(z0, 0.7 * camera.near)
     while z < z1 - 0.5:
         end = min(z + 5, z1)
@@ -102,7 +102,7 @@ def hedge(
 
 
 def bush(camera: Camera, rng: np.random.Generator, x: float, z: float, color: Color, order: float) -> list[Thing]:
-    """A shrub that reaches down to the ground."""
+    """A bush that reaches the ground."""
     outline = _crown(rng, "round", rng.uniform(0.5, 1.3), -0.25, rng.uniform(0.8, 1.9))
     outline[:, 1] = np.maximum(outline[:, 1], 0)
     polygon = camera.clip(camera.project(np.column_stack([x + outline[:, 0], outline[:, 1], np.full(len(outline), z)])))

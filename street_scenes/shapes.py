@@ -1,8 +1,8 @@
-"""Solid shapes in metres, drawn as flat patches of colour in the picture.
+"""Solid shapes in metres, drawn as flat patches of colour in the image.
 
-A `Model` stands at one place of the scene, turned to a heading. Faces, blobs and wires are added to it in its own
-frame (x right, y up, z ahead); `Model.parts` then is what the camera sees of them. The silhouette, the outer contour
-of all parts, is the polygon the label is made of.
+A `Model` has a position in the scene and a heading. Faces, blobs and wires are added to it in the model's frame (x
+right, y up, z ahead). `Model.parts` returns the parts that the camera sees. The silhouette, the outer contour of all
+parts, is the polygon of the label.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import numpy as np
 
 from .camera import Camera
 
-Color = tuple[float, float, float]  # RGB, 0..255, as in plain daylight
+Color = tuple[float, float, float]  # RGB, 0..255, in plain daylight
 
 _TURNS = np.linspace(0, 2 * np.pi, 12, False)
 _CIRCLE = np.stack([np.cos(_TURNS), np.sin(_TURNS)], 1)
 _SPOKES = _CIRCLE.tolist()
-_SHIFT = 4  # cv2 draws with 1/16 pixel
+_SHIFT = 4  # cv2 draws in units of 1/16 pixel
 _UNIT = 1 << _SHIFT
-# Corners of each side of a box among its eight (four below, four above, each: left rear, right rear, right front,
-# left front), lower left first, counter-clockwise as seen from outside.
+# For each side of a box, the indices of its corners, from the lower left, counter-clockwise as seen from outside. The
+# eight corners are four below, then four above, each: left rear, right rear, right front, left front.
 _SIDES = {"top": (4, 5, 6, 7), "rear": (0, 1, 5, 4), "front": (2, 3, 7, 6), "left": (3, 0, 4, 7), "right": (1, 2, 6, 5)}
 
 
 @dataclass
 class Part:
-    """A patch of the picture.
+    """A patch in the image.
 
-    `points`: (N, 1, 2) int32, in sixteenths of a pixel. `color`: None belongs to the silhouette but shows what stands
-    behind (between spokes). `normal`: (3,) direction for the light, None for round things. `width`: pixels, 0 for a
-    filled patch, else a line. `glow`: shines by itself. `depth`: metres. `inner`: lies on another part, so that the
-    silhouette doesn't need it.
+    `points`: (N, 1, 2) int32, in sixteenths of a pixel. `color`: None if the part belongs to the silhouette but shows
+    the background (between spokes). `normal`: (3,) direction for the light, None for round things. `width`: 0 for a
+    filled patch, else the width of a line in pixels. `glow`: whether it shines. `depth`: in metres. `inner`: whether it
+    lies on another part, so that the silhouette doesn't need it.
     """
 
     points: np.ndarray
@@ -46,12 +46,12 @@ class Part:
 
 
 def fixed_point(points: np.ndarray) -> np.ndarray:
-    """Pixels (N, 2) to cv2's 1/16 pixel integers (N, 1, 2); pass shift=4 along."""
+    """Convert pixels (N, 2) to cv2's integers in units of 1/16 pixel, (N, 1, 2); pass shift=4 to cv2."""
     return np.rint(points * _UNIT).astype(np.int32).reshape(-1, 1, 2)
 
 
 def fill(canvas: np.ndarray, part: Part, color, offset: np.ndarray, smooth: bool) -> None:
-    """Draws a part into `canvas` (H, W[, 3]) uint8 whose upper left pixel is `offset`, (2,) int32."""
+    """Draw a part into `canvas` (H, W[, 3]) uint8, whose upper left pixel is at `offset`, (2,) int32."""
     line = cv2.LINE_AA if smooth else cv2.LINE_8
     points = part.points - offset * _UNIT
     if part.width:
@@ -61,7 +61,8 @@ def fill(canvas: np.ndarray, part: Part, color, offset: np.ndarray, smooth: bool
 
 
 def _between(corners, area):
-    """The corners of a panel: area (u0, v0, u1, v1), shares of a four-cornered face's width and height."""
+    """The corners of a panel on a face with four corners; area is (u0, v0, u1, v1), fractions of its width and
+    height."""
     (ax, ay, az), (bx, by, bz), (cx, cy, cz), (dx, dy, dz) = corners
     u0, v0, u1, v1 = area
     for u, v in ((u0, v0), (u1, v0), (u1, v1), (u0, v1)):
@@ -70,23 +71,23 @@ def _between(corners, area):
 
 
 class Model:
-    """Something solid at camera-frame position (`x`, `y`, `z`) in metres; `yaw` 0 faces away from the camera."""
+    """A solid object at (`x`, `y`, `z`) in the camera frame, in metres; with `yaw` 0 it faces away from the camera."""
 
     def __init__(self, camera: Camera, x: float, z: float, yaw: float = 0.0, y: float = 0.0, scale: float = 1.0):
         self.camera, self.scale = camera, scale
         self.place = np.array([x, y, z])
         self.turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]) * scale
-        self._points: list = []  # of all shapes, in the model's frame: projected at once, which is much faster
-        self._shapes: list[tuple] = []  # kind, first point, number of points, color, what the kind needs
+        self._points: list = []  # of all shapes, in the model's frame; projecting all at once is much faster
+        self._shapes: list[tuple] = []  # kind, first point, number of points, color, further values for the kind
         self._parts: list[Part] | None = None
         self._sorted = False
 
     def world(self, points) -> np.ndarray:
-        """Model frame (N, 3) to camera frame."""
+        """Convert points (N, 3) from the model's frame to the camera frame."""
         return np.asarray(points, np.float64) @ self.turn.T + self.place
 
     def pixels(self, size: float) -> float:
-        """Length in pixels of `size` metres at the model's place."""
+        """The length in pixels of `size` metres at the model's position."""
         return size * self.scale * self.camera.focal / max(self.place[2], 0.5)
 
     def _add(self, kind: str, points, color: Color | None, *rest) -> None:
@@ -95,26 +96,27 @@ class Model:
         self._shapes.append((kind, start, len(self._points) - start, color, *rest))
 
     def face(self, corners, color: Color | None, inside=None, glow: bool = False, inner: bool = False) -> None:
-        """A flat patch, corners (N, 3). `inside`: a point (3,) within the solid; the face shows only from outside."""
+        """Add a flat patch with corners (N, 3). `inside`: a point (3,) inside the solid; the face is visible only from
+        outside."""
         self._add("face", corners, color, inside, glow, inner)
 
     def blob(self, points, radii, color: Color | None, glow: bool = False) -> None:
-        """A rounded body: the hull of balls at points (N, 3) with radii (N,) in metres. Two balls make a limb."""
+        """Add a rounded body: the hull of balls at points (N, 3) with radii (N,) in metres. Two balls form a limb."""
         self._add("blob", points, color, radii, glow)
 
     def wire(self, points, width: float, color: Color) -> None:
-        """A line through points (N, 3), `width` metres thick, at least one pixel."""
+        """Add a line through points (N, 3), `width` metres thick, but at least one pixel."""
         self._add("wire", points, color, max(1, round(self.pixels(width))))
 
     def solid(self, bottom, top, color: Color, panels: dict | None = None) -> None:
-        """A box, possibly tapered.
+        """Add a box, possibly tapered.
 
         Args:
-            bottom: half width, y, z of the rear, z of the front, metres.
-            top: the same of the upper side.
+            bottom: half width, y, z of the rear and z of the front, in metres.
+            top: the same for the upper side.
             color: of its sides.
-            panels: per side ("rear", "front", "left", "right", "top") a list of (area, color[, glow]); an area is
-                (u0, v0, u1, v1), shares of the side's width and height.
+            panels: for each side ("rear", "front", "left", "right", "top") a list of (area, color[, glow]); an area is
+                (u0, v0, u1, v1), fractions of the side's width and height.
         """
         box = []
         for w, y, rear, front in (bottom, top):
@@ -128,7 +130,7 @@ class Model:
                 self.face(_between(corners, panel[0]), panel[1], inside, glow, True)
 
     def disc(self, centre, radius: float, color: Color | None, axis: int = 0, inside=None, glow=False) -> None:
-        """A flat disc; `axis` 0 is a wheel's, 2 a lamp's that looks backwards."""
+        """Add a flat disc; `axis` is 0 for a wheel, 2 for a lamp that faces backwards."""
         x, y, z = centre
         if axis == 0:
             corners = [(x, y + radius * a, z + radius * b) for a, b in _SPOKES]
@@ -137,12 +139,12 @@ class Model:
         self.face(corners, color, inside, glow)
 
     def sort(self) -> None:
-        """Orders the parts from far to near (for bodies made of blobs; solids are given in the right order)."""
+        """Sort the parts from far to near (for bodies made of blobs; solids are added in the right order)."""
         self._sorted = True
 
     @property
     def parts(self) -> list[Part]:
-        """What the camera sees, in painter's order."""
+        """The parts that the camera sees, in painter's order."""
         if self._parts is None:
             self._parts = self._project()
         return self._parts
@@ -175,7 +177,7 @@ class Model:
         return parts
 
     def _normals(self, world: np.ndarray, faces: list[tuple]) -> list[np.ndarray | None]:
-        """Unit normals (3,) of the faces towards the camera; None for those that it sees from within."""
+        """Unit normals (3,) of the faces that point to the camera; None for faces seen from inside."""
         if not faces:
             return []
         first = np.array([face[1] for face in faces])
@@ -190,7 +192,7 @@ class Model:
         return [n if keep or face[4] is None else None for n, keep, face in zip(normals.T, seen, faces, strict=True)]
 
     def silhouette(self) -> np.ndarray | None:
-        """The outer contour of all parts, (N, 2) integer pixels inside the image; None where next to nothing shows."""
+        """The outer contour of all parts, (N, 2) integer pixels inside the image; None if almost nothing is visible."""
         parts = [part for part in self.parts if not part.inner]
         if not parts:
             return None

@@ -1,4 +1,4 @@
-"""The plan of a street: its cross-section, and the ground it is made of."""
+"""The plan of a street: its cross-section and its ground surfaces."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _PAINT: Color = (218, 218, 212)
 class Side:
     """One side of a street. `sign`: -1 left, 1 right. `style`: city, suburb, park or works.
 
-    `strips`: (label, material, colour, inner s, outer s), from the road outwards. `walk`: the s where people walk,
-    `kerb`: the s of the road's edge, `line`: the s where gardens end and buildings begin, `front`: the s where the
-    last strip of public ground ends (a wall or a fence may stand there).
+    `strips`: (label, material, colour, inner s, outer s), from the road outwards. `walk`: the s at which people walk.
+    `kerb`: the s of the road's edge. `line`: the s at which gardens end and buildings begin. `front`: the s at which
+    the last strip of public ground ends (a wall or a fence may be there).
     """
 
     sign: int
@@ -59,7 +59,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Street:
-    """A street: road from s = `left` to `right`, `lanes` of (s, direction), two sides, perhaps a crossing (z0, z1)."""
+    """A street: its road from s = `left` to `right`, `lanes` as (s, direction), two sides, and maybe a crossing (z0,
+    z1)."""
 
     left: float
     right: float
@@ -111,7 +112,7 @@ def _plan_side(rng: np.random.Generator, sign: int, kerb: float, paving: Color, 
 
 
 def plan_street(rng: np.random.Generator) -> Street:
-    """A street of two to four lanes with two sides of independent style."""
+    """Draw a street of two to four lanes. The styles of its two sides are independent."""
     width = rng.uniform(2.9, 3.6)
     ahead, back = int(rng.choice([1, 1, 2])), int(rng.choice([1, 1, 1, 2]))
     left, right = -back * width, ahead * width
@@ -176,7 +177,7 @@ def _road_marks(rng: np.random.Generator, camera: Camera, street: Street) -> lis
 
 
 def lay_ground(rng: np.random.Generator, camera: Camera, street: Street) -> list[Thing]:
-    """The ground as things in painter's order: what lies under everything first, the road last."""
+    """The ground as things in painter's order: the lowest layer first, the road last."""
     things = []
 
     def add(label, outline, look):
@@ -185,7 +186,7 @@ def lay_ground(rng: np.random.Generator, camera: Camera, street: Street) -> list
             things.append(Thing(label, polygon, 1e6 - len(things), look))
 
     width, height = camera.width, camera.height
-    for side in street.sides:  # the land beyond, each half of the picture
+    for side in street.sides:  # the land beyond the street, for each half of the image
         x = camera.project(np.array([[camera.across(0, FAR), 0, FAR]]))[0, 0]
         edge, inner = (-5, width + 5) if side.sign < 0 else (width + 5, width / 2)  # the first one fills the width
         label, material, color = side.strips[-1][:3] if side.strips else ("terrain", "grass", pick(rng, _GRASS))
@@ -199,7 +200,7 @@ def lay_ground(rng: np.random.Generator, camera: Camera, street: Street) -> list
             fray = rng if label == "terrain" else None
             low, high = sorted((inner, outer))
             look = Ground(material, color)
-            if label == "sidewalk":  # its curb: a stone edge, and the dark face towards the road
+            if label == "sidewalk":  # the curb: a stone edge, and its dark face towards the road
                 for width, shade in ((0.17, 1.22), (0.05, 0.6)):
                     low_c, high_c = sorted((inner, inner + side.sign * width))
                     tone = tuple(min(240.0, shade * c) for c in color)

@@ -29,7 +29,7 @@ def _at(camera: Camera, s: float, z: float) -> tuple[float, float]:
 
 
 def _building(rng, camera: Camera, side: Side, z0: float, z1: float, setback: float) -> list[Thing]:
-    """One building between depths z0 and z1: its near gable, its street front and, if it has one, its roof."""
+    """One building between depths z0 and z1: its near gable, its street front and, if pitched, its roof."""
     kinds = list(_FRONTS)
     kind = pick(rng, kinds, _MIX[side.style])
     color = jitter(rng, pick(rng, _FRONTS[kind]), 12)
@@ -44,7 +44,7 @@ def _building(rng, camera: Camera, side: Side, z0: float, z1: float, setback: fl
     back = _at(camera, s + side.sign * deep, z0)
     pitched = kind in ("brick", "plaster") and rng.random() < (0.95 if side.style == "suburb" else 0.5)
     things = []
-    if pitched:  # the roof leans back: its ridge is farther from the street than its eaves
+    if pitched:  # the roof slopes back: its ridge is farther from the street than its eaves
         things += _roof(rng, camera, side, (s, z0, z1, deep, height), color, order + 0.2)
     things += upright(camera, "building", (near, back), (0, height), f"{kind}:gable", color, order + 0.1)
     things += upright(camera, "building", (near, far), (0, height), kind + shop, color, order)
@@ -57,7 +57,7 @@ def _building(rng, camera: Camera, side: Side, z0: float, z1: float, setback: fl
 
 
 def _roof(rng, camera: Camera, side: Side, place, wall: Color, order: float) -> list[Thing]:
-    """A pitched roof: its slope towards the street and the gable's triangle of the wall's colour."""
+    """A pitched roof: its slope towards the street, and the gable's triangle in the colour of the wall."""
     s, z0, z1, deep, height = place
     rise, color = rng.uniform(0.3, 0.45) * deep, jitter(rng, pick(rng, _ROOFS), 8)
     z0 = max(z0, 0.7 * camera.near)
@@ -130,7 +130,8 @@ _TONES: dict[str, list[Color]] = {
 
 
 def barrier(rng, camera: Camera, label: str, s: float, z0: float, z1: float, gate=None) -> list[Thing]:
-    """A wall or a fence along the road at lateral place s, from z0 to z1; `gate`: depths (z, z) that it leaves free."""
+    """A wall or a fence along the road at the lateral position s, from z0 to z1; `gate`: depths (z, z) of an
+    opening."""
     kind = pick(rng, _BARRIERS[label])
     color = jitter(rng, pick(rng, _TONES[kind]), 9)
     height = rng.uniform(1.0, 2.6) if label == "wall" else rng.uniform(1.0, 1.9) if label == "fence" else 0.8
@@ -144,7 +145,7 @@ def barrier(rng, camera: Camera, label: str, s: float, z0: float, z1: float, gat
 
 
 def backdrop(rng: np.random.Generator, camera: Camera) -> list[Thing]:
-    """What closes the view at the end of the street: far buildings and trees, side by side."""
+    """The background at the end of the street: distant buildings and trees, side by side."""
     reach = FAR * max(camera.centre, camera.width - camera.centre) / camera.focal + 8
     things, x = [], -reach - rng.uniform(0, 15)
     wooded = rng.random() < 0.45

@@ -1,4 +1,4 @@
-"""Noise that tiles: drawn once per process, then cropped at random offsets."""
+"""Tileable noise, generated once per process and cropped at random offsets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 SIDE = 512  # cells of a noise table, in both directions; a power of two
 
-# Per kind: the power by which amplitude falls with frequency, and the lowest and highest frequency (cycles per table).
+# For each kind: the exponent by which amplitude falls with frequency, and the lowest and highest frequency (in cycles
+# per table).
 _KINDS = {
     "grain": (0.3, 8, 256),  # asphalt, plaster
     "stain": (1.3, 1, 128),  # dirt, tone of large areas
@@ -22,9 +23,9 @@ _KINDS = {
 
 @cache
 def table(kind: str) -> np.ndarray:
-    """The noise table of one kind, twice in each direction so that a crop of up to SIDE cells never wraps.
+    """The noise table of one kind, tiled twice in each direction, so that a crop of up to SIDE cells never wraps.
 
-    (2 * SIDE, 2 * SIDE) float32, mean 0, deviation 1, the same in every process.
+    (2 * SIDE, 2 * SIDE) float32 with mean 0 and standard deviation 1, the same in every process.
     """
     power, low, high = _KINDS[kind]
     rng = np.random.default_rng(sorted(_KINDS).index(kind))
@@ -37,7 +38,7 @@ def table(kind: str) -> np.ndarray:
 
 
 def sample(kind: str, rng: np.random.Generator, shape: tuple[int, int], step: float | tuple = 1.0) -> np.ndarray:
-    """A random crop of noise, float32 of `shape`, not to be written to; `step`: cells per pixel (in y and in x)."""
+    """A random crop of noise, float32 of `shape`, which must not be modified; `step`: cells per pixel (in y and x)."""
     steps = step if isinstance(step, tuple) else (step, step)
     rows, columns = (n if k == 1 else min(max(ceil(n * k) + 1, 2), SIDE) for n, k in zip(shape, steps, strict=True))
     y, x = rng.integers(SIDE, size=2).tolist()
@@ -51,19 +52,19 @@ def sample(kind: str, rng: np.random.Generator, shape: tuple[int, int], step: fl
 
 
 def lookup(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Noise at coordinates u and v in cells (any shape that broadcasts)."""
+    """Noise at the coordinates u and v in cells (any shapes that broadcast)."""
     return table(kind)[v.astype(np.int32) & (SIDE - 1), u.astype(np.int32) & (SIDE - 1)]
 
 
 def jitter(rng: np.random.Generator, color, spread: float = 8.0) -> tuple[float, float, float]:
-    """A colour near `color`: brightness varies by `spread` (0..255), hue by a third of it."""
+    """A random colour near `color`: brightness varies by `spread` (0..255), hue by a third of that."""
     shade, (r, g, b) = rng.normal(0, spread), rng.normal(0, spread / 3, 3).tolist()
     red, green, blue = color
     return tuple(min(max(float(x) + shade, 3.0), 252.0) for x in (red + r, green + g, blue + b))
 
 
 def pick(rng: np.random.Generator, options, weights=None):
-    """One of `options`, which may be of unequal kinds (Generator.choice would turn them into an array)."""
+    """A random one of `options`, which may have different types (Generator.choice would convert them to an array)."""
     if weights is None:
         return options[int(rng.random() * len(options))]
     left = rng.random() * sum(weights)

@@ -1,4 +1,4 @@
-"""What a scene is made of: labelled polygons in painter's order, each with a note on how it is to be painted."""
+"""The things in a scene: labelled polygons in painter's order, each with a description of its look."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .shapes import Color, Model, Part
 
 @dataclass
 class Sky:
-    """The sky; its looks follow from the scene's light alone."""
+    """The sky; its look depends only on the scene's light."""
 
 
 @dataclass
 class Ground:
-    """A surface underfoot. `marks`: outlines (N, 2) in pixels of paint or patches on it, with a colour and its cover.
+    """A ground surface. `marks`: paint or patches on it, as outlines (N, 2) in pixels, with a colour and its cover.
 
     `material`: asphalt, slabs, cobble or grass.
     """
@@ -29,9 +29,10 @@ class Ground:
 
 @dataclass
 class Plane:
-    """An upright rectangle: corners (4, 2) in pixels, lower left first, counter-clockwise, and its metres.
+    """An upright rectangle: corners (4, 2) in pixels, from the lower left, counter-clockwise, and its size in metres.
 
-    `kind` names the way to paint it (see `facades`), `color` its main colour; `depths`: of its left and right end.
+    `kind` is the way to paint it (see `facades`), `color` its main colour; `depths` are those of its left and right
+    end.
     """
 
     corners: np.ndarray
@@ -44,7 +45,7 @@ class Plane:
 
 @dataclass
 class Leaves:
-    """Foliage. `grain`: noise cells per pixel; `gaps`: the share of the outline that shows what is behind."""
+    """Foliage. `grain`: noise cells per pixel; `gaps`: the share of the outline that shows the background."""
 
     color: Color
     grain: float
@@ -63,8 +64,8 @@ class Parts:
 class Thing:
     """One labelled object.
 
-    `polygon`: (N, 2) int32 pixels. `order`: metres, the scene is painted from large to small. `footprint`: corners
-    (N, 2) of the place (x, z) it stands on, with `top` its height in metres: what casts a shadow.
+    `polygon`: (N, 2) int32 pixels. `order`: in metres; the scene is painted from large to small. `footprint`: corners
+    (N, 2) of its base as (x, z), and `top` its height in metres; these determine its shadow.
     """
 
     label: str
@@ -76,7 +77,7 @@ class Thing:
 
 
 def from_model(label: str, model: Model, size: tuple[float, float, float] | None = None) -> list[Thing]:
-    """The thing that a model shows (a list of one, or of none where it is out of sight).
+    """The thing made of a model, as a list of one; an empty list if it isn't visible.
 
     `size`: width, height and length in metres, for its shadow.
     """
@@ -95,21 +96,21 @@ def from_model(label: str, model: Model, size: tuple[float, float, float] | None
 def upright(
     camera: Camera, label: str, ends, heights, kind: str, color: Color, order: float | None = None
 ) -> list[Thing]:
-    """An upright plane (a list of one, or of none where it is out of sight).
+    """An upright plane, as a list of one; an empty list if it isn't visible.
 
     Args:
         camera: the camera.
         label: its label.
-        ends: ((x, z), (x, z)) in the camera frame; the side it shows is found from the camera's place.
+        ends: ((x, z), (x, z)) in the camera frame; which side is visible follows from the camera's position.
         heights: y of its lower and upper edge in metres.
         kind: how to paint it.
         color: its main colour.
-        order: depth to paint it at; the depth of its far end by default.
+        order: the depth in painter's order; by default the depth of its far end.
     """
     ends, (low, high) = sorted(ends, key=lambda end: end[0] / max(end[1], 0.5)), heights
     ends = [np.array(end, float) for end in ends]
     nearest = 0.6 * camera.near
-    for i in (0, 1):  # cut off what lies behind the camera
+    for i in (0, 1):  # cut off the part behind the camera
         if ends[i][1] < nearest:
             if ends[1 - i][1] <= nearest:
                 return []

@@ -7,7 +7,7 @@ import numpy as np
 from .shapes import Color, Model
 from .textures import jitter, pick
 
-# Most of them are colours that roads, houses and the sky have as well.
+# Most of these colours also occur on roads, houses and in the sky.
 _PAINTS = [
     (228, 228, 226), (172, 174, 178), (118, 120, 124), (58, 60, 64), (28, 28, 30), (40, 56, 96), (150, 32, 34),
     (188, 178, 156), (96, 78, 64), (62, 84, 70), (120, 154, 190), (176, 96, 52), (206, 180, 60), (96, 116, 140),
@@ -28,7 +28,7 @@ _BODIES = {
 
 
 def _treads(model: Model, width: float, spots, radius: float) -> None:
-    """The wheels at z = `spots` as one sees them under a vehicle from ahead or behind."""
+    """Add the wheels at z = `spots` as seen under a vehicle from the front or rear."""
     for z in (min(spots), max(spots)):
         for side in (-1, 1):
             x0, x1 = side * (width / 2 - 0.24), side * (width / 2 - 0.02)
@@ -36,7 +36,8 @@ def _treads(model: Model, width: float, spots, radius: float) -> None:
 
 
 def _wheels(model: Model, width: float, spots, radius: float, hub: Color = (134, 136, 140)) -> None:
-    """The wheels at z = `spots` as one sees them from the side; after the body, which would hide their upper half."""
+    """Add the wheels at z = `spots` as seen from the side; call it after the body, which would hide their upper
+    half."""
     for z in spots:
         for side in (-1, 1):
             model.disc((side * (width / 2 + 0.01), radius, z), radius, _TYRE, 0, (0, radius, z))
@@ -44,7 +45,7 @@ def _wheels(model: Model, width: float, spots, radius: float, hub: Color = (134,
 
 
 def car(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Adds a car's parts to `model`; returns its width, height and length in metres."""
+    """Add a car's parts to `model`; returns its width, height and length in metres."""
     length, width, height, bonnet, boot, clear = _BODIES[pick(rng, list(_BODIES), [3, 3, 2, 2, 1.2, 1])]
     length, height = length * rng.uniform(0.95, 1.05), height * rng.uniform(0.97, 1.05)
     paint = jitter(rng, pick(rng, _PAINTS, _WEIGHTS), 7)
@@ -88,7 +89,7 @@ def car(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def truck(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Adds a lorry: a cab and a load area (box, flatbed with tarpaulin, tank-grey); returns width, height, length."""
+    """Add a truck: a cab and a load area (box, flatbed with tarpaulin, tank-grey); returns width, height, length."""
     length, height = rng.uniform(6.0, 10.5), rng.uniform(2.9, 3.8)
     half, cab = rng.uniform(1.15, 1.25), rng.uniform(1.6, 2.1)
     paint = jitter(rng, pick(rng, _PAINTS), 10)
@@ -125,7 +126,7 @@ def truck(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
         model.solid((half, 1.0, rear, front - cab - 0.2), (half, height, rear, front - cab - 0.2), load, box)
         model.solid((half - 0.1, 0.62, rear, rear + 0.1), (half - 0.1, 0.9, rear, rear + 0.1), dark, {"rear": tail})
 
-    # The nearer half last: what faces the camera hides the other.
+    # the nearer half last, because it hides the other
     order = (draw_load, draw_cab) if model.world([(0, 0, front)])[0][2] < model.place[2] else (draw_cab, draw_load)
     for draw in order:
         draw()
@@ -133,7 +134,7 @@ def truck(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def bus(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Adds a city bus: long band of windows, doors, a destination board; returns width, height and length."""
+    """Add a city bus: a long band of windows, doors, a destination board; returns width, height and length."""
     length, height, half = rng.uniform(9.5, 12.5), rng.uniform(2.9, 3.2), 1.25
     paint = jitter(
         rng,
@@ -169,7 +170,8 @@ def bus(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def tram(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Adds a tram: sloped nose with one headlamp row, skirts down to the rails, a pantograph; width, height, length."""
+    """Add a tram: a sloped nose with one row of headlamps, skirts down to the rails, a pantograph; returns width,
+    height and length."""
     length, height, half = rng.uniform(16, 28), rng.uniform(3.3, 3.6), 1.2
     paint = jitter(rng, pick(rng, [(206, 190, 60), (190, 44, 44), (225, 225, 220), (70, 120, 90), (64, 90, 150)]), 8)
     second = jitter(rng, pick(rng, [(228, 226, 216), (60, 62, 66), (150, 40, 40)]), 6)

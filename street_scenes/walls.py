@@ -1,4 +1,4 @@
-"""Walls and fences: flat pictures, front view."""
+"""Walls and fences: flat pictures, seen from the front."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .sheet import Sheet, draw_bricks
 
 
 def draw_wall(sheet: Sheet, rng: np.random.Generator, kind: str) -> None:
-    """Bricks, stones or concrete, with a coping on top."""
+    """Draw a wall of bricks, stones or concrete, with a coping on top."""
     base = sheet.image[-1, 0, :3].astype(float)
     if kind == "brickwall":
         draw_bricks(sheet, 0.16, 0.4, np.clip(0.75 * base + 20, 0, 255), rng)
@@ -23,7 +23,7 @@ def draw_wall(sheet: Sheet, rng: np.random.Generator, kind: str) -> None:
 
 
 def draw_fence(sheet: Sheet, rng: np.random.Generator, kind: str, color) -> None:
-    """Posts, rails and pickets; what is between them stays uncovered."""
+    """Draw posts, rails and pickets; the gaps between them stay transparent."""
     if kind != "boards":
         sheet.image[..., 3] = 0
     high, dark = sheet.height, tuple(0.75 * c for c in color)

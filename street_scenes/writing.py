@@ -1,4 +1,4 @@
-"""Scenes on disk, in the file tree and file formats of Cityscapes."""
+"""Writes scenes to disk, in the file tree and file formats of Cityscapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .light import pick_light
 from .painting import Painter, visible
 from .things import Thing
 
-VERSION = 2  # of what the generator draws: a new one makes old folders count as different
+VERSION = 2  # of the generator; folders with another version count as different
 MARKER = "scenes.json"
 _CITIES = {"train": ("altmark", "birkenau", "cranzberg"), "val": ("dornfeld",)}
 
@@ -34,10 +34,10 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
-    """Draws one street scene.
+    """Draw one street scene.
 
     Args:
-        rng: everything in the scene follows from its state.
+        rng: its state determines the whole scene.
         size: image height and width in pixels.
     """
     camera, things = lay_out(rng, size)
@@ -46,17 +46,17 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
 
 
 def _annotation(scene: Scene) -> dict:
-    """A scene's labels as Cityscapes' polygon file has them."""
+    """A scene's labels in the format of Cityscapes' polygon files."""
     objects = [{"label": thing.label, "polygon": thing.polygon.tolist()} for thing in scene.objects]
     return {"imgHeight": scene.image.shape[0], "imgWidth": scene.image.shape[1], "objects": objects}
 
 
 def _masks(scene: Scene) -> dict[str, np.ndarray]:
-    """The label images that Cityscapes' scripts make of a scene's polygon file, by the ending of their names.
+    """The label images that Cityscapes' scripts make from a scene's polygon file, by the ending of their names.
 
-    `labelIds` (H, W) uint8, `instanceIds` (H, W) uint16 and `color` (H, W, 3) uint8.
+    These are `labelIds` (H, W) uint8, `instanceIds` (H, W) uint16 and `color` (H, W, 3) uint8.
     """
-    owner = Image.new("I", scene.image.shape[1::-1], 0)  # the number of the object on top, from 1
+    owner = Image.new("I", scene.image.shape[1::-1], 0)  # the number of the topmost object, from 1
     draw, rows, seen = ImageDraw.Draw(owner), [LABELS["unlabeled"]], {}
     instances = [rows[0].id]
     for number, thing in enumerate(scene.objects, 1):
@@ -74,7 +74,7 @@ def _masks(scene: Scene) -> dict[str, np.ndarray]:
 
 
 def _png(image: np.ndarray) -> bytes:
-    """An RGB picture (H, W, 3) uint8 as PNG; noise hardly compresses, so little time goes into trying."""
+    """Encode an RGB image (H, W, 3) uint8 as PNG, with low compression, because noise hardly compresses."""
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     return cv2.imencode(".png", image[..., ::-1], options)[1].tobytes()
 
@@ -94,7 +94,7 @@ def _write(scene: Scene, root: Path, split: str, city: str, name: str) -> None:
 
 
 def _is_written(root: Path, marker: dict) -> bool:
-    """Whether `root` holds these very scenes; an error if it holds anything else."""
+    """Whether `root` holds exactly these scenes. Raises FileExistsError if it holds anything else."""
     if not root.exists():
         return False
     try:
@@ -110,17 +110,17 @@ def _is_written(root: Path, marker: dict) -> bool:
 def write_street_scenes(
     root: str | Path, *, train: int = 240, val: int = 40, size: tuple[int, int] = (256, 512), seed: int = 0
 ) -> None:
-    """Writes synthetic street scenes with labels as a Cityscapes folder; does nothing if they are there already.
+    """Write synthetic street scenes with labels in Cityscapes' tree. Does nothing if they exist already.
 
     Args:
-        root: the folder to make. The whole tree is written beside it first and then renamed.
+        root: the folder to create. The whole tree is written next to it first and then renamed.
         train: number of training scenes.
         val: number of validation scenes.
         size: image height and width in pixels.
-        seed: scene i of a split depends on the seed, the split and i alone.
+        seed: scene i of a split depends only on the seed, the split and i.
 
     Raises:
-        FileExistsError: `root` exists and holds something else.
+        FileExistsError: if `root` exists and holds something else.
     """
     root, counts = Path(root), {"train": int(train), "val": int(val)}
     size = (int(size[0]), int(size[1]))
@@ -136,7 +136,7 @@ def write_street_scenes(
             city = _CITIES[split][i % len(_CITIES[split])]
             _write(draw_scene(rng, size), work, split, city, f"{city}_{i:06d}_{19:06d}")
         (work / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
-        work.chmod(0o755)  # mkdtemp's folders are the owner's alone
+        work.chmod(0o755)  # mkdtemp makes folders that only the owner can read
         try:
             os.rename(work, root)
         except OSError:

@@ -251,7 +251,7 @@ def test_a_check_names_odd_ranges_and_counts_what_exif_turns(own, again, caplog)
         assert f"{i}.tif: 16-bit values up to 4095, taken as 0 to 65535: nearly black" in text
     assert "value_range 12" in text
     assert "EXIF turns 1 of 4 images" in text
-    assert "upside_down.jpg for one: their masks are taken to be drawn on the turned image" in text
+    assert "e.g. upside_down.jpg: their masks are assumed to match the turned image" in text
     # with the range, the pictures are what they were meant to be
     source = data.DataSource("folder", str(own), value_range=12)
     rows = data.load(source, split="all")
@@ -265,7 +265,7 @@ def test_a_range_is_for_own_data_and_a_store_has_its_own(own, tmp_path):
     with pytest.raises(ValueError, match="value_range is given, but dataset 'camvid' doesn't take it"):
         data.DataSource("camvid", value_range=12)
     source = data.DataSource("folder", str(own), value_range=12)
-    with pytest.raises(ValueError, match="Parquet keeps the image files as they are, and no value_range"):
+    with pytest.raises(ValueError, match="a Parquet export .* can't store a value_range"):
         export(source, str(tmp_path / "parquet"), splits="all")
     folder = export(source, str(tmp_path / "store"), splits="all", store="raw")
     for given in (None, 12, (0.0, 4095.0)):

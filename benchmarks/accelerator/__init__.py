@@ -1,1 +1,1 @@
-"""Everything that a card can tell in minutes, one part a file; `benchmarks/gpu.py` runs them."""
+"""Measurements on an accelerator within minutes, one file for each part; `benchmarks/gpu.py` runs them."""

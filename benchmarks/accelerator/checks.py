@@ -1,4 +1,4 @@
-"""The tests marked `gpu`: numbers on the device against the CPU's."""
+"""Runs the tests marked `gpu`, which compare results on the device with those on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .settings import Settings
 
 
 class Recorder:
-    """A plugin of pytest that writes each test down as it ends, with what it measured (`record_property`)."""
+    """A pytest plugin that records each test when it ends, with its measurements (`record_property`)."""
 
     def __init__(self, section: Section):
         self.section, self.rows, self.counts = section, [], {"passed": 0, "failed": 0, "skipped": 0}
@@ -30,16 +30,16 @@ class Recorder:
 
     def pytest_runtest_teardown(self, item) -> None:
         if self.section.time_left() <= 0:
-            item.session.shouldstop = "the time of this part is used"
+            item.session.shouldstop = "the time of this part is used up"
 
 
 def checks(section: Section, settings: Settings) -> None:
-    """All of them, each recorded when it ends.
+    """Run all tests marked `gpu`; each is recorded when it ends.
 
     Raises:
-        PartFailed: where one failed, or none ran.
+        PartFailed: if a test failed, or none ran.
     """
-    import pytest  # this part alone needs it
+    import pytest  # only this part needs it
 
     settings.device()
     os.chdir(ROOT)

@@ -1,4 +1,4 @@
-"""Contenders on one device, timed in turn: milliseconds, ratios, images and operations a second, memory."""
+"""Times contenders on one device in turn: milliseconds, ratios, images and operations per second, memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Contender:
     """Something to time.
 
     Args:
-        run: works once; what it gives the device to do need not be done when it returns.
-        precision: of its products: fp32, tf32, bf16 or fp16.
-        search: let convolutions' fastest kernels be looked for.
-        peak_memory: GB, once warmed up, beside what was there before; of devices that count it.
+        run: does the work once; it may return before the device has finished.
+        precision: of matrix products: fp32, tf32, bf16 or fp16.
+        search: search for the fastest kernels of convolutions (cuDNN's benchmark mode).
+        peak_memory: GB allocated at the peak after warm-up, above the level before; `None` on devices that don't count
+            it.
     """
 
     run: Callable[[], object]
@@ -34,7 +35,7 @@ class Contender:
     peak_memory: float | None = None
 
     def seconds(self, device: torch.device, repeats: int) -> float:
-        """Of one call, a mean over `repeats`."""
+        """The seconds of one call, as the mean over `repeats`."""
         with float32_products(self.precision == "tf32", self.search):
             synchronize(device)
             start = time.perf_counter()
@@ -45,7 +46,7 @@ class Contender:
 
 
 def matrix_product_speed(device: torch.device, precision: str, size: int, times: int = 5) -> float:
-    """Operations a second of a large product of square matrices of noise: what this card reaches now."""
+    """Operations per second of a large product of random square matrices: the speed that this device reaches now."""
     a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
     contender = Contender(lambda: a @ b, precision)
     contender.seconds(device, 1)
@@ -53,7 +54,7 @@ def matrix_product_speed(device: torch.device, precision: str, size: int, times:
 
 
 def count_operations(run: Callable[[], object]) -> int:
-    """Additions and multiplications of convolutions and matrix products."""
+    """The number of additions and multiplications in convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
@@ -62,12 +63,12 @@ def count_operations(run: Callable[[], object]) -> int:
 def warm_up(
     section: Section, device: torch.device, name: str, make: Callable[[], Contender], times: int = 2
 ) -> Contender | None:
-    """Make a contender and let it work; what makes that fail is said, and the others go on."""
+    """Create a contender and run it. If it fails, the error is reported, and the others continue without it."""
     memory = torch.get_device_module(device)
     counts = hasattr(memory, "max_memory_allocated")
     try:
         if counts:
-            torch.empty(1, device=device)  # before the first one there is nothing to reset
+            torch.empty(1, device=device)  # the statistics can't be reset before the first allocation
             memory.reset_peak_memory_stats()
             before = memory.memory_allocated()
         contender = make()
@@ -75,7 +76,7 @@ def warm_up(
         if counts:
             contender.peak_memory = (memory.max_memory_allocated() - before) / 1e9
         return contender
-    except Exception as error:  # out of memory, a kernel or a compiler that isn't there: the others can still be timed
+    except Exception as error:  # out of memory, or no such kernel or compiler: the others can still be timed
         section.say(f"{name} left out: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         return None
 
@@ -89,16 +90,16 @@ def compare(
     operations: dict[str, int] | int = 0,
     seconds: float | None = None,
 ) -> None:
-    """Time contenders in turn; the first one is the baseline. Writes a table, and the figures under the caption.
+    """Time contenders in turn; the first one is the baseline. Writes a table, and records the figures by its caption.
 
     Args:
-        section: where to.
+        section: receives the table and the figures.
         settings: rounds and repeats.
         caption: what is compared.
-        wanted: by name, what makes each.
-        images: that a call works on.
-        operations: of a call; of each contender where they differ.
-        seconds: that all of it may take; what is left of the part's by default.
+        wanted: the contenders by name, each as a function that creates it.
+        images: number of images in a call.
+        operations: of a call; a dict by contender if they differ.
+        seconds: time limit; by default the rest of the part's time.
     """
     device = settings.device()
     deadline = section.deadline if seconds is None else min(section.deadline, time.monotonic() + seconds)

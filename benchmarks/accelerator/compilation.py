@@ -1,4 +1,4 @@
-"""What torch.compile adds. Last of all: it compiles for minutes, and takes whatever time is left."""
+"""The gain from torch.compile. This part runs last, because it compiles for minutes and uses the remaining time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .training import training_step
 
 
 def compilation(section: Section, settings: Settings) -> None:
-    """The fastest plain ways against themselves, compiled; each is written down when it is done."""
+    """Compare the fastest variants with their compiled versions. Each comparison is written when it is done."""
     compiled = partial(torch.compile, backend=settings.backend)
     size = settings.images[0]
     text = "x".join(map(str, size))

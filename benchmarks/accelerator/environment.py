@@ -1,4 +1,4 @@
-"""The card, the versions, and what the card reaches at its best."""
+"""The device, the versions, and the device's peak speed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "datasets", "e
 
 
 def environment(section: Section, settings: Settings) -> None:
-    """Names and versions first, then the speed of large products and copies."""
+    """Report names and versions, then the speed of large products and copies."""
     device = settings.device()
     rows = [("Python", platform.python_version()), ("system", platform.platform()), ("device", str(device))]
     rows += [(name, _version(name)) for name in PACKAGES] + _card(device)
@@ -46,7 +46,7 @@ def _version(name: str) -> str:
 
 
 def _card(device: torch.device) -> list[tuple[str, str]]:
-    """What the device's module and its maker's tool tell."""
+    """Facts from the device's torch module and from its vendor's tool."""
     module, rows = torch.get_device_module(device), []
     if device.type == "cpu":
         return [("threads", str(torch.get_num_threads())), ("instructions", torch.backends.cpu.get_cpu_capability())]
@@ -66,7 +66,7 @@ def _card(device: torch.device) -> list[tuple[str, str]]:
 
 
 def _copy_speed(device: torch.device, size: int) -> float:
-    """Bytes a second, those read and those written."""
+    """Bytes per second, read and written."""
     source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copy = Contender(lambda: target.copy_(source))
@@ -76,7 +76,7 @@ def _copy_speed(device: torch.device, size: int) -> float:
 
 @torch.no_grad()
 def _errors(device: torch.device, tf32: bool) -> list[tuple[str, float]]:
-    """Of a product and of a convolution of noise: whether TF32 is used where it was asked for, and there alone."""
+    """Errors of a product and of a convolution of noise, which show whether TF32 is used only if it was requested."""
     torch.manual_seed(0)
     a, b = torch.randn(512, 512), torch.randn(512, 512)
     image, weight = torch.randn(1, 64, 32, 32), torch.randn(64, 64, 3, 3)

@@ -1,4 +1,4 @@
-"""Segmenting one image: the plain model, the fused one, and from an image to its label map."""
+"""Segmentation of one image: the plain model, the fused model, and the Predictor from image to label map."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ BASELINE = "eager, fp32"
 
 
 def inference(section: Section, settings: Settings) -> None:
-    """Each size in its share of the time."""
-    section.say("To logits, but for Predictor, which goes from an array of uint8 to its label map.")
+    """Time each size in its share of the time."""
+    section.say("Times are to logits, except for Predictor: from a uint8 array to its label map.")
     peer = find_spec("mmseg") is not None
     if not peer:
-        section.say("mmsegmentation isn't installed here: nothing is compared with it.")
+        section.say("mmsegmentation isn't installed here, so it isn't part of the comparison.")
     model = settings.model(VARIANT).eval()
     for number, size in enumerate(settings.images):
         share = section.time_left() / (len(settings.images) - number)
@@ -41,7 +41,7 @@ def inference(section: Section, settings: Settings) -> None:
 
 
 def ways(settings: Settings, model: OCRNetForSemanticSegmentation, size: tuple[int, int]) -> dict:
-    """What makes each contender of ours, by name; the baseline first."""
+    """Functions that create our contenders, by name; the baseline is first."""
     make = partial(network_pass, settings, model, size)
     return {
         BASELINE: partial(make, "fp32", fused=False),
@@ -66,7 +66,7 @@ def network_pass(
     search: bool = False,
     wrap=lambda x: x,
 ) -> Contender:
-    """A pass to logits, weights and images in the precision; `wrap` may compile the network."""
+    """A forward pass to logits, with weights and images in `precision`; `wrap` may compile the network."""
     device = settings.device()
     form = torch.channels_last if channels_last else torch.contiguous_format
     network = (model.fuse() if fused else copy.deepcopy(model)).to(device, DTYPES[precision], memory_format=form)
@@ -82,7 +82,7 @@ def network_pass(
 
 
 def predictor(model: OCRNetForSemanticSegmentation, size: tuple[int, int], precision: str) -> Contender:
-    """From an array to its label map, from a checkpoint on disk."""
+    """The Predictor of a saved checkpoint, from an array to its label map."""
     from modeling_ocrnet.inference import Predictor
 
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def predictor(model: OCRNetForSemanticSegmentation, size: tuple[int, int], preci
 
 
 def mmsegmentation(settings: Settings, size: tuple[int, int], precision: str) -> Contender:
-    """The same network of mmsegmentation's, to logits."""
+    """The same network in mmsegmentation, to logits."""
     from ..peers.mmseg_speed import Logits, build, register_all_modules
 
     register_all_modules()

@@ -1,4 +1,4 @@
-"""The parts, one after the other, each in a process and a share of the time of its own."""
+"""Runs the parts one after the other, each in a separate process with a share of the time."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ import torch
 from .section import Outcome, PartFailed, PartSkipped, Section
 from .settings import Settings
 
-GRACE = 10  # seconds that a part has, after its share, to end by itself
+GRACE = 10  # seconds that a part has to end after its share of the time
 DATA = ("accelerate", "cv2", "datasets", "evaluate", "PIL", "psutil", "safetensors", "torchvision")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something to find out.
+    """A part of the report.
 
     Args:
-        name: the chapter's.
-        function: `module:function` in this package, called with a section and the settings; or the function.
-        weight: its share of the time that is left, beside those of the parts after it.
-        needs: modules beside torch, transformers and numpy.
+        name: the title of its chapter.
+        function: the function, or its `module:function` in this package; called with a section and the settings.
+        weight: its weight when the remaining time is divided among the remaining parts.
+        needs: required modules other than torch, transformers and numpy.
     """
 
     name: str
@@ -61,12 +61,12 @@ PARTS = [
 
 
 def run_parts(parts: list[Part], settings: Settings, minutes: float) -> list[Outcome]:
-    """All parts in turn; what is known is in the report after each.
+    """Run all parts in turn; the report is written after each.
 
     Args:
-        parts: in order; time that one leaves is shared out among those after it.
-        settings: of all.
-        minutes: of all together.
+        parts: in order; time that one doesn't use is divided among the later ones.
+        settings: of all parts.
+        minutes: time limit of all parts together.
     """
     settings.output.mkdir(parents=True, exist_ok=True)
     end, outcomes = time.monotonic() + 60 * minutes, []
@@ -82,7 +82,7 @@ def run_parts(parts: list[Part], settings: Settings, minutes: float) -> list[Out
 
 
 def run_part(part: Part, settings: Settings, seconds: float, path: Path) -> Outcome:
-    """One part in a fork of this process, which has everything imported and never touched the device."""
+    """Run one part in a fork of this process, which has imported everything but never used the device."""
     missing = [x for x in part.needs if find_spec(x) is None]
     if missing:
         return Outcome(part.name, "skipped", f"not installed here: {', '.join(missing)}", 0.0, [], {})
@@ -95,14 +95,14 @@ def run_part(part: Part, settings: Settings, seconds: float, path: Path) -> Outc
     child.join(seconds + GRACE)
     late = child.is_alive()
     with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)  # its data workers and compilers too
+        os.killpg(child.pid, signal.SIGKILL)  # with its data workers and compilers
     child.join()
     try:
         status, reason = receive.recv() if receive.poll() else (None, "")
     except EOFError:
         status, reason = None, ""
     if status is None:
-        used = f"its {seconds:.0f} s were used; what it had by then is here"
+        used = f"its {seconds:.0f} s were used up; its results until then follow"
         status, reason = ("stopped", used) if late else ("failed", f"the process ended with code {child.exitcode}")
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"blocks": [], "figures": {}}
     return Outcome(part.name, status, reason, time.monotonic() - start, **kept)
@@ -115,26 +115,26 @@ def _work(part: Part, settings: Settings, section: Section, send) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
-    if settings.tiny:  # more threads would wait for each other longer than they work
+    if settings.tiny:  # more threads would spend more time waiting than working
         torch.set_num_threads(1)
-        os.environ["OMP_NUM_THREADS"] = "1,1"  # a wish: the training loop takes "1" for a launcher's default
+        os.environ["OMP_NUM_THREADS"] = "1,1"  # the training loop would treat "1" as a launcher's default
     try:
         part.resolve()(section, settings)
         used = section.time_left() < 0
-        send.send(("stopped", "its time was used; what it had by then is here") if used else ("done", ""))
+        send.send(("stopped", "its time was used up; its results until then follow") if used else ("done", ""))
     except PartSkipped as error:
         send.send(("skipped", str(error)))
     except PartFailed as error:
         send.send(("failed", str(error)))
-    except BaseException:  # SystemExit too: whatever it is, the other parts go on
+    except BaseException:  # also SystemExit, because the other parts must continue
         traceback.print_exc()
         send.send(("failed", traceback.format_exc()[-20_000:]))  # a pipe holds 64 KB
 
 
 def write_report(outcomes: list[Outcome], settings: Settings) -> None:
-    """`report.md` for people, `results.json` for programs."""
-    kind = "tiny sizes on the CPU: the script was tried out, no figure means anything" if settings.tiny else "a card"
-    head = ["# What a card tells of OCRNet", "", f"Run on {kind}.", "", "| part | outcome | s |", "| --- | --- | --- |"]
+    """Write `report.md` for people and `results.json` for programs."""
+    kind = "the CPU with tiny sizes, to test the script: no figure is meaningful" if settings.tiny else "an accelerator"
+    head = ["# OCRNet on an accelerator", "", f"Run on {kind}.", "", "| part | outcome | s |", "| --- | --- | --- |"]
     head += [f"| {x.name} | {x.status} | {x.seconds:.0f} |" for x in outcomes]
     chapters = "\n".join(x.markdown() for x in outcomes)
     (settings.output / "report.md").write_text("\n".join(head) + "\n\n" + chapters, encoding="utf-8")

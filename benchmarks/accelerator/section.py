@@ -1,4 +1,4 @@
-"""What a part of the report holds, kept on disk as it grows: a part that is stopped leaves what it has."""
+"""The content of a part of the report. It is saved after every change, so a part that is stopped leaves its results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modeling_ocrnet.common.tables import markdown_table
 
 
 class PartFailed(Exception):
-    """Something that a part measured isn't as it must be."""
+    """A result of a part is wrong."""
 
 
 class PartSkipped(Exception):
@@ -22,11 +22,11 @@ class PartSkipped(Exception):
 
 @dataclass
 class Section:
-    """One part's tables and figures.
+    """The tables and figures of one part.
 
     Args:
-        path: the file that it is kept in.
-        deadline: of `time.monotonic()`: when the part's share of the time is used.
+        path: the file in which they are saved.
+        deadline: the value of `time.monotonic()` at which the part's share of the time is used up.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Section:
     figures: dict = field(default_factory=dict)
 
     def time_left(self) -> float:
-        """Seconds."""
+        """The remaining time in seconds."""
         return self.deadline - time.monotonic()
 
     def say(self, text: str) -> None:
@@ -43,15 +43,15 @@ class Section:
         self._set(None, {"text": text})
 
     def quote(self, caption: str, text: str) -> None:
-        """Add lines of a program's output, as they are."""
+        """Add lines of a program's output, unchanged."""
         self._set(caption, {"caption": caption, "quote": text})
 
     def table(self, caption: str, head: Sequence[str], rows: Sequence[Sequence]) -> None:
-        """Add a table; one of the same caption is replaced."""
+        """Add a table. It replaces a table with the same caption."""
         self._set(caption, {"caption": caption, "head": list(head), "rows": [[str(x) for x in row] for row in rows]})
 
     def record(self, **figures) -> None:
-        """Add figures, as JSON has them, for programs to read."""
+        """Add figures to `results.json`; they must be JSON values."""
         self.figures |= figures
         self._write()
 
@@ -71,15 +71,15 @@ class Section:
 
 @dataclass
 class Outcome:
-    """How a part ended.
+    """The outcome of a part.
 
     Args:
         name: of the part.
-        status: `done`, `stopped` (its time was used), `skipped` or `failed`.
-        reason: of anything but `done`; of a failure the traceback.
+        status: `done`, `stopped` (its time was used up), `skipped` or `failed`.
+        reason: for any status but `done`; for a failure, the traceback.
         seconds: that it took.
-        blocks: what it wrote.
-        figures: what it recorded.
+        blocks: its texts and tables.
+        figures: its recorded figures.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Outcome:
     figures: dict
 
     def markdown(self) -> str:
-        """The part as a chapter of the report."""
+        """The part as a chapter of the report, in Markdown."""
         lines = [f"## {self.name}", "", f"{self.status} in {self.seconds:.0f} s"]
         if self.reason and self.status != "failed":
             lines[-1] += f": {self.reason}"

@@ -1,4 +1,4 @@
-"""What is run: sizes for a card, and tiny ones with which a CPU tries out the script itself."""
+"""The settings of the measurements: sizes for an accelerator, and tiny ones to test the script on a CPU."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _TINY_HEADS = {"ocr_channels": 16, "key_channels": 8}
 
 @dataclass(frozen=True)
 class Settings:
-    """Of all parts.
+    """The settings of all parts.
 
     Args:
         output: the folder of the report.
-        tiny: everything on the CPU, with the smallest network and sizes.
-        trained: (variant, batch) of the training steps that are timed.
+        tiny: run everything on the CPU, with the smallest network and sizes.
+        trained: (variant, batch) of the training steps to time.
         crop: height and width of training images.
         images: heights and widths of segmented images.
-        rounds: of a comparison, if time allows.
+        rounds: of a comparison, if there is time.
         repeats: steps or passes that are timed together.
-        product: rows of the square matrices whose product is the measure of the card's speed.
+        product: rows of the square matrices whose product measures the speed of the device.
         backend: of `torch.compile`.
-        steps: of the training loop that is timed.
+        steps: of the training loop to time.
     """
 
     output: Path
@@ -53,7 +53,7 @@ class Settings:
 
     @classmethod
     def for_cpu(cls, output: Path) -> Settings:
-        """The tiny ones."""
+        """The tiny settings."""
         small = {"trained": (("hr18s", 1),), "crop": (32, 64), "images": ((32, 64),), "product": 128, "steps": 4}
         return cls(output, tiny=True, rounds=2, repeats=1, backend="eager", **small)
 
@@ -61,7 +61,7 @@ class Settings:
         """The accelerator that torch finds, or the CPU of the tiny run.
 
         Raises:
-            PartSkipped: where there is none.
+            PartSkipped: if there is none.
         """
         if self.tiny:
             return torch.device("cpu")
@@ -70,29 +70,29 @@ class Settings:
         return torch.accelerator.current_accelerator()
 
     def network(self, variant: str) -> dict:
-        """What makes a variant, as the arguments of `OCRNetConfig.from_variant`."""
+        """The arguments of `OCRNetConfig.from_variant` for a variant."""
         small = {"backbone_fields": _TINY_BACKBONE, **_TINY_HEADS} if self.tiny else {}
         return {"variant": variant, "num_labels": CLASSES, **small}
 
     def model(self, variant: str) -> OCRNetForSemanticSegmentation:
-        """The same weights each time, on the CPU."""
+        """A model on the CPU, with the same weights each time."""
         torch.manual_seed(0)
         return OCRNetForSemanticSegmentation(OCRNetConfig.from_variant(**self.network(variant)))
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has finished all its work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 @contextmanager
 def float32_products(tf32: bool = False, search: bool = False):
-    """How float32 is multiplied, and whether convolutions' fastest kernels are looked for.
+    """Sets the precision of float32 products, and whether to search for the fastest kernels of convolutions.
 
     Args:
-        tf32: with ten bits of mantissa, on devices that have it.
-        search: try kernels out for each size, and keep the fastest.
+        tf32: use TF32 (ten bits of mantissa) on devices that have it.
+        search: try several kernels for each size, and keep the fastest.
     """
     cudnn = torch.backends.cudnn
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark

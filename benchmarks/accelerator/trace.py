@@ -1,4 +1,4 @@
-"""Where a training step's and a pass's time goes, kernel by kernel, and how long the device waits in between."""
+"""The time of each kernel in a training step and a forward pass, and the device's idle time between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ TOP = 15
 
 
 def trace(section: Section, settings: Settings) -> None:
-    """Two training steps, then one pass; each leaves a trace for chrome://tracing or Perfetto beside the report."""
+    """Trace training steps and a forward pass. Each writes a trace for chrome://tracing or Perfetto beside the
+    report."""
     variant = "hr18"
     make_step = partial(training_step, settings, settings.model(variant).train(), settings.trained[0][1])
     network = partial(network_pass, settings, settings.model(variant).eval(), settings.images[-1], fused=True)
@@ -43,19 +44,19 @@ def _trace(section: Section, settings: Settings, name: str, make: Callable[[], C
     work = device_work(profiler.events())
     section.record(**{name: {"kernels": len(work), "times": times, "idle": idle_share(x[1:] for x in work)}})
     if not work:
-        section.say(f"{name}: the profiler saw no work of a device: the table is the CPU's.")
+        section.say(f"{name}: the profiler recorded no work on a device, so the table shows the CPU's.")
         work = [(x.name, 0.0, x.self_cpu_time_total) for x in profiler.events()]
     else:
         idle = idle_share(x[1:] for x in work)
         section.say(
-            f"{name}: {len(work) / times:.0f} kernels and copies a call; the device waited {idle:.1%} of the time."
+            f"{name}: {len(work) / times:.0f} kernels and copies per call; the device was idle {idle:.1%} of the time."
         )
     rows = [(x[:100], n, f"{us / 1000 / times:.3f}", f"{share:.1%}") for x, n, us, share in longest(work)]
-    section.table(f"{name}, the {TOP} that take longest", ("kernel", "calls", "ms a call of all", "share"), rows)
+    section.table(f"{name}, the {TOP} longest kernels", ("kernel", "launches", "ms per call", "share"), rows)
 
 
 def device_work(events: Iterable) -> list[tuple[str, float, float]]:
-    """(name, start, end) in microseconds of what ran on a device. (Ranges that a person named are no work.)"""
+    """(name, start, end) in microseconds of the work on a device. (Ranges annotated by users aren't work.)"""
     return [
         (x.name, x.time_range.start, x.time_range.end)
         for x in events
@@ -64,7 +65,7 @@ def device_work(events: Iterable) -> list[tuple[str, float, float]]:
 
 
 def idle_share(spans: Iterable[tuple[float, float]]) -> float | None:
-    """Of the time from the first start to the last end, the share in which nothing ran; `None` where nothing did."""
+    """The share of the time from the first start to the last end in which nothing ran; `None` without any work."""
     spans = sorted(spans)
     if not spans:
         return None
@@ -76,7 +77,7 @@ def idle_share(spans: Iterable[tuple[float, float]]) -> float | None:
 
 
 def longest(work: list[tuple[str, float, float]]) -> list[tuple[str, int, float, float]]:
-    """(name, calls, microseconds, share) of the kernels that took longest together."""
+    """(name, launches, microseconds, share) of the kernels with the longest total time."""
     total, calls = defaultdict(float), defaultdict(int)
     for name, start, end in work:
         total[name] += end - start

@@ -1,4 +1,4 @@
-"""Training steps of the same network and batch: plain float32 against what is faster."""
+"""Training steps of the same network and batch: plain float32 compared with faster settings."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ WAYS = {
 
 
 def training(section: Section, settings: Settings) -> None:
-    """Each variant and batch in its share of the time."""
-    section.say("Forward, both losses, backward, SGD with momentum; float32 is without TF32 unless it says so.")
+    """Time each variant and batch in its share of the time."""
+    section.say("A step is forward, both losses, backward, SGD with momentum; fp32 is without TF32.")
     for number, (variant, batch) in enumerate(settings.trained):
         share = section.time_left() / (len(settings.trained) - number)
         model = settings.model(variant).train()
@@ -46,7 +46,7 @@ def training_step(
     search: bool,
     wrap: Callable[[torch.nn.Module], torch.nn.Module] = lambda x: x,
 ) -> Contender:
-    """A step of a copy of the model; `wrap` may compile it."""
+    """A training step of a copy of the model; `wrap` may compile it."""
     device = settings.device()
     form = torch.channels_last if channels_last else torch.contiguous_format
     model = copy.deepcopy(model).to(device, memory_format=form)

@@ -1,4 +1,4 @@
-"""What the training loop costs beside its steps, and where it waits for the device."""
+"""The overhead of the training loop over its steps, and the places at which it waits for the device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VARIANT, BATCH = "hr18", 2
 
 
 def waits(section: Section, settings: Settings) -> None:
-    """Images a second of the loop against those of its steps alone, then its synchronisations a step."""
+    """Compare images per second of the loop with those of its steps alone, then count synchronisations per step."""
     device = settings.device()
     logging.getLogger("modeling_ocrnet").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +41,7 @@ def waits(section: Section, settings: Settings) -> None:
         alone = BATCH / min(step.seconds(device, settings.repeats) for _ in range(3))
         del step
         section.record(images_per_second_of_steps=alone)
-        rows = [("steps alone, one batch again and again", f"{alone:.1f}", "")]
+        rows = [("steps alone, on the same batch", f"{alone:.1f}", "")]
         for workers in sorted({0, recipe.data.workers}):
             reached = _images_per_second(replace(recipe, data=replace(recipe.data, workers=workers)), root, settings)
             rows.append((f"training loop, {workers} data workers", f"{reached:.1f}", f"{reached / alone:.0%}"))
@@ -53,7 +53,8 @@ def waits(section: Section, settings: Settings) -> None:
 
 
 def _table_of_waits(section: Section, device: torch.device, recipe: R.Recipe, root: Path) -> None:
-    """What more steps have more of belongs to the steps, not to the beginning and the end of a run."""
+    """Count the synchronisations of a step. The difference of two runs of different lengths excludes those at the
+    beginning and the end of a run."""
     few, many = 2, 6
     found = {}
     for steps in (few, many):
@@ -64,13 +65,14 @@ def _table_of_waits(section: Section, device: torch.device, recipe: R.Recipe, ro
     counts = {place: (n - found[few][place]) / (many - few) for place, n in found[many].items()}
     counts = {place: n for place, n in sorted(counts.items(), key=lambda x: -x[1]) if n > 0}
     rows = [(place, f"{n:.2f}") for place, n in counts.items()] or [("none", "0")]
-    section.table("Where a step waits for the device (without logging)", ("place", "times a step"), rows)
+    section.table("Where a step waits for the device (without logging)", ("place", "times per step"), rows)
     section.record(synchronisations_of_a_step=counts)
 
 
 @contextmanager
 def synchronisations(device: torch.device) -> Iterator[Counter]:
-    """Counts them by file and line where the device's module can tell, else the operators that read a value."""
+    """Counts synchronisations by file and line, if the device's module reports them; otherwise by operators that read
+    a value."""
     counts, module = Counter(), torch.get_device_module(device)
     if not hasattr(module, "set_sync_debug_mode"):
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -90,7 +92,7 @@ def synchronisations(device: torch.device) -> Iterator[Counter]:
 
 
 def _images_per_second(recipe: R.Recipe, root: Path, settings: Settings) -> float:
-    """Of the steps between the first log line and the last, without the beginning of the run and evaluation."""
+    """Images per second of the steps between two log lines, so without the start of the run and the evaluation."""
     folder = root / f"loop{recipe.data.workers}"
     train(replace(recipe, output=str(folder)))
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -2,7 +2,7 @@
 
     python benchmarks/peers/mmseg_data.py FOLDER
 
-For each line on standard input, a number of samples, it reads so many and prints their seconds as JSON.
+For each line on standard input, which is a number of samples, it reads that many and prints the seconds as JSON.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""Trains mmsegmentation's OCRNet, by mmengine's own runner, on batches and from weights that lie in a folder:
+"""Trains mmsegmentation's OCRNet with mmengine's runner, on batches and from weights in a folder:
 
     python benchmarks/peers/mmseg_losses.py FOLDER
 
-FOLDER holds `peer.json` (what to train), `initial.pth` (weights) and `batches/*.npz` (pixel_values, labels); mmengine's
-logs go into FOLDER/peer.
+FOLDER holds `peer.json` (what to train), `initial.pth` (weights) and `batches/*.npz` (pixel_values, labels). mmengine
+writes its logs to FOLDER/peer.
 """
 
 import glob
@@ -43,7 +43,7 @@ class Samples(torch.utils.data.Dataset):
 
 
 def set_everywhere(node, key: str, old, new) -> None:
-    """In a config's dicts and lists, at any depth."""
+    """Replace a value in a config's dicts and lists, at any depth. If `old` is None, any value is replaced."""
     if isinstance(node, dict):
         if key in node and (old is None or node[key] == old):
             node[key] = new
@@ -62,7 +62,7 @@ def main() -> None:
     configs = os.path.join(os.path.dirname(mmseg.__file__), ".mim", "configs", "ocrnet")
     config = Config.fromfile(os.path.join(configs, f"ocrnet_{wanted['variant']}_4xb2-40k_cityscapes-512x1024.py"))
     set_everywhere(config.model, "type", "SyncBN", "BN")  # one process
-    set_everywhere(config.model, "dropout_ratio", None, 0.0)  # each would draw masks of its own
+    set_everywhere(config.model, "dropout_ratio", None, 0.0)  # the two frameworks would draw different masks
     config.model.pretrained = None
     # the batches are normalised and padded already
     config.model.data_preprocessor = {"type": "SegDataPreProcessor", "size": tuple(wanted["size"]), "seg_pad_val": 255}
@@ -82,7 +82,7 @@ def main() -> None:
         param_scheduler=[schedule],
         load_from=os.path.join(folder, "initial.pth"),
         default_hooks={"logger": {"type": "LoggerHook", "interval": 1}, "checkpoint": None},
-        log_processor={"by_epoch": False, "window_size": 1},  # each step's own loss
+        log_processor={"by_epoch": False, "window_size": 1},  # log the loss of each step
         default_scope="mmseg",
         experiment_name="losses",
     )

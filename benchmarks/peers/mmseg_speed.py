@@ -3,9 +3,9 @@
     python benchmarks/peers/mmseg_speed.py '{"job": "infer", "variant": "hr18", "size": [512, 1024], "batch": 1,
         "classes": 19, "engine": "eager", "precision": "fp32", "no_trim": false, "threads": 2}'
 
-job: infer, train or metric. engine: eager, channels_last, compile, onnxruntime or openvino; precision: fp32, bf16 or
-int8 (of openvino). no_trim: glibc's allocator keeps what is freed. For each line on standard input it works once
-and prints seconds (on the clock, and the CPU's own) and peak memory as JSON.
+job: infer, train or metric. engine: eager, channels_last, compile, onnxruntime or openvino. precision: fp32, bf16 or
+int8 (openvino only). no_trim: glibc's allocator keeps freed memory. For each line on standard input it does the work
+once and prints seconds (wall clock and CPU time) and peak memory as JSON.
 """
 
 import ctypes
@@ -55,7 +55,7 @@ class Logits(torch.nn.Module):
 
 
 def exported(net, pixels, spec: dict):
-    """By ONNX Runtime or OpenVINO."""
+    """A function that runs the network with ONNX Runtime or OpenVINO."""
     path = os.path.join(tempfile.mkdtemp(), "peer.onnx")
     torch.onnx.export(net, (pixels,), path, opset_version=17, dynamo=False)
     threads, array = torch.get_num_threads(), pixels.numpy()
@@ -74,7 +74,7 @@ def exported(net, pixels, spec: dict):
     if spec["precision"] == "int8":
         import nncf
 
-        noise = [torch.randn(pixels.shape).numpy() for _ in range(4)]  # for speed alone
+        noise = [torch.randn(pixels.shape).numpy() for _ in range(4)]  # enough to measure speed
         model = nncf.quantize(model, nncf.Dataset(noise), subset_size=4)
     hints = {"INFERENCE_PRECISION_HINT": "f32" if spec["precision"] == "fp32" else "bf16"}
     hints |= {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
@@ -83,7 +83,7 @@ def exported(net, pixels, spec: dict):
 
 
 def infer(spec: dict):
-    """What is timed, and the same in plain torch, to be counted."""
+    """The function to time, and the same in plain torch, to count its operations."""
     net, pixels = Logits(build(spec)).eval(), torch.randn(spec["batch"], 3, *spec["size"])
 
     def runner(net):
@@ -118,7 +118,7 @@ def train(spec: dict):
         with torch.autocast("cpu", torch.bfloat16, enabled=spec["precision"] == "bf16"):
             losses = net.loss(pixels, samples)
         sum(value for key, value in losses.items() if "loss" in key).backward()
-        optimizer.step()  # then the gradients go, as in mmengine's OptimWrapper
+        optimizer.step()  # the gradients are cleared after it, as in mmengine's OptimWrapper
         optimizer.zero_grad()
 
     return step, step
@@ -130,7 +130,7 @@ def metric(spec: dict):
 
 
 def peak_memory() -> float:
-    """GB that this process has held at most. Linux counts a parent's into `ru_maxrss`, but not into VmHWM."""
+    """The peak memory of this process in GB. On Linux, `ru_maxrss` includes the parent's peak; VmHWM doesn't."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**20
 

@@ -1,1 +1,2 @@
-"""What every room uses: errors, files, packages of extras, private parts of libraries, what a process sets once."""
+"""What every folder of the package uses: errors, file writing, optional packages, private parts of libraries, and
+per-process settings."""

@@ -1,4 +1,4 @@
-"""Folders and files that are there as a whole or not at all, whatever happens while they are written; checksums."""
+"""Atomic writes: a file or folder is complete or absent, even if the process dies while it writes. And checksums."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ _CURRENT_FOLDER, _EXCHANGE = -100, 2  # AT_FDCWD of fcntl.h, RENAME_EXCHANGE of 
 
 @contextlib.contextmanager
 def atomic_write(target: str | Path) -> Iterator[Path]:
-    """A path to write a file to, which becomes `target` when the block ends without an error.
+    """Yields a path to write a file to. The file is renamed to `target` when the block ends without an error.
 
-    Nothing is there: neither what an interrupted run left, nor a link to elsewhere. Folders are made as needed.
+    Nothing exists at the path yet: what an interrupted run left there is deleted, and so is a link. Parent folders are
+    created as needed.
 
     Raises:
-        FileError: where it can't be written.
+        FileError: if the file can't be written.
     """
     target = Path(target)
     part = target.with_name(f".{target.name}.part")
@@ -45,12 +46,12 @@ def atomic_write(target: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path, accelerator: Accelerator, manifest: bool = False) -> Iterator[Path]:
-    """A folder to write into that becomes `target` when the block ends without an error, on all processes.
+    """Yields a folder to write into. It is renamed to `target` when the block ends without an error on all processes.
 
-    Its files are on the disk, not only in the system's memory, before it gets its name.
+    Its files are flushed to the disk before it is renamed.
 
     Args:
-        manifest: write the checksums of all its files, last, as [`find_corruption`] compares them.
+        manifest: write the checksums of all files at the end; [`find_corruption`] compares them.
     """
     temporary = target.with_name(f".{target.name}.tmp")
     if accelerator.is_main_process:
@@ -67,14 +68,14 @@ def atomic_folder(target: Path, accelerator: Accelerator, manifest: bool = False
 
 
 def commit_folder(temporary: Path, target: Path) -> None:
-    """Give a finished folder its name; what had the name before is deleted once the new one can't be lost any more."""
+    """Rename a finished folder to `target`. The folder it replaces is deleted after the new one is safe on the disk."""
     for path in (*temporary.rglob("*"), temporary):
         _to_disk(path)
     replaced = temporary
     if not target.exists():
         os.replace(temporary, target)
     elif not swap_folders(temporary, target):
-        # two steps: `clean_partial_writes` mends what a crash between them leaves
+        # two steps: `clean_partial_writes` repairs what a crash between them leaves
         replaced = target.with_name(f".{target.name}.old")
         shutil.rmtree(replaced, ignore_errors=True)
         os.replace(target, replaced)
@@ -84,7 +85,10 @@ def commit_folder(temporary: Path, target: Path) -> None:
 
 
 def swap_folders(a: Path, b: Path) -> bool:
-    """Let two folders change names in one step, where the system and the file system can (Linux, most of them)."""
+    """Swap the names of two folders in one step. Returns False if the system or the file system can't do it.
+
+    Linux can, on most file systems.
+    """
     try:
         rename = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError):
@@ -93,7 +97,7 @@ def swap_folders(a: Path, b: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder; one that is half deleted doesn't have its name any more."""
+    """Delete a folder. It is renamed first, so no half-deleted folder ever has its name."""
     doomed = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(doomed, ignore_errors=True)
     os.replace(folder, doomed)
@@ -101,9 +105,10 @@ def remove(folder: Path) -> None:
 
 
 def clean_partial_writes(parent: Path, pattern: str) -> None:
-    """Clear away what a crash left of folders whose names match `pattern`: none of it was finished, or all is replaced.
+    """Clean up what a crash left of folders whose names match `pattern`.
 
-    Only where no process is writing there.
+    An unfinished folder is deleted. A replaced one gets its name back if its successor is missing, and is deleted
+    otherwise. Call this only if no process is writing there.
     """
     for old in parent.glob(f".{pattern}.old"):
         target = parent / old.name.removeprefix(".").removesuffix(".old")
@@ -125,7 +130,11 @@ def write_manifest(folder: Path) -> None:
 
 
 def find_corruption(folder: Path) -> str | None:
-    """What is wrong with a folder's files, going by its manifest: the first thing found; `None` where it is whole."""
+    """Compare a folder's files with its manifest.
+
+    Returns:
+        The first problem found; `None` if the folder is complete.
+    """
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in content["files"].items()}
@@ -139,7 +148,7 @@ def find_corruption(folder: Path) -> str | None:
             if path.stat().st_size != size:
                 return f"{name} has {path.stat().st_size} bytes, its manifest says {size}"
             if sha256(path) != checksum:
-                return f"{name} has another checksum than its manifest says"
+                return f"{name} has a different checksum from the one in its manifest"
         except OSError as error:
             return f"{name} can't be read: {error.strerror}"
     return None
@@ -152,12 +161,12 @@ def sha256(path: Path) -> str:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the list of a folder's entries, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not (path.is_dir() and error.errno == errno.EINVAL):  # some network file systems don't do it for folders
+        if not (path.is_dir() and error.errno == errno.EINVAL):  # some network file systems can't sync folders
             raise
     finally:
         os.close(descriptor)

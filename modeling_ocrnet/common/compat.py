@@ -1,7 +1,7 @@
-"""What leans on private parts of torch, transformers, accelerate and datasets, in one place.
+"""All uses of private parts of torch, transformers, accelerate and datasets, in one place.
 
-Each function says which part, and why no public one will do. tests/test_compat.py compares each with public behaviour,
-so that it fails when the part moves. Nothing heavy is imported before a function is called.
+Each function says which part it uses, and why no public one is enough. tests/test_compat.py compares each with public
+behaviour, so a test fails if a library moves the part. Heavy imports happen inside the functions.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _RUST_ERRNO = re.compile(r"\(os error (\d+)\)")
 
 
 class TooOldError(NotImplementedError):
-    """A library is of a version that can't do this yet."""
+    """The installed version of a library is too old for this."""
 
 
-# errors that libraries tell apart by their text alone
+# errors that differ from others in their text only
 
 
 def worker_died(error: BaseException) -> bool:
-    """Whether torch's DataLoader lost a worker process: it raises a plain RuntimeError for that."""
+    """Whether torch's DataLoader lost a worker process. DataLoader raises a plain RuntimeError for it."""
     return isinstance(error, RuntimeError) and bool(_WORKER_DIED.search(" ".join(str(error).split())))
 
 
 def peer_lost(error: BaseException) -> bool:
-    """Whether another process of a distributed run is gone: what gloo says is a plain RuntimeError."""
+    """Whether another process of a distributed run is gone. gloo raises a plain RuntimeError for it."""
     import torch
 
     if isinstance(error, getattr(torch.distributed, "DistError", ())):
@@ -43,9 +43,9 @@ def peer_lost(error: BaseException) -> bool:
 
 
 def errno_of(error: BaseException) -> int | None:
-    """The system's error number; `None` where there is none.
+    """The operating system's error number; `None` if the error has none.
 
-    safetensors raises no OSError when it can't write; its text ends as Rust's errors do, "(os error 28)".
+    safetensors raises no OSError if it can't write. Its message ends as Rust's errors do: "(os error 28)".
     """
     if isinstance(error, OSError):
         return error.errno
@@ -54,21 +54,21 @@ def errno_of(error: BaseException) -> int | None:
 
 
 def no_room(error: BaseException) -> bool:
-    """Whether the system says that no more can be written: the disk, a quota, or the size a file may have."""
+    """Whether a write failed for lack of space: the disk is full, a quota is used up, or the file is too large."""
     return errno_of(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def safetensors_error() -> type[Exception]:
-    """safetensors' only error, which is none of Python's."""
+    """safetensors' only exception; it derives from no specific Python exception such as OSError."""
     from safetensors import SafetensorError
 
     return SafetensorError
 
 
 def damaged_file_errors() -> tuple[type[Exception], ...]:
-    """What transformers, torch and safetensors raise for damaged files of weights and configs.
+    """The exceptions that transformers, torch and safetensors raise for damaged weights and configs.
 
-    Not among them: TypeError, KeyError, AttributeError, ... Those are what a bug or another version's API raises.
+    TypeError, KeyError and AttributeError aren't among them: those come from bugs, or from another version's API.
     """
     import pickle
 
@@ -79,7 +79,7 @@ def damaged_file_errors() -> tuple[type[Exception], ...]:
 
 
 def of_the_machine(error: BaseException) -> bool:
-    """Whether an error is one of memory or of lost processes, whatever was being read or written then."""
+    """Whether an error means out of memory or a lost process, no matter which file was being read or written."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or worker_died(error) or peer_lost(error)
@@ -89,29 +89,29 @@ def of_the_machine(error: BaseException) -> bool:
 
 
 def random_states_file(process: int) -> str:
-    """What `Accelerator.save_state` calls the file of a process's random generators; its name is no public constant."""
+    """The file to which `Accelerator.save_state` writes a process's RNG states. accelerate has no public constant."""
     from accelerate.utils.constants import RNG_STATE_NAME
 
     return f"{RNG_STATE_NAME}_{process}.pkl"
 
 
 def prepared_optimizers(accelerator: Accelerator) -> list:
-    """The optimizers that `accelerator.prepare` has seen: `load_state` fills these, and nothing else lists them."""
+    """The optimizers given to `accelerator.prepare`. `load_state` loads into these; nothing public lists them."""
     return accelerator._optimizers
 
 
 def restart_accumulation(accelerator: Accelerator) -> None:
-    """Count micro-batches from 0 again: `load_state` restores the count, which is wrong for other processes."""
+    """Reset the count of micro-batches to 0. `load_state` restores a count that is wrong for other processes."""
     accelerator.step = 0
 
 
 def fsdp_plugin(accelerator: Accelerator) -> Any:
-    """FSDP's settings of the launch; the accelerator itself has no property for them, as it has for DeepSpeed's."""
+    """The FSDP settings of the launch. `Accelerator` has a property for DeepSpeed's settings, but none for FSDP's."""
     return accelerator.state.fsdp_plugin
 
 
 def deepspeed_settings(accelerator: Accelerator) -> dict[str, Any]:
-    """DeepSpeed's own configuration, which is filled before `prepare` and may hold "auto" until then."""
+    """DeepSpeed's configuration, to be filled in before `prepare`. Until then it may hold "auto"."""
     return accelerator.deepspeed_plugin.deepspeed_config
 
 
@@ -119,12 +119,12 @@ def deepspeed_settings(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def transform_of(dataset) -> Callable[[dict], dict]:
-    """What `with_transform` set, applied to batches when rows are read; `format` alone gives it back."""
+    """The function set by `with_transform`, which is applied to each batch read. Only `format` gives it back."""
     return dataset.format["format_kwargs"]["transform"]
 
 
 def data_files_of(builder) -> dict[str, list[str]]:
-    """A dataset builder's files by split; empty for those made by a script."""
+    """The files of a dataset builder, by split; empty for a dataset that a script generates."""
     return {split: list(files) for split, files in (builder.config.data_files or {}).items()}
 
 
@@ -132,7 +132,7 @@ def data_files_of(builder) -> dict[str, list[str]]:
 
 
 def tensor_rebuilders() -> Iterator[tuple[tuple[str, str], Callable]]:
-    """The functions that files of `torch.save` name for putting tensors together, by (module, name)."""
+    """The functions by which `torch.save` files rebuild tensors, with their (module, name) in the pickle."""
     import torch
 
     for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"):
@@ -140,10 +140,10 @@ def tensor_rebuilders() -> Iterator[tuple[tuple[str, str], Callable]]:
 
 
 def export_any_size(module, example: tuple, dynamic_shapes: dict):
-    """`torch.export.export` for any size: what it can't prove about sizes is asked when the program runs.
+    """`torch.export.export` with dynamic sizes. Constraints on sizes that it can't prove are checked at run time.
 
     Raises:
-        TooOldError: for a torch whose `export` has no such option.
+        TooOldError: if this torch's `export` has no such option.
     """
     import inspect
 
@@ -156,7 +156,7 @@ def export_any_size(module, example: tuple, dynamic_shapes: dict):
 
 
 def has_cpp_compiler() -> bool:
-    """Whether AOTInductor finds a C++ compiler: it would raise only after minutes of other work."""
+    """Whether AOTInductor finds a C++ compiler. Without this check it would fail only after minutes of other work."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -168,39 +168,40 @@ def has_cpp_compiler() -> bool:
 
 
 def aoti_compile(program, path: str, settings: dict[str, Any]) -> None:
-    """Compile an exported program to a package (.pt2); public since torch 2.6 in documentation alone."""
+    """Compile an exported program to a package (.pt2). torch documents this since 2.6, but under a private name."""
     import torch
 
     torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs=settings)
 
 
 def aoti_load(path: str) -> Callable:
-    """An AOTInductor package, ready to run."""
+    """Load an AOTInductor package, ready to run."""
     import torch
 
     return torch._inductor.aoti_load_package(path)
 
 
 def copy_tensors_(targets: list, sources: list) -> None:
-    """Copy many tensors in place, in few kernels: the public way is a loop."""
+    """Copy many tensors in place with few kernel launches. The public way is a loop."""
     import torch
 
     torch._foreach_copy_(targets, sources)
 
 
 def lerp_tensors_(targets: list, sources: list, weight: float) -> None:
-    """Move many tensors towards others in place, by `weight` of the way, in few kernels: the public way is a loop."""
+    """Interpolate many tensors towards others by `weight`, in place, with few kernel launches. The public way is a
+    loop."""
     import torch
 
     torch._foreach_lerp_(targets, sources, weight)
 
 
 def skip_step_if(flag, optimizer, scaler=None) -> None:
-    """Let the next step of a fused optimizer leave weights and moments as they are if `flag` is 1 (else 0).
+    """Make the next step of a fused optimizer leave weights and moments unchanged if `flag` is 1 (not if it is 0).
 
-    The host doesn't read the flag, a tensor on the device: fused kernels look at the optimizer's `found_inf`, which
-    `GradScaler` sets to let them skip, and nothing public does. With a scaler, which sets it anew by what the gradients
-    hold, one of them becomes NaN.
+    The flag is a tensor on the device, and the host doesn't read it. Fused kernels read the optimizer's `found_inf`,
+    which `GradScaler` sets if they must skip; nothing public sets it. A scaler computes `found_inf` from the gradients
+    again, so with a scaler one of the gradients is set to NaN.
     """
     import torch
 
@@ -212,7 +213,7 @@ def skip_step_if(flag, optimizer, scaler=None) -> None:
 
 
 def cpu_capabilities() -> dict[str, bool]:
-    """The CPU's instructions by name, as far as torch says: 2.6 has private functions for two of them alone."""
+    """The CPU's instruction sets by name, as far as torch reports them. torch 2.6 has private functions for two."""
     import torch
 
     public = getattr(torch.cpu, "get_capabilities", None)

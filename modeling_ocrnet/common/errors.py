@@ -1,4 +1,4 @@
-"""Errors that are for people: what the user can mend. A command says them in one line; all others keep their traceback.
+"""Errors that the user can fix. A command prints them in one line; all other exceptions keep their traceback.
 
 A message names the file or the field, the value, what was expected, and the remedy.
 """
@@ -14,10 +14,10 @@ _OF_WRONG_CODE = (TypeError, AttributeError, NameError, LookupError, AssertionEr
 
 
 class UserError(ValueError):
-    """What was given can't be worked with, and the message says what to do about it."""
+    """The input can't be used; the message says what to do about it."""
 
     def __init__(self, message: str):
-        # torch's data workers hand an error on with its traceback in front of the message
+        # a DataLoader worker re-raises an error with its traceback before the message
         name = type(self).__name__
         in_worker = message.startswith(f"Caught {name} in ")
         super().__init__(message.rpartition(f"{name}: ")[2].strip() if in_worker else message)
@@ -32,13 +32,13 @@ class MissingFileError(FileError, FileNotFoundError):
 
 
 class MissingPackageError(UserError, ImportError):
-    """A package isn't installed; the message says which command does it."""
+    """A package isn't installed; the message gives the command that installs it."""
 
 
 def is_bug(error: BaseException) -> bool:
-    """Whether an error is most likely a mistake in this package: its own line raised what wrong code raises.
+    """Whether an error is most likely a bug in this package: one of its own lines raised a TypeError or the like.
 
-    Where libraries may raise anything at damaged files, this tells which errors must keep their traceback.
+    Libraries may raise anything for damaged files. This tells which of those errors must keep their traceback.
     """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -49,7 +49,7 @@ def is_bug(error: BaseException) -> bool:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """What the system says to writing `path`, which the user chose, as an error for the user.
+    """Turns an `OSError` in the block, which writes to `path` (chosen by the user), into an error for the user.
 
     Raises:
         FileError: for an `OSError` inside the block.
@@ -59,10 +59,10 @@ def writing(path: str | Path) -> Iterator[None]:
     except FileError:
         raise
     except OSError as error:
-        raise FileError(f"{path}: can't be written ({reason(error)}): choose another place, or mend that") from error
+        raise FileError(f"{path}: can't be written ({reason(error)}): choose another place, or fix that") from error
 
 
 def reason(error: BaseException, longest: int = 300) -> str:
-    """What an error says, on one line: of the system's errors the words, without their number and the path."""
+    """An error's message on one line, at most `longest` characters. For an OSError: without the number and the path."""
     words = getattr(error, "strerror", None) or str(error)
     return " ".join(str(words).split())[:longest] or type(error).__name__

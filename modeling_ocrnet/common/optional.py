@@ -1,4 +1,4 @@
-"""Packages that only some of the work needs."""
+"""Packages that only some commands need."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from types import ModuleType
 
 from .errors import MissingPackageError
 
-# the extra of setup.cfg that brings each
+# the extra in setup.cfg that installs each package
 EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx", "openvino": "openvino", "nncf": "onnx,openvino"}
 
 
 def import_optional(name: str) -> ModuleType:
-    """A package of an extra.
+    """Import a package that an extra installs.
 
     Raises:
-        MissingPackageError: where it isn't installed, with the command that does it.
+        MissingPackageError: if it isn't installed; the message gives the command that installs it.
     """
     try:
         return import_module(name)

@@ -1,4 +1,4 @@
-"""What a process that computes on a CPU sets once: glibc's allocator, and its threads."""
+"""Settings for a process that computes on a CPU: glibc's allocator, and the number of threads."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-@cache  # it holds for good
+@cache  # the setting lasts for the life of the process
 def disable_malloc_trim() -> bool:
-    """Let freed activations stay with the process instead of going back to the kernel.
+    """Keep freed activations in the process instead of returning them to the kernel.
 
-    On a CPU, large activations are mapped and unmapped at every step, and the kernel zeroes their pages anew each
-    time. The environment variables MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ do the same from outside.
+    By default glibc maps and unmaps large activations at every step, and the kernel zeroes their pages each time. The
+    environment variables MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ have the same effect.
 
-    Best called after the first step: what stays for good (the optimizer's state, prepared kernels) then lies together,
-    not scattered between activations, where it would leave gaps that are too small for the next ones.
+    Call it after the first step. Long-lived memory (the optimizer's state, prepared kernels) then lies together.
+    Scattered between activations, it would leave gaps that are too small for the next activations.
 
     Returns:
-        Whether the C library is glibc and took both settings.
+        Whether the C library is glibc and accepted both settings.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -35,8 +35,8 @@ def disable_malloc_trim() -> bool:
 def use_all_cores(device: torch.device) -> None:
     """Give a process that computes on the CPU its share of the cores.
 
-    `accelerate launch` sets OMP_NUM_THREADS to 1 unless told otherwise (--num_cpu_threads_per_process), which leaves
-    a process on a CPU with one core. Any other value is somebody's wish and stays.
+    `accelerate launch` sets OMP_NUM_THREADS to 1 by default (see --num_cpu_threads_per_process), so the process would
+    use one core. Any other value was set on purpose and is kept.
     """
     if device.type != "cpu" or os.environ.get("OMP_NUM_THREADS", "1") != "1":
         return

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 
 def text_table(rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
-    """Rows of cells, a line each, in columns as wide as their widest cell.
+    """Format rows of cells as lines of text; each column is as wide as its widest cell.
 
     Args:
-        rows: all of one length.
+        rows: all of the same length.
         numbers: align all columns but the first to the right.
     """
     rows = [list(row) for row in rows]
@@ -23,12 +23,12 @@ def text_table(rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence], numbers: Iterable[int] = ()) -> str:
-    """A table of Markdown.
+    """Format a Markdown table.
 
     Args:
-        header: names of the columns.
-        rows: cells of each row, as many as columns.
-        numbers: columns that are aligned to the right.
+        header: the names of the columns.
+        rows: the cells of each row, one for each column.
+        numbers: the indices of the columns to align to the right.
     """
     numbers = set(numbers)
     rule = "|".join("---:" if i in numbers else "---" for i in range(len(header)))

@@ -1,4 +1,4 @@
-"""The architecture, read off the shapes of the weights (under our names)."""
+"""Derives the architecture from the shapes of the weights (under our names)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..common.errors import UserError
 
-# timm's networks with a deep stem, by blocks a stage and channels of the stem
+# timm's ResNets with a deep stem, by the blocks of each stage and the channels of the stem
 _TIMM_RESNETS = {
     (blocks, stem): f"resnet{depth}{letter}"
     for depth, blocks in ((50, (3, 4, 6, 3)), (101, (3, 4, 23, 3)), (152, (3, 8, 36, 3)))
@@ -15,7 +15,7 @@ _TIMM_RESNETS = {
 
 
 def count(state: dict[str, Tensor], prefix: str) -> int:
-    """How many numbered children a module has: `prefix` is followed by 0, 1, 2 ..."""
+    """The number of numbered children of a module: names in which 0, 1, 2 ... follow `prefix`."""
     return len({key[len(prefix) :].partition(".")[0] for key in state if key.startswith(prefix)})
 
 
@@ -23,11 +23,11 @@ def hrnet_fields(state: dict[str, Tensor], prefix: str, **fields) -> dict:
     """Fields of `HRNetConfig`.
 
     Args:
-        state: weights; the backbone's begin with `prefix`.
-        fields: what shapes don't show (`align_corners`, `fuse_upsample`).
+        state: weights; the names of the backbone's begin with `prefix`.
+        fields: fields that shapes don't show (`align_corners`, `fuse_upsample`).
 
     Raises:
-        UserError: where a part of the backbone is missing.
+        UserError: if a part of the backbone is missing.
     """
     try:
         return {
@@ -44,21 +44,21 @@ def hrnet_fields(state: dict[str, Tensor], prefix: str, **fields) -> dict:
             **fields,
         }
     except KeyError as error:
-        raise UserError(f"the HRNet isn't whole: no {error.args[0]}") from None
+        raise UserError(f"the HRNet is incomplete: no {error.args[0]}") from None
 
 
 def resnet_fields(state: dict[str, Tensor], prefix: str) -> dict:
-    """Fields of `TimmBackboneConfig` for a deep-stemmed ResNet of output stride 8; `backbone` is `None` where timm has
-    none of these widths and depths.
+    """Fields of `TimmBackboneConfig` for a ResNet with a deep stem and output stride 8. `backbone` is `None` if timm
+    has no such network of these widths and depths.
 
     Raises:
-        UserError: where a part of the backbone is missing.
+        UserError: if a part of the backbone is missing.
     """
     try:
         stem = tuple(state[f"{prefix}conv1.{i}.weight"].shape[0] for i in (0, 3, 6))
         width = state[f"{prefix}layer1.0.conv1.weight"].shape[0]
     except KeyError as error:
-        raise UserError(f"the ResNet isn't whole, or has no deep stem: no {error.args[0]}") from None
+        raise UserError(f"the ResNet is incomplete, or has no deep stem: no {error.args[0]}") from None
     blocks = tuple(count(state, f"{prefix}layer{i}.") for i in (1, 2, 3, 4))
     return {
         "model_type": "timm_backbone",
@@ -74,10 +74,10 @@ def ocrnet_fields(state: dict[str, Tensor], backbone: dict, **fields) -> dict:
     Args:
         state: weights under our names.
         backbone: the backbone's fields.
-        fields: what shapes don't show (`align_corners`, `dropout` ...).
+        fields: fields that shapes don't show (`align_corners`, `dropout` ...).
 
     Raises:
-        UserError: where a part of the heads is missing.
+        UserError: if a part of the heads is missing.
     """
     try:
         auxiliary = state["auxiliary_head.projection.conv.weight"]  # (channels, inputs, kernel, kernel)
@@ -92,7 +92,7 @@ def ocrnet_fields(state: dict[str, Tensor], backbone: dict, **fields) -> dict:
             "attention_conv_bias": "ocr_head.fusion.conv.bias" in state,
         }
     except KeyError as error:
-        raise UserError(f"this isn't an OCRNet, or not a whole one: nothing that we call {error.args[0]}") from None
+        raise UserError(f"not an OCRNet, or an incomplete one: it has no {error.args[0]} (our name)") from None
     if backbone["model_type"] != "hrnet":  # the auxiliary head reads stage 3, the OCR head stage 4
         shapes |= {"auxiliary_in_indices": [2], "ocr_in_indices": [3]}
     return {"model_type": "ocrnet", "backbone_config": backbone, **shapes, **fields}

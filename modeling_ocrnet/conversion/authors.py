@@ -1,7 +1,8 @@
-"""The paper authors' HRNet-Semantic-Segmentation (HRNet + OCR). Their ImageNet HRNets: see imagenet.py.
+"""Checkpoints of HRNet-Semantic-Segmentation, by the paper's authors (HRNet + OCR). For their ImageNet HRNets see
+imagenet.py.
 
-Kept exactly: biases before the batch norms of the heads' first convolutions, and align_corners=True everywhere, also in
-HRNet's fuse layers, which resize straight to the target's size.
+The conversion is exact. It keeps the biases before the batch norms of the heads' first convolutions, and
+align_corners=True everywhere, also in HRNet's fuse layers, which resize directly to the target's size.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .loading import Checkpoint
 ORIGIN = "HRNet-Semantic-Segmentation (https://github.com/HRNet/HRNet-Semantic-Segmentation)"
 _MODULES = {
     **conv_norm("auxiliary_head.projection", "aux_head.0", "aux_head.1"),
-    # the classifier is the last of the Sequential, after an activation that the norm may hold itself
+    # the classifier is the Sequential's last module, after an activation that may be part of the norm
     "aux_head.2": "auxiliary_head.classifier",
     "aux_head.3": "auxiliary_head.classifier",
     **conv_norm("ocr_head.projection", "conv3x3_ocr.0", "conv3x3_ocr.1"),
@@ -34,15 +35,15 @@ _DROP = {"loss.": "belongs to the training loss", **IMAGENET_HEADS}
 
 
 def matches(keys) -> bool:
-    """Are these the names of the authors' segmentation network?"""
+    """Whether these are the weight names of the authors' segmentation network."""
     return any_starts(keys, "conv3x3_ocr.")
 
 
 def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
-    """The segmentation network, or an ImageNet backbone of the same authors.
+    """Convert a segmentation network, or an ImageNet backbone of the same authors.
 
     Raises:
-        ValueError: for weights of neither.
+        ValueError: if the weights are of neither.
     """
     if not matches(checkpoint.state) and imagenet.matches(checkpoint.state):
         return imagenet.convert(checkpoint)

@@ -1,4 +1,5 @@
-"""Foreign checkpoints into folders that `from_pretrained` loads, and OCRNets into mmsegmentation's files."""
+"""Converts other projects' checkpoints to folders that `from_pretrained` loads, and OCRNets to mmsegmentation's
+files."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from .loading import Checkpoint, read_checkpoint
 from .pretrained import check_folder, explained
 from .weights import check_weights
 
-# a family is a module with `matches(keys)` and `convert(checkpoint)`; `auto` asks them in this order
+# a family is a module with `matches(keys)` and `convert(checkpoint)`; `auto` tries them in this order
 FAMILIES = {"mmseg": mmseg, "hrnet": authors, "openseg": openseg, "timm": imagenet}
 _CONFIGS = {"ocrnet": OCRNetConfig, "hrnet": HRNetConfig, "timm_backbone": TimmBackboneConfig}
 _COUNTER = "num_batches_tracked"
@@ -32,14 +33,14 @@ _COUNTER = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What became of every weight.
+    """What the conversion did with every weight.
 
     Args:
-        origin: whose checkpoint it was.
-        description: what it is now.
-        mapped: our names to theirs.
-        dropped: their names to why they weren't needed.
-        missing: our names to what stands there instead.
+        origin: the project that the checkpoint came from.
+        description: the network that it was converted to.
+        mapped: our name of each weight, with its name in the checkpoint.
+        dropped: names in the checkpoint of weights left out, each with the reason.
+        missing: our names of weights that the checkpoint lacks, each with what was used instead.
     """
 
     origin: str
@@ -64,17 +65,17 @@ class ConversionReport:
 
 
 def rename_weights(checkpoint: Checkpoint, source: str = "auto") -> ConvertedCheckpoint:
-    """The weights under our names, with what the network is.
+    """Rename a checkpoint's weights to our names, and derive the network's config.
 
     Args:
         checkpoint: read by `read_checkpoint`.
-        source: a name of `FAMILIES`, or `"auto"`.
+        source: a name in `FAMILIES`, or `"auto"`.
 
     Raises:
-        UserError: where no family, or not this one, explains every weight.
+        UserError: if no family (or, if one is given, not that one) explains every weight.
     """
     if source != "auto" and source not in FAMILIES:
-        raise UserError(f"source {source!r} is unknown; there are auto, {', '.join(FAMILIES)}")
+        raise UserError(f"source {source!r} is unknown; expected one of auto, {', '.join(FAMILIES)}")
     if source == "auto":
         source = next((name for name, family in FAMILIES.items() if family.matches(checkpoint.state)), None)
     if source is None:
@@ -91,7 +92,7 @@ def rename_weights(checkpoint: Checkpoint, source: str = "auto") -> ConvertedChe
 def build(
     checkpoint: Checkpoint, source: str = "auto", overrides: dict | None = None
 ) -> tuple[PreTrainedModel, dict, ConversionReport]:
-    """The network that a checkpoint belongs to, with its weights, in eval mode.
+    """Build the network of a checkpoint and load the weights into it.
 
     Args:
         checkpoint: read by `read_checkpoint`.
@@ -100,17 +101,17 @@ def build(
             may be a dict of some fields.
 
     Returns:
-        [`OCRNetForSemanticSegmentation`] (of an ImageNet checkpoint its backbone), the image processor's fields, and
-        what became of every weight.
+        The [`OCRNetForSemanticSegmentation`] in eval mode (for an ImageNet checkpoint: the backbone), the image
+        processor's fields, and the report on every weight.
 
     Raises:
-        UserError: where a weight is missing, left over, of another shape or not finite; the message names it.
-        MissingPackageError: where the backbone is timm's and timm isn't installed.
+        UserError: if a weight is missing, left over, of another shape or not finite; the message names it.
+        MissingPackageError: if the backbone is timm's and timm isn't installed.
     """
     converted = rename_weights(checkpoint, source)
     try:
         config = _config(_merged(converted.fields, overrides or {}))
-        with torch.device("meta"):  # only shapes are needed: the weights are assigned
+        with torch.device("meta"):  # only shapes are needed: the weights are assigned below
             model = _model(config)
         state, missing = _complete(converted, model)
     except MissingPackageError:
@@ -126,16 +127,16 @@ def build(
 def convert_checkpoint(
     path: str, output_dir: str, source: str = "auto", overrides: dict | None = None
 ) -> ConversionReport:
-    """Convert a foreign checkpoint to a folder with config, weights, image processor and model card.
+    """Convert another project's checkpoint to a folder with config, weights, image processor and model card.
 
     Args:
-        path: a .safetensors file or what `torch.save` wrote.
+        path: a .safetensors file, or a file written by `torch.save`.
         output_dir: the folder; must be new or empty.
-        source: a name of `FAMILIES`, or `"auto"`.
+        source: a name in `FAMILIES`, or `"auto"`.
         overrides: as for `build`.
 
     Raises:
-        UserError: as `read_checkpoint` and `build`, and where the folder isn't empty.
+        UserError: as `read_checkpoint` and `build` do, and if the folder isn't empty.
     """
     folder = Path(output_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -150,17 +151,17 @@ def convert_checkpoint(
 
 
 def export_mmseg(path: str, output: str) -> str:
-    """Write one of our folders as a file that mmsegmentation's model loads strictly.
+    """Export a model to a file that mmsegmentation's model loads with `strict=True`.
 
     Args:
-        path: a folder that `save_pretrained` wrote, or a Hub repository.
+        path: a folder written by `save_pretrained`, or a Hub repository.
         output: the file, e.g. `ocrnet.pth`.
 
     Returns:
-        What was written, and what mmsegmentation's config must say to compute the same.
+        A text that says what was written, and what mmsegmentation's config must set to compute the same.
 
     Raises:
-        UserError: where the file exists, the model can't be loaded, or mmsegmentation can't express it.
+        UserError: if the file exists, the model can't be loaded, or mmsegmentation can't express it.
     """
     if Path(output).exists():
         raise UserError(f"{output}: exists already; give a new file")
@@ -171,8 +172,8 @@ def export_mmseg(path: str, output: str) -> str:
         content = mmseg.export(model)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    if missing := sorted(loaded["missing_keys"]):  # transformers drew them at random
-        raise UserError(f"{path}: {len(missing)} weights are missing, {missing[0]} for one: save or download it again")
+    if missing := sorted(loaded["missing_keys"]):  # transformers initialised them at random
+        raise UserError(f"{path}: {len(missing)} weights are missing, e.g. {missing[0]}: save or download it again")
     check_weights(model.state_dict().items(), path)
     with writing(output):
         Path(output).parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +187,7 @@ def _merged(fields: dict, overrides: dict) -> dict:
     known = {x.name for x in dataclasses.fields(_CONFIGS[fields["model_type"]])} | set(fields)
     for key in overrides:
         if key not in known:
-            raise UserError(f"--config: {key!r} is no field of {_CONFIGS[fields['model_type']].__name__}")
+            raise UserError(f"--config: {key!r} isn't a field of {_CONFIGS[fields['model_type']].__name__}")
     merged = fields | overrides
     if isinstance(overrides.get("backbone_config"), dict):
         merged["backbone_config"] = _merged(fields["backbone_config"], overrides["backbone_config"])
@@ -198,7 +199,7 @@ def _config(fields: dict) -> PreTrainedConfig:
     if backbone["model_type"] == "timm_backbone":
         if backbone["backbone"] is None:
             raise UserError(
-                "timm has no deep-stemmed ResNet of these depths and widths; name the timm network: "
+                "timm has no ResNet with a deep stem of these depths and widths; name the timm network: "
                 """--config '{"backbone_config": {"backbone": "NAME"}}'"""
             )
         if not is_timm_available():
@@ -210,7 +211,7 @@ def _config(fields: dict) -> PreTrainedConfig:
             fields["backbone_config"] = _CONFIGS[inner.pop("model_type")](**inner)
             return OCRNetConfig(**fields)
         return _CONFIGS[backbone["model_type"]](**fields)
-    except (ValueError, StrictDataclassError) as error:  # a field that the weights or --config give a wrong value
+    except (ValueError, StrictDataclassError) as error:  # the weights or --config gave a field an invalid value
         raise UserError(reason(error)) from error
 
 
@@ -221,7 +222,7 @@ def _model(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def _complete(converted: ConvertedCheckpoint, model: PreTrainedModel) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The state dict for `model`, and what of it the checkpoint doesn't hold."""
+    """The state dict for `model`, and its weights that the checkpoint lacks, each with what was used instead."""
     own, state, names = model.state_dict(), dict(converted.state), converted.names
     missing = {}
     for key, value in own.items():
@@ -238,7 +239,7 @@ def _complete(converted: ConvertedCheckpoint, model: PreTrainedModel) -> tuple[d
     for what, found in (("of another shape", misfits), ("missing", absent), ("left over", unexpected)):
         if found:
             raise UserError(f"{len(found)} weights {what}, e.g. {'; '.join(found[:3])}")
-    # copies of their own: files of other programs may let tensors share memory, which safetensors doesn't write
+    # clones, because tensors of other programs' files may share memory, and safetensors refuses to write those
     return {key: state[key].clone().contiguous() for key in own}, missing
 
 

@@ -11,12 +11,12 @@ _USE = {
 ```python
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-import modeling_ocrnet  # makes the classes known
+import modeling_ocrnet  # registers the classes
 
 processor = AutoImageProcessor.from_pretrained("{folder}")
 model = AutoModelForSemanticSegmentation.from_pretrained("{folder}")
 ```""",
-    False: "A backbone without a head, to start training from: `--model.backbone {folder}`.",
+    False: "This is a backbone without a head. To start training from it: `--model.backbone {folder}`.",
 }
 
 
@@ -24,9 +24,9 @@ def model_card(path: Path, model, report) -> str:
     """README.md of a converted folder: what it is, where it came from (name and SHA-256 of the file), how to use it.
 
     Args:
-        path: the foreign checkpoint.
-        model: what it became.
-        report ([`ConversionReport`]): what became of every weight.
+        path: the original checkpoint.
+        model: the converted model.
+        report ([`ConversionReport`]): what the conversion did with every weight.
     """
     is_ocrnet = model.config.model_type == "ocrnet"
     header = ["library_name: transformers"]
@@ -44,8 +44,8 @@ def model_card(path: Path, model, report) -> str:
         "---\n" + "\n".join(header) + "\n---",
         f"# {title}",
         f"{report.description}.",
-        f"Converted from `{path.name}` (SHA-256 `{sha256(path)}`), a checkpoint of {report.origin}. The weights are "
-        "its makers'; so are the terms of their use. All tensors were taken over."
+        f"Converted from `{path.name}` (SHA-256 `{sha256(path)}`), a checkpoint of {report.origin}. The weights belong "
+        "to its authors, and their terms of use apply. All tensors were converted."
         + (f"\n\n{changes}" if changes else ""),
         _USE[is_ocrnet].format(folder="path/to/this/folder"),
     ]

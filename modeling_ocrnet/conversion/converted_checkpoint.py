@@ -1,4 +1,4 @@
-"""What an adapter makes of a foreign checkpoint, and the tools that all adapters use to rename."""
+"""The result of a family's conversion, and the functions that all families use to rename weights."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..common.errors import UserError
 
-# top-level modules of every HRNet, whoever wrote it
+# top-level modules of every HRNet, in any implementation
 HRNET_MODULES = ("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition", "stage")
-CLASSIFIER_HEAD = "the ImageNet classifier; segmentation has no use for it"
+CLASSIFIER_HEAD = "the ImageNet classifier; segmentation doesn't need it"
 IMAGENET_HEADS = dict.fromkeys(
     ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.", "fc."), CLASSIFIER_HEAD
 )
@@ -22,11 +22,11 @@ class ConvertedCheckpoint:
     """A checkpoint under our names.
 
     Args:
-        origin: whose checkpoint it is, in words, with its address.
-        fields: of the config, `model_type` ("ocrnet", "hrnet", "timm_backbone") among them.
+        origin: the project that the checkpoint came from, with its address.
+        fields: fields of the config, including `model_type` ("ocrnet", "hrnet", "timm_backbone").
         state: the weights under our names.
-        names: our names to theirs.
-        dropped: their names to why we have no use for them.
+        names: our name of each weight, with its name in the checkpoint.
+        dropped: names in the checkpoint of weights left out, each with the reason.
         processor: fields of the image processor.
     """
 
@@ -40,7 +40,7 @@ class ConvertedCheckpoint:
 
 @dataclass
 class Renamed:
-    """Weights under our names, our names to theirs, and what was left out with the reason."""
+    """Weights under our names, each weight's original name, and the weights left out, each with the reason."""
 
     state: dict[str, Tensor]
     names: dict[str, str]
@@ -48,7 +48,7 @@ class Renamed:
 
 
 def strip_wrappers(key: str) -> str:
-    """A name without the prefixes that DataParallel and training wrappers put before it."""
+    """A name without the prefixes that DataParallel and training wrappers add."""
     while key.startswith(("module.", "model.")):
         key = key.partition(".")[2]
     return key
@@ -60,17 +60,17 @@ def rename(
     prefixes: dict[str, str],
     drop: dict[str, str] | None = None,
 ) -> Renamed:
-    """Give weights our names.
+    """Rename weights to our names.
 
     Args:
-        state: under their names; wrappers' prefixes are taken off.
-        modules: their modules to ours, without the parameter (`weight`, `running_mean` ...). A batch norm that they
-            wrap with its activation (`1.0` for `1`) is found under its short name.
-        prefixes: beginnings of names that change as a whole.
-        drop: beginnings of names that are left out, with the reason.
+        state: weights under their original names; wrappers' prefixes are removed.
+        modules: original names of modules, each with ours, without the parameter (`weight`, `running_mean` ...). A
+            batch norm that is wrapped with its activation (`1.0` for `1`) is found under its short name.
+        prefixes: original prefixes of names, each with ours.
+        drop: prefixes of names to leave out, each with the reason.
 
     Raises:
-        UserError: for names that nothing explains, or two that would become one.
+        UserError: if no rule matches a name, or two names would become the same.
     """
     result, unexplained = Renamed({}, {}, {}), []
     for key, value in state.items():
@@ -89,7 +89,7 @@ def rename(
         if ours is None:
             unexplained.append(key)
         elif ours in result.state:
-            raise UserError(f"{key} and {result.names[ours]} are both what we call {ours}")
+            raise UserError(f"{key} and {result.names[ours]} would both be renamed to {ours}")
         else:
             result.state[ours], result.names[ours] = value, key
     if unexplained:
@@ -101,12 +101,12 @@ def rename(
 
 
 def conv_norm(ours: str, conv: str, norm: str) -> dict[str, str]:
-    """A convolution and its batch norm: two rows of a table of modules."""
+    """The entries of a convolution and its batch norm in a table for `rename`."""
     return {conv: f"{ours}.conv", norm: f"{ours}.norm"}
 
 
 def attention_modules(head: str) -> dict[str, str]:
-    """The OCR block of the paper's authors, whose two repositories name it alike, in the module `head`."""
+    """The entries of the authors' OCR block in the module `head`; both of their repositories use these names."""
     block, ours = f"{head}.object_context_block", "ocr_head.attention"
     table = conv_norm("ocr_head.fusion", f"{head}.conv_bn_dropout.0", f"{head}.conv_bn_dropout.1")
     for theirs, name in (("f_pixel", "query"), ("f_object", "key")):
@@ -118,5 +118,5 @@ def attention_modules(head: str) -> dict[str, str]:
 
 
 def any_starts(keys: Iterable[str], start: str) -> bool:
-    """Is there a name that begins so, wrappers' prefixes aside?"""
+    """Whether a name begins with `start`, apart from wrappers' prefixes."""
     return any(strip_wrappers(key).startswith(start) for key in keys)

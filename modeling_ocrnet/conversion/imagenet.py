@@ -1,4 +1,5 @@
-"""ImageNet backbones: HRNets of timm and of the authors, which name their weights alike, and timm's resnet101c."""
+"""ImageNet backbones: timm's resnet101c, and the HRNets of timm and of the authors, whose weights have the same
+names."""
 
 from __future__ import annotations
 
@@ -20,19 +21,19 @@ IMAGENET_WEIGHTS = {
 
 
 def matches(keys) -> bool:
-    """Are these a bare backbone's names?"""
+    """Whether these are the weight names of a backbone without segmentation heads."""
     return any_starts(keys, "stage4.") or any_starts(keys, "layer4.")
 
 
 def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
-    """A backbone without its classifier.
+    """Convert a backbone, without its classifier.
 
     Raises:
-        ValueError: for weights of another network.
+        ValueError: if the weights are of another network.
     """
     if any_starts(checkpoint.state, "stage4."):
         renamed = rename(checkpoint.state, {}, {name: name for name in HRNET_MODULES}, IMAGENET_HEADS)
-        # as it was trained; segmentation networks upsample bilinearly, and take these weights all the same
+        # as it was trained; segmentation networks upsample bilinearly, but can load these weights too
         fields = hrnet_fields(renamed.state, "", fuse_upsample="nearest")
     else:
         names = {name: f"_backbone.{name}" for name in ("conv1.", "bn1.", "layer")}

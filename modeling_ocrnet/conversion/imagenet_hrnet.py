@@ -1,4 +1,4 @@
-"""ImageNet weights into a backbone: HRNets of timm and of the authors, and timm's ResNets."""
+"""Loads ImageNet weights into a backbone: HRNets of timm and of the authors, and timm's ResNets."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
     """Load ImageNet weights into a backbone, in place.
 
     Args:
-        backbone ([`HRNetBackbone`] or `TimmBackbone`): of the width and depth that the weights are of.
-        source: a Hub repository such as `timm/hrnet_w18.ms_in1k`, or a local .safetensors, .bin, .pth or .pt file, or a
-            folder that holds model.safetensors (`scripts/convert_checkpoint.py` writes such).
+        backbone ([`HRNetBackbone`] or `TimmBackbone`): must have the weights' width and depth.
+        source: a Hub repository such as `timm/hrnet_w18.ms_in1k`, a local .safetensors, .bin, .pth or .pt file, or a
+            folder with a model.safetensors, as `scripts/convert_checkpoint.py` writes it.
 
     Raises:
-        FileError: where the source can't be had; the message says what to do.
-        UserError: where it holds other weights than the backbone takes, or such as aren't finite.
+        FileError: if the source can't be found or downloaded; the message says what to do.
+        UserError: if its weights don't fit the backbone, or aren't finite.
     """
     path = _find(source)
     state = read_checkpoint(path).state
     state = {key: value for key, value in state.items() if not key.startswith(tuple(IMAGENET_HEADS))}
     own = backbone.state_dict()
     is_timm = backbone.config.model_type == "timm_backbone"
-    if is_timm:  # transformers wraps the network; timm's own files know nothing of that
+    if is_timm:  # transformers wraps the network; the names in timm's files lack the wrapper's prefix
         state = {f"_backbone.{key.removeprefix('_backbone.')}": value for key, value in state.items()}
-    # batch norm counters may be absent in old checkpoints, and mean nothing here
+    # old checkpoints may lack the batch norms' counters, which aren't used here
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     misfits = [key for key in state if key in own and state[key].shape != own[key].shape]

@@ -1,4 +1,4 @@
-"""Checkpoint files, read without running anything that they may hold."""
+"""Reads checkpoint files without running any code that they may hold."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from ..common.errors import FileError, MissingFileError, UserError, reason
 from .unpickling import UnsafePickleError, load_tensors_only
 
-# where training programs keep the weights inside their checkpoints
+# the keys under which training programs store the weights in their checkpoints
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file's weights, by the names they have there, and what lies beside them (`meta`, epochs, an optimizer ...)."""
+    """A file's weights under their original names, and the file's other entries (`meta`, epochs, an optimizer ...)."""
 
     path: Path
     state: dict[str, torch.Tensor]
@@ -27,15 +27,15 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a .safetensors file or anything that `torch.save` wrote. No code in the file runs.
+    """Read a .safetensors file, or any file written by `torch.save`. No code in the file runs.
 
     Args:
-        path: the file. Pickles are read with `weights_only=True`; where that fails, with an unpickler that rebuilds
-            tensors alone.
+        path: the file. Pickles are read with `weights_only=True`; if that fails, with an unpickler that rebuilds
+            only tensors.
 
     Raises:
-        MissingFileError: where there is no such file.
-        UserError: where it isn't a checkpoint, is damaged, or holds a pickle that wants to run something.
+        MissingFileError: if there is no such file.
+        UserError: if it isn't a checkpoint, is damaged, or holds a pickle that would run code.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,12 +48,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             content, extras = _load_pickle(path), {}
     except UnsafePickleError as error:
         raise UserError(
-            f"{path}: refused: {error}, which no file of weights does. Nothing was run. If you trust its maker, ask "
+            f"{path}: refused: {error}, which no file of weights does. Nothing was run. If you trust its author, ask "
             "for the state dict alone, as .safetensors"
         ) from error
     except OSError as error:
         raise FileError(f"{path}: can't be read ({reason(error)})") from error
-    except Exception as error:  # a damaged or hostile pickle can raise anything, from C code called on our lines
+    except Exception as error:  # a damaged or hostile pickle can raise anything, also from C code that our lines call
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: not a file of weights, or damaged ({first})") from error
     if not isinstance(content, dict):
@@ -67,14 +67,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path}: found {found} where weights should be; expected a state dict, or a checkpoint with one"
         )
     if hollow := [key for key, value in state.items() if not _is_whole(value)]:
-        raise UserError(f"{path}: {hollow[0]} isn't an array whose numbers are all in the file, as weights are")
+        raise UserError(f"{path}: {hollow[0]} isn't a dense array whose values are all in the file, as weights are")
     if wrapper is not None:
         extras = {key: value for key, value in content.items() if key != wrapper}
     return Checkpoint(path, dict(state), extras)
 
 
 def _is_whole(tensor: torch.Tensor) -> bool:
-    """Whether a tensor's numbers are all there. With strides of 0, a file of one number can claim any size."""
+    """Whether all values of a tensor are in memory. With strides of 0, a file of one value can claim any size."""
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         return False
     return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
@@ -83,5 +83,5 @@ def _is_whole(tensor: torch.Tensor) -> bool:
 def _load_pickle(path: Path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # something beside the tensors
+    except pickle.UnpicklingError:  # the file holds objects other than tensors
         return load_tensors_only(path)

@@ -1,4 +1,5 @@
-"""mmsegmentation's OCRNets (0.x and 1.x name their weights alike): HRNet and ResNetV1c, and the way back."""
+"""Converts mmsegmentation's OCRNets over HRNet and ResNetV1c, and exports to them. Weight names are the same in 0.x and
+1.x."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _MODULES = {
 }
 for _ours, _theirs in _LAYERS.items():
     _MODULES |= conv_norm(_ours, f"{_theirs}.conv", f"{_theirs}.bn")
-# ResNetV1c's stem is one Sequential with its activations; timm keeps the last batch norm outside
+# ResNetV1c's stem is one Sequential that includes the activations; timm's last batch norm is outside of it
 _STEM = {f"backbone.stem.{i}": f"backbone._backbone.conv1.{i}" for i in (0, 1, 3, 4, 6)}
 _STEM["backbone.stem.7"] = "backbone._backbone.bn1"
 _RESNET = {"backbone.layer": "backbone._backbone.layer"}
@@ -34,16 +35,16 @@ _HRNET = {"backbone.": "backbone."}
 
 
 def matches(keys) -> bool:
-    """Are these mmsegmentation's names?"""
+    """Whether these are mmsegmentation's weight names."""
     return any_starts(keys, "decode_head.")
 
 
 def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
-    """Classes and palette come from the checkpoint's `meta`. Dropout is that of mmsegmentation's own configs: none for
-    HRNet, 0.1 for ResNet.
+    """Convert an OCRNet. Classes and palette come from the checkpoint's `meta`. Dropout is that of mmsegmentation's
+    configs: none for HRNet, 0.1 for ResNet.
 
     Raises:
-        UserError: for weights that are no OCRNet's.
+        UserError: if the weights aren't those of an OCRNet.
     """
     is_resnet = any_starts(checkpoint.state, "backbone.stem.")
     renamed = rename(checkpoint.state, _MODULES | _STEM, _RESNET if is_resnet else _HRNET)
@@ -73,7 +74,7 @@ def _dataset(meta) -> tuple[list[str] | None, list[list[int]] | None]:
     meta = meta | (inner if isinstance(inner, dict) else {})
     classes = meta.get("classes") or meta.get("CLASSES")
     palette = meta.get("palette") or meta.get("PALETTE")
-    # a palette may have been pickled as a numpy array, of which only a placeholder is left
+    # a palette may have been pickled as a numpy array, which is read as a placeholder
     classes = list(classes) if _are(str, classes) else None
     palette = [list(row) for row in palette] if _are((list, tuple), palette) else []
     return classes, palette if palette and all(_are(int, row) for row in palette) else None
@@ -84,10 +85,10 @@ def _are(kind, values) -> bool:
 
 
 def caveats(config) -> list[str]:
-    """Where mmsegmentation's own configs, or its code, would compute something else with a model's exported weights.
+    """What mmsegmentation's configs must change for the exported weights, and where its code computes something else.
 
     Args:
-        config ([`OCRNetConfig`]): the model's.
+        config ([`OCRNetConfig`]): the model's config.
     """
     backbone, found = config.backbone_config, []
     if config.align_corners:
@@ -102,18 +103,18 @@ def caveats(config) -> list[str]:
 
 
 def export(model) -> dict:
-    """A model's weights as mmsegmentation's model loads them strictly, with `meta`.
+    """A model's weights, as mmsegmentation's model loads them with `strict=True`, and `meta`.
 
-    A bias before a batch norm, which mmsegmentation has none of, goes into the norm's running mean.
+    mmsegmentation has no bias before a batch norm. Such a bias is subtracted from the norm's running mean.
 
     Args:
-        model ([`OCRNetForSemanticSegmentation`]): over an HRNet or a deep-stemmed timm ResNet.
+        model ([`OCRNetForSemanticSegmentation`]): over an HRNet, or over a timm ResNet with a deep stem.
 
     Returns:
         `{"meta": ..., "state_dict": ...}`, to be written by `torch.save`.
 
     Raises:
-        UserError: for a network that mmsegmentation can't express.
+        UserError: if mmsegmentation can't express the network.
     """
     config = model.config
     is_hrnet = config.backbone_config.model_type == "hrnet"

@@ -1,8 +1,8 @@
 """openseg.pytorch's OCRNets: HRNet + OCR and ResNet-101 + OCR.
 
-What differs there: images are BGR (and the ResNet's are not divided by 255); every convolution of the heads has a bias;
-the auxiliary head's kernel is 3x3; the ResNet's stem has 64, 64 and 128 channels (timm's `resnet101s`) and its max
-pooling rounds sizes up. Networks trained with inplace_abn use leaky ReLU in the heads.
+They differ from ours in these points: images are BGR (for the ResNet, they are not divided by 255); every convolution
+in the heads has a bias; the auxiliary head's kernel is 3x3; the ResNet's stem has 64, 64 and 128 channels (timm's
+`resnet101s`), and its max pooling rounds sizes up. Networks trained with inplace_abn use leaky ReLU in the heads.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ _RESNET_MODULES = {
     },
 }
 _DROP = {f"backbone.{name}": reason for name, reason in IMAGENET_HEADS.items()}
-# of the authors' configs; in the order of the channels, which is BGR
+# values from the authors' configs, in the channel order BGR
 _RESNET_PIXELS = {"do_rescale": False, "image_mean": [102.9801, 115.9465, 122.7717], "image_std": [1.0, 1.0, 1.0]}
 _ABN_EPS = 1e-5
 
 
 def matches(keys) -> bool:
-    """Are these openseg's names?"""
+    """Whether these are openseg's weight names."""
     return any_starts(keys, "conv3x3.") or any_starts(keys, "conv_3x3.")
 
 
 def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
-    """HRNet + OCR or ResNet + OCR.
+    """Convert HRNet + OCR or ResNet + OCR.
 
     Raises:
-        ValueError: for weights that are no OCRNet's.
+        ValueError: if the weights aren't those of an OCRNet.
     """
     is_resnet = any_starts(checkpoint.state, "conv_3x3.")
     modules = _RESNET_MODULES if is_resnet else _HRNET_MODULES
@@ -69,10 +69,10 @@ def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     state = renamed.state
     shared = {"align_corners": True, "dropout": 0.05, "loss_normalizer": "valid"}
     processor = {"align_corners": True, "do_flip_channel_order": True}
-    # inplace_abn's norm holds its activation, a wrapped torch norm is the first of two: `1.weight` for `1.0.weight`
+    # inplace_abn's norm includes its activation (`1.weight`); a torch norm is wrapped with one (`1.0.weight`)
     if {"conv3x3.1.weight", "conv_3x3.1.weight"} & {strip_wrappers(key) for key in checkpoint.state}:
         shared["hidden_act"] = "leaky_relu"
-        # and it scales by |weight| + eps (github.com/mapillary/inplace_abn, forward)
+        # inplace_abn scales by |weight| + eps (github.com/mapillary/inplace_abn, forward)
         norms = [key for key, value in state.items() if value.ndim == 1 and key.endswith(".weight")]
         state = state | {key: state[key].abs() + _ABN_EPS for key in norms}
     if is_resnet:

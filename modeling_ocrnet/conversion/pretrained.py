@@ -1,4 +1,4 @@
-"""Folders that `save_pretrained` wrote, read with errors that say what is wrong with them."""
+"""Checks of folders written by `save_pretrained`, and clear errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .loading import read_checkpoint
 
 
 def check_folder(name: str) -> None:
-    """Refuse a folder that isn't a model's, before anything is built. What isn't a folder may be on the Hub.
+    """Refuse a folder that holds no model, before anything is built. A name that isn't a folder may be on the Hub.
 
     Raises:
-        UserError: where it has no config, or files that don't even begin as they should.
+        UserError: if the folder has no config.json, or its files aren't valid.
     """
     folder = Path(name)
     if not folder.is_dir():
         return
     if not (folder / "config.json").is_file():
         inside = next((x for x in (folder / "model", folder / "best") if (x / "config.json").is_file()), None)
-        advice = f"did you mean {inside}?" if inside else "give a folder that save_pretrained wrote"
+        advice = f"did you mean {inside}?" if inside else "give a folder written by save_pretrained"
         raise UserError(f"{name}: holds no config.json; {advice}")
     with explained(name):
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -35,22 +35,25 @@ def check_folder(name: str) -> None:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """What `from_pretrained` raises for a checkpoint that is damaged or isn't there, as one line that names it.
+    """Turns what `from_pretrained` raises for a damaged or missing checkpoint into an error of one line.
+
+    Args:
+        name: the checkpoint, which the message names.
 
     Raises:
-        UserError: for that; whatever else is raised inside the block goes on as it is.
+        UserError: for a damaged or missing checkpoint; all other exceptions in the block pass unchanged.
     """
     try:
         yield
     except damaged_file_errors() as error:
         if of_the_machine(error):
             raise
-        if isinstance(error, OSError) and not isinstance(error, UserError):  # transformers': it isn't there
+        if isinstance(error, OSError) and not isinstance(error, UserError):  # transformers': it's missing
             first = str(error).strip().splitlines()[0]
             raise UserError(
-                f"{name}: neither a checkpoint folder nor a model that can be had from the Hub ({first})"
+                f"{name}: neither a checkpoint folder nor a model that can be loaded from the Hub ({first})"
             ) from error
         why = reason(error)
         if "ignore_mismatched_sizes" in why:  # transformers' advice, in a RuntimeError
-            why = "the weights have other shapes than config.json says"
+            why = "the shapes of the weights don't match config.json"
         raise UserError(f"{name}: can't be loaded ({why}): save or download it again") from error

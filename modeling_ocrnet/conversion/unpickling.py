@@ -1,8 +1,8 @@
-"""A pickle module for `torch.load` that rebuilds tensors and nothing else.
+"""A pickle module for `torch.load` that rebuilds only tensors.
 
-Training checkpoints of other frameworks pickle their own objects beside the weights (mmengine its `HistoryBuffer`s and
-`getattr`, others numpy scalars), and `weights_only=True` refuses the whole file. Here whatever isn't part of a tensor
-becomes a `Placeholder`, which takes every argument and does nothing: no name in the file is ever imported.
+Other frameworks' training checkpoints hold pickled objects next to the weights (mmengine's `HistoryBuffer` and
+`getattr`, numpy scalars), and `weights_only=True` refuses the whole file. Here everything that isn't part of a tensor
+becomes a `Placeholder`, which accepts any arguments and does nothing. No name in the file is ever imported.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 
 from ..common.compat import tensor_rebuilders
 
-# functions that put a tensor together from a storage that torch itself has read
+# functions that rebuild a tensor from a storage that torch has read
 _REBUILDERS = dict(tensor_rebuilders())
 _REBUILDERS[("collections", "OrderedDict")] = OrderedDict
 _REBUILDERS[("torch", "Size")] = torch.Size
 
-# names of the standard library that honest checkpoints hold; placeholders stand for them too
+# names from the standard library that legitimate checkpoints hold; they become placeholders too
 _HARMLESS_BUILTINS = (
     "bool bytearray bytes complex dict float frozenset getattr int list object range set slice str tuple"
 )
@@ -38,11 +38,11 @@ _HARMLESS_MODULES = ("collections", "datetime", "decimal", "enum", "fractions", 
 
 
 class UnsafePickleError(pickle.UnpicklingError):
-    """The file asks for a function that would act on this machine."""
+    """The file asks for a function that could run code on this machine."""
 
 
 class Placeholder:
-    """Stands for an object that isn't rebuilt: can be made, called, filled and given a state, and keeps none of it."""
+    """Replaces an object that isn't rebuilt. It can be created, called, filled and given a state; it stores nothing."""
 
     def __new__(cls, *args, **kwargs):
         return super().__new__(cls)
@@ -69,11 +69,11 @@ class Placeholder:
 
 
 class Unpickler(pickle.Unpickler):
-    """Rebuilds tensors; all else becomes a placeholder.
+    """Rebuilds tensors; everything else becomes a placeholder.
 
     Raises:
-        UnsafePickleError: for a name of the standard library that no honest checkpoint holds (`os.system`, `eval`,
-            `open` ...). It would have done nothing; but such a file is not what it claims to be.
+        UnsafePickleError: for a name from the standard library that no legitimate checkpoint holds (`os.system`,
+            `eval`, `open` ...). A placeholder would make it harmless, but such a file isn't what it claims to be.
     """
 
     def find_class(self, module: str, name: str):
@@ -84,20 +84,20 @@ class Unpickler(pickle.Unpickler):
             return getattr(torch, name)
         top = module.split(".")[0]
         if top in sys.stdlib_module_names and top not in _HARMLESS_MODULES and name not in _HARMLESS.get(module, ()):
-            raise UnsafePickleError(f"it wants to run {module}.{name}")
+            raise UnsafePickleError(f"it asks to run {module}.{name}")
         return type(name, (Placeholder,), {"__module__": module})
 
 
 def load(file, **kwargs):
-    """`pickle.load` with this module's unpickler; torch reads the head of its older files with it."""
+    """`pickle.load` with this module's unpickler; torch reads the header of its older files with it."""
     return Unpickler(file, **kwargs).load()
 
 
 def load_tensors_only(path: Path):
-    """What `torch.load` gives, with placeholders for all that isn't a tensor or plain Python data.
+    """`torch.load`, with placeholders for everything that isn't a tensor or plain Python data.
 
     Raises:
-        UnsafePickleError: as `Unpickler`.
+        UnsafePickleError: as `Unpickler` does.
         Exception: of any kind, for damaged files.
     """
     return torch.load(path, map_location="cpu", weights_only=False, pickle_module=sys.modules[__name__])

@@ -1,4 +1,4 @@
-"""What weights can be meant."""
+"""Checks that the values of weights are plausible."""
 
 from collections.abc import Iterable
 
@@ -9,20 +9,20 @@ from ..common.errors import UserError
 
 
 def check_weights(named: Iterable[tuple[str, Tensor]], where: str) -> None:
-    """Refuse weights that aren't finite, and batch norms' running variances below 0: they make every score nan.
+    """Refuse weights that aren't finite, and running variances of batch norms below 0: they make every score nan.
 
     Args:
-        named: names and tensors, as `state_dict().items()`; integers, and tensors without memory, count as fine.
-        where: for the message, whose weights they are.
+        named: names and tensors, as `state_dict().items()` gives them; integer and meta tensors aren't checked.
+        where: the checkpoint, for the message.
 
     Raises:
-        UserError: naming the first of them, and how many there are.
+        UserError: names the first such weight and says how many there are.
     """
     found = [(name, problem) for name, x in named if (problem := _problem(name, x))]
     if found:
         name, problem = found[0]
         more = f", and {len(found) - 1} more like it" if len(found) > 1 else ""
-        raise UserError(f"{where}: {name} holds {problem}{more}: these can't be meant; save or download it again")
+        raise UserError(f"{where}: {name} holds {problem}{more}: no model works with that; save or download it again")
 
 
 def _problem(name: str, x: Tensor) -> str | None:

@@ -1,6 +1,6 @@
 """Datasets for semantic segmentation: `load("cityscapes", root=..., split="train")`.
 
-Every dataset comes out with the same columns: `image` (RGB), `label` (train ids, 255 ignored) and `name`.
+Every dataset has the same columns: `image` (RGB), `label` (train ids, 255 ignored) and `name`.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def label_set(source: str | DataSource, root: str | Path | None = None) -> Label
     """The classes of a dataset: names, colours, ids.
 
     Args:
-        source: one of `DATASETS`, or what describes one's own data.
-        root: where it lies; only needed for own data (`label_set("folder", root)`).
+        source: one of `DATASETS`, or the [`DataSource`] of a custom dataset.
+        root: the dataset's folder; only needed for custom datasets (`label_set("folder", root)`).
 
     Raises:
         UserError: for an unknown dataset.
-        DataError: where own data doesn't say what its classes are; the message proposes some.
+        DataError: if a custom dataset doesn't define its classes; the message proposes some.
     """
     source = _source(source, root)
     if source.name in DATASETS:
@@ -72,31 +72,31 @@ def load(
     instances: bool = False,
     streaming: bool = False,
 ) -> Dataset | IterableDataset:
-    """A dataset's split, lazily: nothing is read but the list of files, nothing is copied.
+    """Load a split of a dataset lazily: only the list of files is read, and nothing is copied.
 
     Args:
-        source: one of `DATASETS`, `"folder"`, or a [`DataSource`] (which recipes are), for all that can be said of own
-            data.
-        root: the folder that holds it, or a memory-mapped store of it (`scripts/prepare_data.py export --store raw`);
+        source: one of `DATASETS`, `"folder"`, or a [`DataSource`], which has all options for custom datasets. (A
+            recipe's data section is one.)
+        root: the dataset's folder, or a memory-mapped store of it (`scripts/prepare_data.py export --store raw`);
             `data/<name>` by default.
-        split: `"train"`, `"val"` or, where there is one, `"test"`.
-        instances: add the column `instances`, if the dataset has such files: (height, width) int32 arrays, label id *
-            1000 + number within instances, less than 1000 elsewhere; `None` for rows without. A memory-mapped store
-            keeps none.
-        streaming: of the dataset `"hub"`: read it as it is downloaded.
+        split: `"train"`, `"val"` or, if the dataset has it, `"test"`.
+        instances: add the column `instances`, if the dataset has instance files: (height, width) int32 arrays, label
+            id * 1000 + number inside instances, less than 1000 elsewhere; `None` for rows without. A memory-mapped
+            store holds none.
+        streaming: for the dataset `"hub"`: read the rows while they are downloaded.
 
     Returns:
-        A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 where ignored;
-        among more than 255 classes "I;16", 65535; `None` where a split has no labels) and `name`. When streaming, a
-        `datasets.IterableDataset` of such rows.
+        A `datasets.Dataset` with the columns `image` (PIL, RGB), `label` (PIL, mode "L": train ids, 255 is ignored;
+        for more than 255 classes mode "I;16", 65535 is ignored; `None` if the split has no labels) and `name`. With
+        `streaming`, a `datasets.IterableDataset` of such rows.
 
     Raises:
         UserError: for an unknown dataset or split.
-        DataError: where the root or the split isn't as expected; later, from the rows, for files that can't be read.
+        DataError: if the root or the split isn't as expected; later, when rows are read, for unreadable files.
     """
     source = _source(source, root)
     if streaming and source.name != "hub":
-        raise UserError(f"streaming is for the dataset 'hub'; the files of {source.name!r} are read lazily as it is")
+        raise UserError(f"streaming works for the dataset 'hub' only; files of {source.name!r} are read lazily anyway")
     labels = label_set(source)
     if source.name == "hub":
         decode = Decode(labels, value_range=source.value_range)
@@ -128,12 +128,12 @@ def load(
 def _rows(columns: dict[str, list], features: Features) -> Dataset:
     import pyarrow
 
-    # predictions are called after their rows: a list or an index could lead them out of their folder
+    # predictions are named after their rows: names from a list or an index could lead out of the output folder
     if strange := [name for name in columns["name"] if PurePath(name).name != name]:
-        raise DataError(f"{len(strange)} images aren't called as files are, {strange[0]!r} for one: give plain names")
+        raise DataError(f"{len(strange)} images have invalid names, e.g. {strange[0]!r}: give plain file names")
     try:
-        # as Arrow arrays: from lists, `datasets` would look at each path by itself
+        # Arrow arrays, because `datasets` would process each path of a list separately
         arrays = {name: pyarrow.array(column, pyarrow.string()) for name, column in columns.items()}
     except UnicodeEncodeError as error:
-        raise DataError(f"{ascii(error.object)}: a name that isn't UTF-8: rename the file") from error
+        raise DataError(f"{ascii(error.object)}: the name isn't valid UTF-8: rename the file") from error
     return Dataset.from_dict(arrays, features=features)

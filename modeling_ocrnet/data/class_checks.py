@@ -1,4 +1,4 @@
-"""Whether masks hold what the list of classes says: the classes that have no pixel, and lists that can't be meant."""
+"""Compares masks with the list of classes: finds classes without a pixel, and lists that contradict the masks."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .pair_checks import PairFacts, check_mask_pixels
 
 logger = logging.getLogger(__name__)
 
-IN_FLIGHT = 64  # masks that are decoded before what they hold is looked at
-SHOWN = 10  # that a line lists
+IN_FLIGHT = 64  # masks that are decoded before their content is checked
+SHOWN = 10  # names that a line lists
 
 
 def log_findings(findings: Findings, labels: LabelSet, split: str) -> None:
-    """Log what a check found that nobody may have meant."""
+    """Log the findings of a check that may be unintended."""
     masks, pixels = findings.masks, np.array(findings.pixels)
     if masks:
         logger.info("%s: %s", split, labelled_share_line(findings, labels))
     if masks and (missing := classes_without_pixels(pixels, labels)):
-        also = f", and {labels.assumed_ignored} is ignored, though nobody said so" if findings.assumed else ""
+        also = f", and {labels.assumed_ignored} is ignored by default" if findings.assumed else ""
         logger.warning("%s: no pixel of %s in the %d masks read%s", split, first_names(missing), masks, also)
     for line in unusual_image_lines(findings.turned, findings.turned_example, findings.rows, findings.unusual):
         logger.warning("%s: %s", split, line)
 
 
 def labelled_share_line(findings: Findings, labels: LabelSet) -> str:
-    """How much of the masks is labelled."""
+    """A line on the masks read: how many classes they hold, and the share of ignored pixels."""
     pixels = np.array(findings.pixels)
     ignored = pixels[-1] / max(1, pixels.sum())
     held = np.count_nonzero(pixels[:-1])
@@ -45,38 +45,38 @@ def labelled_share_line(findings: Findings, labels: LabelSet) -> str:
 
 
 def unusual_image_lines(turned: int, example: str | None, rows: int, unusual: list[str]) -> Iterator[str]:
-    """What is to be said of images that EXIF turns, and of those whose values are odd."""
+    """Lines on images that their EXIF orientation turns, and on images with unusual values."""
     if turned:
         yield (
-            f"EXIF turns {turned} of {rows} images, {example} for one: their masks are taken to be drawn on the turned "
-            "image, as people see it"
+            f"EXIF turns {turned} of {rows} images, e.g. {example}: their masks are assumed to match the turned image, "
+            "as viewers show it"
         )
     yield from unusual[:SHOWN]
     if len(unusual) > SHOWN:
-        yield f"and {len(unusual) - SHOWN} more images of unusual values"
+        yield f"and {len(unusual) - SHOWN} more images with unusual values"
 
 
 def classes_without_pixels(pixels: np.ndarray, labels: LabelSet) -> list[str]:
-    """The names of classes without a pixel; `pixels` as of [`count_pixels_by_class`]."""
+    """The names of classes without a pixel; `pixels` as [`count_pixels_by_class`] returns them."""
     return [name for name, count in zip(labels.names, pixels, strict=False) if not count]
 
 
 def first_names(names: list[str]) -> str:
-    """The first of some names, and how many more there are."""
+    """The first `SHOWN` names, and how many more there are."""
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset | None, Findings]]) -> None:
-    """Refuse a list of classes that can't be what the masks mean.
+    """Refuse a list of classes that contradicts the masks.
 
-    Whether a class occurs is looked up in all masks before it is said that it doesn't.
+    Before a class is reported as absent, all masks are read.
 
     Args:
-        labels: one's own; what published datasets mean is known.
-        parts: splits, and what [`check`] found in them; `None` and what [`check_sample`] found in a stream.
+        labels: those of a custom dataset; the classes of published datasets are known to be right.
+        parts: each split with what [`check`] found in it; for a stream, `None` with what [`check_sample`] found.
 
     Raises:
-        DataError: naming the classes and the remedy.
+        DataError: names the classes and the remedy.
     """
     parts = list(parts)
     pixels = sum(np.array(findings.pixels) for _, findings in parts)
@@ -100,11 +100,12 @@ def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset | None, Findin
 
 
 def class_list_problem(labels: LabelSet, pixels: np.ndarray, assumed: str | None) -> str | None:
-    """Why a list of classes can't be what the masks mean, and the remedy; `None` where it can.
+    """Why a list of classes contradicts the masks, and the remedy; `None` if it doesn't.
 
     Args:
-        pixels: of all masks, as of [`count_pixels_by_class`].
-        assumed: a mask that holds the id that is ignored though nobody said so.
+        labels: the list of classes.
+        pixels: of all masks, as [`count_pixels_by_class`] returns them.
+        assumed: a mask that holds the id that is ignored by default, if any does.
     """
     missing = classes_without_pixels(pixels, labels)
     if not missing or not pixels.sum():
@@ -115,41 +116,41 @@ def class_list_problem(labels: LabelSet, pixels: np.ndarray, assumed: str | None
         return (
             f"{file}: no mask holds {unused}, but {assumed} holds {labels.assumed_ignored}, which is ignored "
             f'because no class has it: if it is a class, give it that id, {{"name": "{missing[-1]}", "id": '
-            f"{labels.assumed_ignored}}}, and the others theirs; if nothing is labelled there, say so: ignore_ids "
-            f"[{labels.assumed_ignored}]"
+            f"{labels.assumed_ignored}}}, and give the others their ids; if those pixels aren't labelled, set "
+            f"ignore_ids [{labels.assumed_ignored}]"
         )
-    if labels.counted_from_one and labels.names[-1] in missing:  # counted from 0, the last would be one too many
+    if labels.counted_from_one and labels.names[-1] in missing:  # if ids count from 0, no mask holds the last one
         held = [x.id for x in labels.trained if pixels[x.train_id]]
         return (
-            f"{file}: reduce_zero_label ignores 0 and counts classes from 1, so that {len(labels.names)} names need as "
-            f"many ids, but the masks hold {first_names([str(x) for x in held]) or 'none of them'}, and nothing of "
+            f"{file}: reduce_zero_label ignores 0 and counts classes from 1, so {len(labels.names)} names need as many "
+            f"ids, but the masks hold {first_names([str(x) for x in held]) or 'none of them'}, and no pixel of "
             f"{unused}: leave reduce_zero_label out if 0 is the first class, or give each class its id"
         )
     return None
 
 
 def require_labelled(dataset: Dataset, findings: Findings | None, split: str) -> None:
-    """Refuse a split in which no pixel is labelled: there is no mean over nothing.
+    """Refuse a split in which no pixel is labelled: it has no mean IoU.
 
     Args:
         dataset: the split, or a part of it.
-        findings: what a check of just that found, if there was one.
+        findings: the result of a check of exactly these rows, if they were checked.
         split: its name.
 
     Raises:
-        DataError: saying so.
+        DataError: if no pixel is labelled.
     """
     if findings is not None and sum(findings.pixels[:-1]) or any(facts.pixels[:-1].any() for facts in _masks(dataset)):
         return
     masks = sum(x is not None for x in dataset.with_format(None)["label"][:])
     raise DataError(
-        f"{split}: no pixel of its {len(dataset)} images is labelled ({masks} have masks, and all that those hold is "
-        "ignored): nothing could be scored; give another split, or classes and ids that the masks hold"
+        f"{split}: no pixel of its {len(dataset)} images is labelled ({masks} have masks, and every pixel of those is "
+        "ignored), so nothing can be scored; give another split, or classes and ids that the masks hold"
     )
 
 
 def _masks(dataset: Dataset) -> Iterator[PairFacts]:
-    """What each mask holds, in order; those that can't be read are left out: training or evaluation will name them."""
+    """The facts of each mask, in order. Unreadable masks are left out; training or evaluation will name them."""
     decode = transform_of(dataset)
     files = dataset.with_format(None).select_columns(["label", "name"])
 

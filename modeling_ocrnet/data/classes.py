@@ -1,4 +1,4 @@
-"""The classes of own data: read from a classes.json, or proposed from what the masks hold."""
+"""The classes of custom datasets: read from a classes.json, or proposed from the content of the masks."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from .labels import IGNORE, Label, LabelSet, distinct_color
 from .train_ids import pack_colors, unpack_color
 from .unicode_names import nfc
 
-TOP_ID = 65535  # 16-bit masks
-LEAST, MOST = 2, 65535  # classes: one alone is never mistaken; their indices must fit into 16 bits, beside `ignore`
-PROPOSED = 256  # ids or colours, at most, that look like classes
+TOP_ID = 65535  # masks have up to 16 bits
+LEAST, MOST = 2, 65535  # classes: with one there is nothing to predict; indices and `ignore` must fit into 16 bits
+PROPOSED = 256  # more ids or colours than this can't be classes
 _FIELDS = {"classes", "ignore_ids", "reduce_zero_label", "flip_pairs"}
 _CLASS_FIELDS = {"name", "id", "color"}
 
 
 def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterable[int] = ()) -> LabelSet:
-    """The label set that a JSON file describes.
+    """Read the label set that a JSON file describes.
 
     Args:
         file: `{"classes": [{"name": "road", "id": 7, "color": [128, 64, 128]}, ...], "ignore_ids": [255],
-            "reduce_zero_label": false, "flip_pairs": [["left arm", "right arm"]]}`, of which only names are needed; a
-            list of names; or `{"0": "road", ...}`, as `id2label.json` files on the Hub have it. Ids are those in the
-            mask files; without them classes are counted from 0, or from 1 with `reduce_zero_label`. (An `id2label`
-            with `reduce_zero_label` counts after the reduction, as on the Hub.)
-        reduce_zero_label: 0 is ignored, as the file itself may say.
-        ignore_ids: further ids that aren't trained, of classes or not. 255 isn't either, unless a class has it.
+            "reduce_zero_label": false, "flip_pairs": [["left arm", "right arm"]]}`, in which only the names are
+            required; a list of names; or `{"0": "road", ...}`, as in `id2label.json` files on the Hub. Ids are those
+            in the mask files; if none are given, classes are counted from 0, or from 1 with `reduce_zero_label`. (The
+            ids of an `id2label` with `reduce_zero_label` are those after the reduction, as on the Hub.)
+        reduce_zero_label: ignore 0 in the masks. The file can set it too.
+        ignore_ids: further ids that aren't trained, whether a class has them or not. 255 isn't trained either, unless
+            a class has it.
 
     Raises:
-        DataError: listing what is wrong with the file.
+        DataError: lists the errors in the file.
     """
     content, of_hub = _read_json(file), False
     if isinstance(content, list):
@@ -49,7 +50,7 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
         raise DataError(f'{file}: expected {{"classes": [{{"name": ...}}, ...]}} or a list of names')
     reduce_zero_label = reduce_zero_label or content.get("reduce_zero_label", False)
     classes = [_in_one_form({"name": x} if isinstance(x, str) else x) for x in content["classes"]]
-    problems = [f"unknown field {key!r}; there are {', '.join(sorted(_FIELDS))}" for key in content.keys() - _FIELDS]
+    problems = [f"unknown field {key!r}; expected {', '.join(sorted(_FIELDS))}" for key in content.keys() - _FIELDS]
     problems += _problems(classes, content, reduce_zero_label)
     if problems:
         raise DataError(f"{file}: " + "\n  ".join(problems))
@@ -62,8 +63,8 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
     trained = [x for x in classes if x["id"] not in named]
     if not LEAST <= len(trained) <= MOST:
         raise DataError(
-            f"{file}: {len(trained)} classes are trained, expected {LEAST} to {MOST}; where there is one thing to "
-            "find, the background is the other class"
+            f"{file}: {len(trained)} classes are trained, expected {LEAST} to {MOST}; if there is one thing to find, "
+            "the background is the other class"
         )
     ignore = ignore_index(len(trained))
     ignored = named | ({IGNORE, ignore} - ids)
@@ -81,7 +82,7 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
         color_codes=tuple(codes.items()) if by_color else (),
         origin=str(file),
         ignore=ignore,
-        # an id2label can't list what is ignored: on the Hub it is 255
+        # an id2label can't list ignored ids: on the Hub, 255 is ignored
         assumed_ignored=IGNORE if IGNORE in ignored - named and not of_hub else None,
         counted_from_one=counted_from_one,
     )
@@ -97,20 +98,20 @@ def _read_json(file: Path) -> Any:
 
 
 def _in_one_form(entry: Any) -> Any:
-    """A class whose name is composed as other files may compose it otherwise."""
+    """A class with its name in NFC, so that it equals the same name in other files."""
     named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
     return {**entry, "name": nfc(entry["name"])} if named else entry
 
 
 def classes_of(labels: LabelSet) -> dict[str, Any]:
-    """The classes.json of masks that hold a label set's train ids."""
+    """The content of a classes.json for masks that hold the train ids of `labels`."""
     classes = [{"name": x.name, "color": list(x.color)} for x in labels.trained]
     pairs = [[labels.names[i] for i in pair] for pair in labels.flip_pairs]
     return {"classes": classes, "flip_pairs": pairs, "ignore_ids": [labels.ignore]}
 
 
 def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iterator[str]:
-    """What is wrong with the fields of a classes.json, a line each."""
+    """The errors in the fields of a classes.json, one line for each."""
     names = [x.get("name") if isinstance(x, dict) else None for x in classes]
     for i, entry in enumerate(classes):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
@@ -118,11 +119,11 @@ def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iter
             continue
         name = entry["name"]
         if unknown := entry.keys() - _CLASS_FIELDS:
-            yield f"class {name!r}: unknown field {', '.join(sorted(unknown))}; there are name, id, color"
+            yield f"class {name!r}: unknown field {', '.join(sorted(unknown))}; expected name, id, color"
         if "id" in entry and not _is_id(entry["id"]):
             yield f"class {name!r}: id {entry['id']!r}, expected 0 to {TOP_ID}"
         if entry.get("id") == 0 and reduce_zero_label:
-            yield f"class {name!r}: id 0, which reduce_zero_label ignores: give ids as they are in the masks, from 1 on"
+            yield f"class {name!r}: id 0, which reduce_zero_label ignores: give the ids in the masks, from 1 on"
         color = entry.get("color")
         if color is not None and not (
             isinstance(color, list) and len(color) == 3 and all(_is_id(x) and x < 256 for x in color)
@@ -133,7 +134,7 @@ def _problems(classes: list[Any], content: dict, reduce_zero_label: Any) -> Iter
         yield from (f"{field} {x} occurs twice" for x, count in sorted(Counter(values).items()) if count > 1)
     given = sum(isinstance(x, dict) and "id" in x for x in classes)
     if 0 < given < len(classes):
-        yield f"{given} of {len(classes)} classes have an id: give all of them one, or none"
+        yield f"{given} of {len(classes)} classes have an id: give an id to all of them, or to none"
     if not isinstance(reduce_zero_label, bool):
         yield f"reduce_zero_label is {reduce_zero_label!r}, expected true or false"
     ignored = content.get("ignore_ids", [])
@@ -150,13 +151,13 @@ def _is_id(value: Any) -> bool:
 
 
 def suggest_classes_json(masks: Iterable[dict]) -> str:
-    """What masks hold, with shares, and a classes.json for it, ready to be saved.
+    """A text that lists the values in the masks with their shares, and a classes.json for them, ready to be saved.
 
     Args:
-        masks: a sample, as entries of an `Image(decode=False)` column.
+        masks: a sample of masks, as entries of an `Image(decode=False)` column.
 
     Raises:
-        DataError: where they don't look like masks.
+        DataError: if they don't look like masks.
     """
     pixels: dict[tuple[str, int], int] = {}
     occurrences: dict[tuple[str, int], int] = {}
@@ -170,13 +171,13 @@ def suggest_classes_json(masks: Iterable[dict]) -> str:
             occurrences[kind, value] = occurrences.get((kind, value), 0) + 1
     kinds = {kind for kind, _ in pixels}
     if len(kinds) != 1:
-        raise DataError("the masks are of two kinds, ids and colours: make them one" if kinds else "there are no masks")
+        raise DataError("some masks hold ids, others colours: use one kind for all" if kinds else "there are no masks")
     (kind,) = kinds
     found = sorted(value for _, value in pixels)
     if len(found) > PROPOSED:
         raise DataError(
-            f"{count} masks hold {len(found)} {kind}s, more than classes can be: instance ids, photographs, or masks "
-            "that were smoothed?"
+            f"{count} masks hold {len(found)} {kind}s, too many for classes: are these instance ids, photographs, or "
+            "smoothed masks?"
         )
     total = sum(pixels.values())
     lines, classes = [], []
@@ -198,7 +199,7 @@ def suggest_classes_json(masks: Iterable[dict]) -> str:
 
 
 def _content(source: dict) -> tuple[str, np.ndarray, np.ndarray, list[tuple[int, ...]] | None]:
-    """`"id"` or `"color"`, the values of a mask, how many pixels each has, and the mask's palette, if it has one."""
+    """`"id"` or `"color"`, the values in a mask, the number of pixels of each, and the mask's palette, if any."""
     path = source["path"]
     mask = open_image(source)
     check_mask(mask, path, by_color=True)

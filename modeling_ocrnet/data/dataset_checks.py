@@ -22,22 +22,22 @@ from .pair_checks import PairFacts, check_headers, check_pair
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3  # of what is checked
+VERSION = 3  # of the checks; cached results of other versions aren't used
 SHOWN = 10  # problems that the message lists
 
 
 @dataclass
 class Findings:
-    """What a check found that isn't wrong in itself.
+    """The result of a check: facts that aren't errors in themselves.
 
     Args:
-        rows: of the dataset.
-        masks: that were decoded.
-        pixels: of these, by class; the last are those that aren't labelled.
-        assumed: one that holds the id that is ignored though nobody said so.
-        turned: images that EXIF turns.
+        rows: number of rows of the dataset.
+        masks: number of masks decoded.
+        pixels: pixels in these masks by class; the last number is that of unlabelled pixels.
+        assumed: a mask that holds the id that is ignored by default, if any does.
+        turned: number of images that their EXIF orientation turns.
         turned_example: one of them.
-        unusual: images decoded whose values are odd, a line each.
+        unusual: decoded images with unusual values, one line for each.
     """
 
     rows: int
@@ -50,19 +50,19 @@ class Findings:
 
 
 def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: bool = False) -> Findings:
-    """Check that every image and mask is there, that their headers agree, and that a sample of masks holds known ids.
+    """Check that all images and masks exist, that their headers agree, and that a sample of masks holds known ids.
 
-    What passed is remembered in the cache of `datasets`, and not opened again while each file's size and time stay.
-    What the labels make of it is said and judged by `modeling_ocrnet.data.class_checks`.
+    The result of a check that passed is kept in the cache of `datasets`. The files aren't opened again until a size or
+    modification time changes. `modeling_ocrnet.data.class_checks` compares the findings with the list of classes.
 
     Args:
         dataset: from [`load`].
-        masks: how many rows, spread evenly, are decoded fully.
+        masks: number of rows, evenly spaced, to decode completely.
         labelled: every row must have a mask.
-        tolerate: warn of rows with a problem, as long as there are others.
+        tolerate: only warn about rows with a problem, unless all rows have one.
 
     Raises:
-        DataError: lists the problems found, the first ten of them by name.
+        DataError: lists the problems found, the first ten by name.
     """
     rows = len(dataset)
     if rows == 0:
@@ -71,14 +71,14 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
     files = dataset.with_format(None)
     bare = [name for name, x in zip(files["name"][:], files["label"][:], strict=True) if x is None] if labelled else []
     if bare:
-        raise DataError(f"{len(bare)} of {rows} images have no mask, {bare[0]} for one: training needs all of them")
+        raise DataError(f"{len(bare)} of {rows} images have no mask, e.g. {bare[0]}: training needs one for each image")
     inside = files[0]["image"]["bytes"] is not None
     passed = None if inside else _note(files, transform, masks)
     if passed is not None and (remembered := _recall(passed)) is not None:
         return remembered
     sample = list(range(0, rows, max(1, rows // max(1, masks))))[:masks]
     if inside:
-        files = files.select(sample)  # their headers can't be read without all the rest
+        files = files.select(sample)  # headers inside a table can't be read without reading the whole files
     of_pair = partial(check_headers, by_color=bool(transform.labels.color_codes))
     undecoded = dataset.with_format(None)
     with ThreadPoolExecutor(16) as pool:
@@ -100,15 +100,15 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
 
 
 def check_sample(rows: Iterable[dict], decode: Decode, tolerate: bool = False) -> Findings:
-    """Read the first rows of a stream in full: the others can't be known before they are read.
+    """Check the first rows of a stream completely; the others can't be checked before they arrive.
 
     Args:
-        rows: undecoded.
+        rows: the first rows, undecoded.
         decode: their decoding.
-        tolerate: warn of rows with a problem.
+        tolerate: only warn about rows with a problem.
 
     Raises:
-        DataError: for the first row that can't be trained on.
+        DataError: for the first row that can't be used for training.
     """
     facts = [check_pair(row, decode) for row in rows]
     for x in facts:
@@ -135,7 +135,7 @@ def _summary(rows: int, facts: list[PairFacts], turned: list[str], classes: int)
 
 
 def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
-    """The file that says what was found in these very files; `None` where one isn't there, or isn't a plain file."""
+    """The cache file with the result for exactly these files; `None` if one is missing, or isn't a plain file."""
     pairs = list(zip(files["image"][:], files["label"][:], strict=True))
     paths = [x["path"] for pair in pairs for x in pair if x is not None]
     if any("://" in x for x in paths) or any(memory_mapped_array(image) is not None for image, _ in pairs[:1]):
@@ -143,7 +143,7 @@ def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
     try:
         state = fingerprint(paths)
     except DataError:
-        return None  # the check says which one, with all the others
+        return None  # the check names it, with all other problems
     unlabelled = [i for i, (_, label) in enumerate(pairs) if label is None]
     labels = transform.labels
     meaning = (transform.train_ids, transform.value_range, labels.labels, labels.color_codes, labels.assumed_ignored)
@@ -154,7 +154,7 @@ def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
 def _recall(passed: Path) -> Findings | None:
     try:
         return Findings(**json.loads(passed.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # not there, or cut off by a crash
+    except (OSError, ValueError, TypeError):  # missing, or truncated by a crash
         return None
 
 
@@ -163,4 +163,4 @@ def _remember(passed: Path, findings: Findings) -> None:
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.write_text(json.dumps(asdict(findings)), encoding="utf-8")
     except OSError as error:
-        logger.info("the next check will take as long: %s", error)
+        logger.info("the result of this check can't be cached, so the next check will take as long: %s", error)

@@ -1,4 +1,4 @@
-"""Files to pixels: RGB images and label maps of train ids, with errors that name the file and the likely mistake."""
+"""Reads files as RGB images and label maps of train ids. Errors name the file and the likely mistake."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .value_ranges import unusual_range
 
 ValueRange = tuple[float, float] | list[float] | int | None
 MASK_MODES = ("L", "P", "1", "I", "I;16", "I;16B")  # modes whose pixels are ids
-# What files are read as, whatever they are called. Pillow knows more: its EPS starts Ghostscript.
+# The formats that files are read as, whatever their suffix. Pillow knows more, but its EPS reader runs Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-# Where rows may point to. fsspec knows more: some follow instructions in what they read, or keep copies.
+# The protocols allowed in rows. fsspec knows more, but some follow instructions in the files, or keep copies.
 PROTOCOLS = ("bz2", "file", "gzip", "hf", "http", "https", "xz", "zip")
 
 
@@ -35,7 +35,7 @@ def open_image(source: dict) -> Image.Image:
     """Open, but don't decode, an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
 
     Raises:
-        DataError: where the file isn't there, isn't an image, or holds bands or pages that wouldn't be read.
+        DataError: if the file is missing, isn't an image, or holds bands or pages that wouldn't be read.
     """
     path, data = source["path"], source["bytes"]
     if (stored := memory_mapped_array(source)) is not None:
@@ -44,7 +44,7 @@ def open_image(source: dict) -> Image.Image:
     if data is None and not remote:
         check_file(path)
     if data is None and remote and not all(map(_is_known, path.split("::"))):
-        raise DataError(f"{path}: not an address that images are read from ({', '.join(PROTOCOLS)})")
+        raise DataError(f"{path}: images aren't read from such an address, only from {', '.join(PROTOCOLS)}")
     try:
         if data is None and remote:
             with fsspec.open(path, "rb") as file:
@@ -57,34 +57,34 @@ def open_image(source: dict) -> Image.Image:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
-    except Exception as error:  # damaged headers make Pillow raise anything; it refuses sizes that no image has, too
+    except Exception as error:  # Pillow may raise anything for damaged headers, and it refuses huge sizes
         if is_bug(error):
             raise
         raise DataError(f"{path}: not a readable image ({_reason(error)}): replace or remove it") from error
 
 
 def _is_known(address: str) -> bool:
-    """Whether a link of fsspec's chain of addresses is of PROTOCOLS, or a file of this machine."""
+    """Whether one part of a chained fsspec address uses one of PROTOCOLS, or is a local file."""
     protocol, colon, _ = address.partition("://")
     return protocol in PROTOCOLS if colon else os.path.isfile(address)
 
 
 def check_file(path: str) -> None:
-    """Refuse what isn't a file: reading a pipe or a device wouldn't end.
+    """Refuse paths that aren't plain files: reading from a pipe or a device might never end.
 
     Raises:
-        DataError: naming it.
+        DataError: names the path.
     """
-    if not os.path.isfile(path):  # False for names that no file can have, too
+    if not os.path.isfile(path):  # also False for invalid names
         reason = "not a plain file" if os.path.exists(path) else "there is no such file"
-        raise DataError(f"{path}: {reason}: put it there again, or take its pair out")
+        raise DataError(f"{path}: {reason}: restore the file, or remove its pair")
 
 
 def decoded(image: Image.Image, path: str | None) -> Image.Image:
-    """The image with its pixels read, as they lie in the file.
+    """Decode an opened image, without turning it.
 
     Raises:
-        DataError: where they are damaged.
+        DataError: if the pixels are damaged.
     """
     return _careful(lambda: _loaded(image), path)
 
@@ -95,10 +95,10 @@ def _loaded(image: Image.Image) -> Image.Image:
 
 
 def upright(image: Image.Image, path: str | None) -> Image.Image:
-    """The image with its pixels read, turned as its EXIF says.
+    """Decode an opened image, and turn it according to its EXIF orientation.
 
     Raises:
-        DataError: where they are damaged, or EXIF holds nonsense.
+        DataError: if the pixels are damaged, or EXIF is invalid.
     """
     decoded(image, path)
     return _careful(lambda: ImageOps.exif_transpose(image) if is_turned(image) else image, path)
@@ -109,17 +109,17 @@ def _careful(step: Callable[[], Any], path: str | None) -> Any:
         return step()
     except DataError:
         raise
-    except Exception as error:  # damaged data makes Pillow's decoders raise anything
+    except Exception as error:  # Pillow's decoders may raise anything for damaged data
         if is_bug(error):
             raise
         raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
 
 
 def stored_pixels(mask: Image.Image, path: str | None) -> np.ndarray:
-    """An opened mask's pixels, turned as its EXIF says: ids as the file holds them (a viewer stretches), or colours.
+    """An opened mask's pixels, turned according to EXIF: the stored ids, without Pillow's scaling, or colours.
 
     Raises:
-        DataError: where they are damaged.
+        DataError: if they are damaged.
     """
     undo = UndoPillowScaling(mask)
     pixels = np.asarray(upright(mask, path))
@@ -128,21 +128,21 @@ def stored_pixels(mask: Image.Image, path: str | None) -> np.ndarray:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"none of {', '.join(FORMATS)}, or damaged at its beginning"
+        return f"its format is none of {', '.join(FORMATS)}, or its beginning is damaged"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def read_image(source: dict, value_range: ValueRange = None) -> Image.Image:
-    """The RGB image as a person sees it; see [`to_rgb`].
+    """Read an image as viewers show it, in RGB; see [`to_rgb`].
 
     Raises:
-        DataError: where the file isn't there, is damaged, or has values that no range is known of.
+        DataError: if the file is missing or damaged, or the range of its values is unknown.
     """
     return read_image_and_remarks(source, value_range).image
 
 
 class ImageAndRemarks(NamedTuple):
-    """An image as RGB; what is odd about its values, in a line, or `None`; and whether EXIF turned it."""
+    """An RGB image; a line that describes its unusual values, or `None`; and whether EXIF turned it."""
 
     image: Image.Image
     odd: str | None
@@ -150,10 +150,10 @@ class ImageAndRemarks(NamedTuple):
 
 
 def read_image_and_remarks(source: dict, value_range: ValueRange = None) -> ImageAndRemarks:
-    """As [`read_image`], with what is to be said of the file."""
+    """As [`read_image`], with remarks on the file."""
     image, path = open_image(source), source["path"]
     wide = is_wide_color(image)
-    in_header = orientation_in_header(image) if image.format == "TIFF" else 1  # others keep it when they are decoded
+    in_header = orientation_in_header(image) if image.format == "TIFF" else 1  # decoding keeps it in other formats
     try:
         check_range(image, value_range)
         turned = _careful(lambda: is_turned(decoded(image, path)), path)
@@ -168,8 +168,8 @@ def read_image_and_remarks(source: dict, value_range: ValueRange = None) -> Imag
 
 
 def orientation_in_header(image: Image.Image) -> int:
-    """EXIF's orientation as far as the header tells it; 8 where it holds nonsense: decoding says what is wrong."""
-    # a PNG may have it at its end, and to look there would decode it; a TIFF has it in front, and loses it by decoding
+    """The EXIF orientation, if the header has it, else 1. It is 8 if EXIF is invalid; decoding then names the error."""
+    # a PNG may have EXIF at its end, where only decoding finds it; a TIFF has it in the header, and decoding drops it
     if "exif" not in image.info and image.format != "TIFF":
         return 1
     try:
@@ -181,20 +181,20 @@ def orientation_in_header(image: Image.Image) -> int:
 
 
 def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> None:
-    """Refuse what can't hold ids (or, `by_color`, exact colours), going by the header alone."""
+    """Refuse files that can't hold ids (or, with `by_color`, exact colours). Only the header is read."""
     if mask.format in ("JPEG", "MPO"):
         raise DataError(
-            f"{path}: a mask as JPEG, which changes values along every edge to save space: export the masks as PNG"
+            f"{path}: a JPEG can't be a mask, because its compression changes ids along edges: export the masks as PNG"
         )
     if mask.mode not in MASK_MODES and not (by_color and mask.mode in ("RGB", "RGBA")):
         raise DataError(
-            f"{path}: a mask of mode {mask.mode}, expected one channel of ids: this looks like a picture of the mask's "
-            "colours; point at the files that hold ids (or, for data of your own, give every class a color of its own)"
+            f"{path}: the mask has mode {mask.mode}, expected one channel of ids: this looks like a picture of the "
+            "mask's colours; give the files that hold ids (or, for your own data, give every class a different color)"
         )
 
 
 def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.Image:
-    """The mask as train ids, `labels.ignore` where ignored. Palette files are read as indices.
+    """Read a mask as train ids; ignored pixels are `labels.ignore`. Palette files are read as indices.
 
     Args:
         source: an entry of an `Image(decode=False)` column.
@@ -205,20 +205,20 @@ def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.
         (height, width) PIL image of mode "L"; "I;16" for more than 255 classes.
 
     Raises:
-        DataError: where the file holds ids or colours that the dataset doesn't know.
+        DataError: if the file holds ids or colours that the dataset doesn't have.
     """
     return Image.fromarray(train_ids_of(read_ids(source, labels), labels, source["path"], train_ids))
 
 
 def read_ids(source: dict, labels: LabelSet) -> np.ndarray:
-    """What a mask's file holds: ids (height, width), or colours (height, width, 3 or 4).
+    """The values stored in a mask file: ids (height, width), or colours (height, width, 3 or 4).
 
     Args:
         source: an entry of an `Image(decode=False)` column.
-        labels: the dataset's labels: whether they have colours.
+        labels: the dataset's labels; masks may be in colour if these have colour codes.
 
     Raises:
-        DataError: where the file isn't there, isn't a mask, or is damaged.
+        DataError: if the file is missing, isn't a mask, or is damaged.
     """
     path = source["path"]
     if is_matlab(source):
@@ -237,12 +237,12 @@ def read_instances(source: dict) -> np.ndarray:
 
 
 def located(source: dict, name: str) -> dict:
-    """The entry with something to call it by in messages, where it has bytes but no file."""
+    """The entry, with a name for messages in place of its path if it has bytes but no file."""
     return source if source["path"] else {**source, "path": f"row {name}"}
 
 
 class Decode:
-    """The format of a loaded dataset: rows with a PIL image and, where there is one, a PIL mask of train ids.
+    """The transform of a loaded dataset: gives rows with a PIL image and, if there is one, a PIL mask of train ids.
 
     Args:
         labels: the dataset's labels.
@@ -282,6 +282,6 @@ class Decode:
 
 
 def with_value_range(dataset: Dataset, value_range: ValueRange) -> Dataset:
-    """A loaded dataset whose images are read with another range, as the model that is to see them was trained."""
+    """A loaded dataset that reads images with another value range: the one that the model was trained with."""
     decode = transform_of(dataset)
     return dataset.with_transform(Decode(decode.labels, decode.train_ids, value_range))

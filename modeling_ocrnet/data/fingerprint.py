@@ -1,4 +1,4 @@
-"""Whether files are what they were: a digest of their names, sizes and times, a question to the disk for each."""
+"""A digest of files' names, sizes and modification times, which tells whether they have changed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .decoding import DataError
 
 
 def fingerprint(files: Iterable[str], whole_paths: bool = True) -> str:
-    """Another one where any file was added, taken away, renamed or written to.
+    """A digest that changes if a file is added, removed, renamed or written to.
 
     Args:
-        files: paths, in the order that counts.
-        whole_paths: of the paths, the folders count too.
+        files: their paths; the order matters.
+        whole_paths: include the folders, not only the file names.
 
     Raises:
-        DataError: where one isn't there.
+        DataError: if a file is missing.
     """
     digest, here = hashlib.sha256(), os.getcwd()
     for file in files:
         try:
             found = os.stat(file)
-        except (OSError, ValueError) as error:  # ValueError: for names that no file can have
+        except (OSError, ValueError) as error:  # ValueError: the name is invalid
             raise DataError(f"{file}: can't be read ({error})") from error
         name = os.path.join(here, file) if whole_paths else os.path.basename(file)
         digest.update(f"{name}\0{found.st_size} {found.st_mtime_ns}\n".encode())

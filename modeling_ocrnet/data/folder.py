@@ -1,7 +1,7 @@
-"""One's own images and masks: by folder, or by a CSV or JSONL of pairs; the classes by a classes.json beside them.
+"""Custom images and masks in folders, or listed in a CSV or JSONL file; a classes.json beside them has the classes.
 
-`{train,val,test}/{images,masks}`, or `{images,masks}/{train,val,test}`, or `{train,val,test}.csv` (or `.jsonl`) with
-the columns image and mask; or just `{images,masks}`, the split `all`, of which `val_share` holds a part out.
+The layouts are `{train,val,test}/{images,masks}`, `{images,masks}/{train,val,test}`, `{train,val,test}.csv` (or
+`.jsonl`) with the columns image and mask, or just `{images,masks}`: the split `all`, which `val_share` divides.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from .unicode_names import nfc, path_on_disk, told_apart
 __all__ = ["find", "label_set"]
 
 SHOWN = 10  # problems that a message lists
-SAMPLE = 64  # masks that a proposal looks at
-# other words for the same: the first that exists is taken
+SAMPLE = 64  # masks that a proposal of classes is based on
+# accepted folder names; the first that exists is used
 _SPLITS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
 _IMAGES = ("images", "img_dir", "image", "imgs", "JPEGImages")
 _MASKS = ("masks", "labels", "annotations", "ann_dir", "mask", "label", "SegmentationClass")
 _WAYS = (
-    "is made by {split}/images and {split}/masks, by images/{split} and masks/{split}, or by {split}.csv "
+    "needs {split}/images and {split}/masks, or images/{split} and masks/{split}, or {split}.csv "
     "with the columns image and mask"
 )
 
 
 def label_set(source: DataSource) -> LabelSet:
-    """The classes, from the file that the source names or from `classes.json` in its root.
+    """The classes, from the file that the source names, or from `classes.json` in its root.
 
     Raises:
-        DataError: where there is none, with a proposal made from what the masks hold.
+        DataError: if there is no such file; the message proposes one, based on the content of the masks.
     """
     root = _root(source)
-    if read_manifest(root) is not None:  # of train ids: what the source says of the masks was heeded by the export
+    if read_manifest(root) is not None:  # the export applied the source's mask options and wrote train ids
         return replace(read_classes(root / "classes.json"), assumed_ignored=None)
     file = Path(source.classes).expanduser() if source.classes else root / "classes.json"
     if source.classes or file.is_file():
@@ -52,13 +52,13 @@ def label_set(source: DataSource) -> LabelSet:
     tables = (_where(root, split) for split in ("train", "all", "val"))
     where = next((x for x in tables if x is not None), None)
     if where is None:
-        raise DataError(f"{root}: holds no images and masks; train {_WAYS.format(split='train')}")
+        raise DataError(f"{root}: holds no images and masks; the split train {_WAYS.format(split='train')}")
     masks = [x for x in _pairs(where, source, labelled=False).masks if x is not None]
     sample = masks[:: max(1, -(-len(masks) // SAMPLE))]
     held = suggest_classes_json({"path": str(x), "bytes": None} for x in sample)
     raise DataError(
-        f"{file}: there is no such file, and it says what the classes are. {len(sample)} of {len(masks)} masks hold\n"
-        f"{held}\n\nGive the classes their names, and save this as {file}"
+        f"{file}: there is no such file, but it is needed to define the classes. {len(sample)} of {len(masks)} masks "
+        f"hold\n{held}\n\nName the classes, and save this as {file}"
     )
 
 
@@ -66,19 +66,19 @@ def find(source: DataSource, split: str) -> Pairs:
     """The pairs of a split, sorted by name; only `test` may lack masks.
 
     Raises:
-        DataError: where there is no such split, saying what would make one, or listing the files without a partner.
+        DataError: if there is no such split (the message says how to add it), or files have no partner (it lists them).
     """
     root = _root(source)
     where, whole = _where(root, split), _where(root, "train") or _where(root, "all")
     if source.val_share is not None and split in ("train", "val") and whole is not None:
         if _where(root, "val") is not None:
-            raise DataError(f"{root}: has a split val, but val_share would make another: leave it out")
+            raise DataError(f"{root}: has a split val, and val_share would make another one: leave val_share out")
         return _share(_pairs(whole, source), source.val_share, split, root)
     if where is None:
         others = [x for x in (*_SPLITS, "all") if _where(root, x) is not None]
         remedy = _WAYS.format(split=split)
         if whole is not None and split in ("train", "val") and "val" not in others:
-            remedy += "; or val_share 0.2 holds a fifth of the images out (in training and in evaluation)"
+            remedy += "; or val_share 0.2 holds out a fifth of the images (give it to training and to evaluation)"
         only = f", only {', '.join(others)}" if others else ""
         raise DataError(f"{root}: has no split {split}{only}; it {remedy}")
     return _pairs(where, source, labelled=split != "test")
@@ -87,12 +87,12 @@ def find(source: DataSource, split: str) -> Pairs:
 def _root(source: DataSource) -> Path:
     root = source.folder
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give the one that holds your images and masks as the root")
+        raise DataError(f"{root}: no such folder; give the folder of your images and masks as the root")
     return root
 
 
 def _where(root: Path, split: str) -> tuple[Path, ...] | None:
-    """A split's table, or its folders of images and of masks (the latter may not be there); `None` without either."""
+    """A split's table, or its folders of images and of masks (the latter may be missing); `None` if it has neither."""
     for name in _SPLITS.get(split, (split,)):
         for table in (root / f"{name}.csv", root / f"{name}.jsonl"):
             if table.is_file():
@@ -106,7 +106,7 @@ def _where(root: Path, split: str) -> tuple[Path, ...] | None:
 
 
 def _pairs(where: tuple[Path, ...], source: DataSource, labelled: bool = True) -> Pairs:
-    """Images with the masks of the same names, sorted by name. `labelled`: every image needs one."""
+    """Images with the masks of the same names, sorted by name. With `labelled`, every image needs a mask."""
     if len(where) == 1:
         pairs, problems = _listed(where[0], source)
     else:
@@ -123,22 +123,22 @@ def _pairs(where: tuple[Path, ...], source: DataSource, labelled: bool = True) -
 
 def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str]]:
     if labelled and not masks.is_dir():
-        return Pairs([], [], []), [f"{masks}: no such folder; the masks of {images} are looked for there"]
+        return Pairs([], [], []), [f"{masks}: no such folder; it should hold the masks of {images}"]
     found, partners = _by_stem(images), _by_stem(masks) if masks.is_dir() else {}
     alone = sorted(partners.keys() - found.keys())
     if found and alone and len(alone) == len(partners):
         image, mask = (next(iter(x.values()))[0].name for x in (found, partners))
         return Pairs([], [], []), [
-            f"{masks}: no mask is called as an image is ({image}, {mask}): the names must be equal but for their "
-            "suffix, or be listed in a CSV"
+            f"{masks}: no mask has the name of an image ({image}, {mask}): the names must be the same except for their "
+            "suffix, or the pairs be listed in a CSV"
         ]
     problems = [f"{partners[x][0]}: a mask without an image" for x in alone]
     for group in (*found.values(), *partners.values()):
         if len(group) > 1:
             first, *others = told_apart([x.name for x in group])
-            problems.append(f"{group[0].parent}/{first}: there is {', '.join(others)} too")
+            problems.append(f"{group[0].parent}/{first}: its name without suffix is also that of {', '.join(others)}")
     if not found and folder_names(images):
-        problems.append(f"{images}: its images lie in folders of their own: list the pairs in a CSV")
+        problems.append(f"{images}: its images are in subfolders: list the pairs in a CSV")
     names = sorted(found)
     return Pairs(names, [found[x][0] for x in names], [partners.get(x, [None])[0] for x in names]), problems
 
@@ -152,7 +152,7 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
-    """The pairs that a CSV or JSONL lists, paths relative to its folder."""
+    """The pairs listed in a CSV or JSONL; its paths are relative to its folder."""
     columns = (nfc(source.image_column), nfc(source.mask_column))
     rows, problems, listed = [], [], {}
     with table.open(encoding="utf-8-sig", newline="") as file:
@@ -168,7 +168,7 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
                 f"{table}: row {i} has the columns {has}, expected {' and '.join(columns)} (see image_column, "
                 "mask_column)"
             )
-            break  # so have the others
+            break  # the other rows have the same problem
         if not row[columns[0]]:
             problems.append(f"{table}: row {i} names no image")
         elif not all(isinstance(row[column], str | None) for column in columns):
@@ -179,13 +179,13 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
     images = [image for image, _ in rows]
     counts = Counter(images)
     problems += [f"{table}: lists {image} {count} times" for image, count in counts.items() if count > 1]
-    # by the path, whatever the other rows are called: a name must not change when rows are added (val_share goes by it)
+    # names come from the paths alone: they must not change if rows are added, because val_share hashes them
     names = [nfc("_".join(_below(x, table.parent).with_suffix("").parts)) for x in images]
     alike = {}
     for name, image in zip(names, images, strict=True):
         alike.setdefault(name, {})[str(image)] = None
     problems += [
-        f"{table}: {len(group)} images would be called {name}: {', '.join(told_apart(list(group)))}"
+        f"{table}: {len(group)} images would have the name {name}: {', '.join(told_apart(list(group)))}"
         for name, group in alike.items()
         if len(group) > 1
     ]
@@ -198,7 +198,7 @@ def _below(path: Path, folder: Path) -> Path:
 
 
 def _share(pairs: Pairs, share: float, split: str, root: Path) -> Pairs:
-    """The part of the pairs that is `val`, or the rest: by name alone, so that new images move none of the others."""
+    """The pairs of `val`, or the rest. The choice depends on each name alone, so new images don't move others."""
     held_out = [int(hashlib.sha256(x.encode()).hexdigest()[:8], 16) < share * 2**32 for x in pairs.names]
     chosen = [i for i, held in enumerate(held_out) if held == (split == "val")]
     if not chosen:

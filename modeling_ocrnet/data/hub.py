@@ -1,4 +1,4 @@
-"""Any dataset of the Hub (or a local folder that `load_dataset` reads) with a column of images and one of masks."""
+"""Datasets on the Hub (or in a local folder that `load_dataset` can read) with a column of images and one of masks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .unicode_names import nfc
 
 __all__ = ["label_set", "open_split", "stream"]
 
-SAMPLE = 64  # masks that a proposal looks at
-_FILES = ("classes.json", "id2label.json")  # what says in a dataset's repository what the ids mean
+SAMPLE = 64  # masks that a proposal of classes is based on
+_FILES = ("classes.json", "id2label.json")  # files in a dataset's repository that may define the ids
 
 
 def label_set(source: DataSource) -> LabelSet:
-    """The classes, from the file that the source names, or from `classes.json` or `id2label.json` of the repository.
+    """The classes, from the file that the source names, or from `classes.json` or `id2label.json` in the repository.
 
     Raises:
-        DataError: where there is none, with a proposal made from what the first masks hold.
+        DataError: if there is no such file; the message proposes one, based on the content of the first masks.
     """
     file = Path(source.classes).expanduser() if source.classes else _file(source.path)
     if file is not None:
@@ -40,9 +40,9 @@ def label_set(source: DataSource) -> LabelSet:
     masks = (row[source.mask_column] for row in islice(_columns(rows, source), SAMPLE))
     masks = [located(mask, f"{split} {i}") for i, mask in enumerate(masks) if mask is not None]
     raise DataError(
-        f"{source.path}: has no {' or '.join(_FILES)}, so nothing says what the classes are. The first {len(masks)} "
-        f"masks of {split} hold\n{suggest_classes_json(masks)}\n\n"
-        "Give the classes their names, save this as a file, and name it: classes FILE"
+        f"{source.path}: has no {' or '.join(_FILES)} to define the classes. The first {len(masks)} masks of {split} "
+        f"hold\n{suggest_classes_json(masks)}\n\n"
+        "Name the classes, save this as a file, and give it: classes FILE"
     )
 
 
@@ -50,7 +50,7 @@ def open_split(source: DataSource, split: str) -> Dataset:
     """A split's undecoded columns `image`, `label` and `name` (split and row number).
 
     Raises:
-        DataError: where the dataset, the split or a column isn't there.
+        DataError: if the dataset, the split or a column doesn't exist.
     """
     rows = _columns(_load(source, split, streaming=False), source)
     renamed = {source.image_column: "image", source.mask_column: "label"}
@@ -59,9 +59,9 @@ def open_split(source: DataSource, split: str) -> Dataset:
 
 
 def stream(source: DataSource, split: str) -> IterableDataset:
-    """The same, read as it is downloaded; a row's name is its file's, or made from its content.
+    """The same columns, read while they are downloaded. A row's name is that of its file, or a hash of its content.
 
-    Undecoded, rows are small: shuffle and shard here, and decode afterwards.
+    Undecoded rows are small: shuffle and shard these, and decode afterwards.
     """
     rows = _columns(_load(source, split, streaming=True), source)
     return rows.map(partial(_row, source), remove_columns=rows.column_names)
@@ -76,7 +76,7 @@ def _row(source: DataSource, row: dict) -> dict:
 
 
 def _file(path: str) -> Path | None:
-    """The file of classes in a dataset's folder or repository."""
+    """The file that defines the classes in a dataset's folder or repository; `None` if there is none."""
     for name in _FILES:
         if Path(path).is_dir():
             if (Path(path) / name).is_file():
@@ -85,13 +85,13 @@ def _file(path: str) -> Path | None:
         try:
             return Path(hf_hub_download(path, name, repo_type="dataset"))
         except RepositoryNotFoundError as error:
-            raise DataError(f"{path}: no such folder, and no dataset of the Hub that you may read") from error
+            raise DataError(f"{path}: no such folder, and no such dataset on the Hub that you may read") from error
         except LocalEntryNotFoundError as error:
-            raise DataError(f"{path}: the Hub can't be asked for {name}: name a local file as classes") from error
+            raise DataError(f"{path}: {name} can't be fetched from the Hub: give a local file as classes") from error
         except EntryNotFoundError:
             continue
         except (HfHubHTTPError, OSError, ValueError) as error:
-            raise DataError(f"{path}: the Hub can't be asked for {name} ({_one_line(error)})") from error
+            raise DataError(f"{path}: {name} can't be fetched from the Hub ({_one_line(error)})") from error
     return None
 
 
@@ -104,12 +104,12 @@ def _load(source: DataSource, split: str | None, streaming: bool):
 
 
 def _alone(source: DataSource, split: str) -> dict[str, Any]:
-    """What makes `load_dataset` fetch a split's own files: it would fetch, and copy, those of all the others too."""
+    """Options that make `load_dataset` download the files of one split. By default it downloads and copies all."""
     builder = datasets.load_dataset_builder(source.path, source.config_name)
     files, name = data_files_of(builder), split.partition("[")[0]
-    if name not in files:  # several splits, as "train+test", or a mistake, which `load_dataset` explains
+    if name not in files:  # several splits, as in "train+test", or an error, which `load_dataset` reports
         return {}
-    # without checks: the card counts on all splits
+    # no checks, because the card's numbers are those of all splits
     return {
         "data_files": {name: files[name]},
         "features": builder.info.features,
@@ -118,7 +118,7 @@ def _alone(source: DataSource, split: str) -> dict[str, Any]:
 
 
 def _columns(rows, source: DataSource):
-    """The two columns alone, undecoded, called as the source writes them."""
+    """Only the two columns, undecoded, with the names that the source uses."""
     wanted = (source.image_column, source.mask_column)
     spelled = {nfc(name): name for name in rows.features or {}}
     other = {spelled[nfc(x)]: x for x in wanted if spelled.get(nfc(x), x) != x and x not in spelled.values()}
@@ -128,7 +128,7 @@ def _columns(rows, source: DataSource):
     images = [name for name, feature in found.items() if isinstance(feature, Image)]
     for option, column in columns.items():
         if column not in images:
-            held = f"holds {type(found[column]).__name__}" if column in found else "isn't there"
+            held = f"holds {type(found[column]).__name__}" if column in found else "doesn't exist"
             raise DataError(
                 f"{source.path}: {option} {column!r} {held}, expected one of its columns of images: {images}"
             )

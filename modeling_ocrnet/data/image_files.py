@@ -1,4 +1,4 @@
-"""Which files of a folder are meant: one rule, whoever reads the folder."""
+"""The rule for which files in a folder are used, the same for all readers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-RULE = "Of a folder all images by their suffix, links followed, nothing hidden (.*, __MACOSX)."  # for help texts
+RULE = "Images in folders are found by their suffix; links are followed, hidden files (.*, __MACOSX) are left out."
 
 
 def is_hidden(name: str) -> bool:
-    """What systems and tools leave beside one's files: `._x.jpg`, `.ipynb_checkpoints`, `__MACOSX`."""
+    """Whether it is a name that systems and tools create: `._x.jpg`, `.ipynb_checkpoints`, `__MACOSX`."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -20,9 +20,9 @@ def is_image(name: str) -> bool:
 
 
 def image_names(folder: str | Path) -> Iterator[str]:
-    """The names of a folder's images, in no order: not paths, which sort slowly, for there may be 100000.
+    """The names of a folder's images, unsorted. These are strings, because 100000 paths sort slowly.
 
-    A link that leads nowhere is one too: whoever reads it says so.
+    A broken link with an image's suffix is included; reading it will raise the error.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -31,10 +31,10 @@ def image_names(folder: str | Path) -> Iterator[str]:
 
 
 def image_files(folder: str | Path, _above: tuple[str, ...] = ()) -> list[Path]:
-    """The images of a folder and of all folders below it, sorted.
+    """The images in a folder and in all folders below it, sorted.
 
-    What is hidden is left out, the folder itself may be. Linked folders are read as others are, but not where one leads
-    back to a folder that it lies in.
+    Hidden files and folders are left out, but the folder itself may be hidden. Links to folders are followed, unless
+    one leads back to a folder that contains it.
 
     Raises:
         OSError: for a folder that can't be read.
@@ -49,11 +49,11 @@ def image_files(folder: str | Path, _above: tuple[str, ...] = ()) -> list[Path]:
 
 
 def folder_names(folder: str | Path) -> list[str]:
-    """The names of the folders in a folder, in no order, but for hidden ones."""
+    """The names of the folders in a folder, unsorted, without hidden ones."""
     with os.scandir(folder) as entries:
         return [x.name for x in entries if not is_hidden(x.name) and _is_folder(x)]
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
-    # of a link that leads to itself `is_dir` raises
+    # for a link that leads to itself, `entry.is_dir` raises
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()

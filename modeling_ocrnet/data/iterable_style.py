@@ -1,8 +1,8 @@
-"""Endless training batches from a dataset that is read as it arrives, without random access.
+"""Endless training batches from a streamed dataset, which has no random access.
 
-A worker is a process that reads its own share of the dataset, shuffles it in a buffer, decodes and augments. A training
-process takes micro-batches from its workers in turn. Every worker goes through its share once an epoch, so that
-together they see every sample once. Each batch says how far its worker had come: resuming needs nothing else.
+A worker is a process that reads its share of the dataset, shuffles it in a buffer, decodes and augments it. A training
+process takes micro-batches from its workers in turn. Every worker reads its share once per epoch, so together they
+see every sample once. Each batch holds its worker's position; resuming needs nothing else.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from .transforms import TrainingTransform
 logger = logging.getLogger(__name__)
 
 Position = tuple[int, int]
-"""How far a worker has come: its epoch, and the samples of that epoch that it has given."""
+"""A worker's position: its epoch, and the number of samples of that epoch that it has returned."""
 
 
 class IterableTrainingDataset(torch.utils.data.IterableDataset):
-    """What one worker gives: samples as [`TrainingDataset`]'s, with `position`, the worker's after that sample.
+    """The samples of one worker, as [`TrainingDataset`]'s, each with `position`: the worker's position after it.
 
     Args:
         rows: undecoded rows, with the columns `image`, `label` and `name`.
         decode: the rows' decoding.
-        buffer_size: undecoded rows to shuffle among, beside the shuffling of shards.
-        worker, workers: number of this worker, and of all. If the shards divide evenly, each worker reads whole shards,
-            otherwise it reads all rows and keeps every so many-th.
-        start: go on from here. The samples of that epoch that were given before are read again, but not decoded.
-        skip: leave rows out that can't be read; the next sample's `skipped` says what was wrong.
+        buffer_size: the size of the shuffle buffer, in undecoded rows. The order of the shards is shuffled too.
+        worker, workers: the index of this worker, and the number of all workers. If the shards divide evenly, each
+            worker reads whole shards; otherwise it reads all rows and keeps every `workers`-th.
+        start: the position to continue from. Earlier samples of that epoch are read again, but not decoded.
+        skip: leave out unreadable rows; `skipped` in the next sample holds their errors.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class IterableTrainingDataset(torch.utils.data.IterableDataset):
     ):
         self.rows = split_dataset_by_node(rows.shuffle(seed=seed, buffer_size=buffer_size), worker, workers)
         self.decode, self.transform, self.start, self.skip = decode, transform, start, skip
-        self.key = [seed, 2, worker]  # of the augmentations
+        self.key = [seed, 2, worker]  # seeds the augmentations
 
     def __iter__(self) -> Iterator[dict]:
         epoch, given = self.start
@@ -77,7 +77,7 @@ class IterableTrainingDataset(torch.utils.data.IterableDataset):
                 skipped = []
             if given == 0:
                 raise DataError(
-                    "a worker found nothing in its share: give fewer data.workers, or more rows in each shard"
+                    "a worker's share of the dataset is empty: give fewer data.workers, or more rows in each shard"
                 )
             epoch, given = epoch + 1, 0
 
@@ -101,16 +101,16 @@ def streamed_batches(
     """This process's micro-batches, endlessly: as [`training_loader`]'s, with `worker` and `position`.
 
     Args:
-        workers: processes that read for this one; 0: it reads by itself.
-        start: the workers' positions, to go on from.
-        taken: micro-batches that this process has had before: whose turn it is follows from them.
-        skip: leave out what can't be read.
+        workers: the number of processes that read for this one; with 0, it reads itself.
+        start: the workers' positions, to continue from.
+        taken: the number of micro-batches that this process took before; it determines which worker is next.
+        skip: leave out unreadable rows.
     """
     count = max(1, workers)
     if rank == 0 and rows.num_shards % (count * processes):
         logger.warning(
-            "%d shards don't divide among %d workers: each reads all rows and keeps its share. With a multiple of %d "
-            "shards, or another data.workers, each would read its own alone",
+            "%d shards don't divide evenly among %d workers, so each worker reads all rows and keeps its share. With a "
+            "multiple of %d shards, or another data.workers, each would read only its own shards",
             rows.num_shards,
             count * processes,
             count * processes,
@@ -128,7 +128,7 @@ def streamed_batches(
             start=tuple(start[i]) if start else (0, 0),
             skip=skip,
         )
-        # a loader each, of one worker process: so it can be any worker's turn when a run goes on
+        # one loader with one process for each worker, so that a resumed run can continue with any of them
         loader = DataLoader(
             stream,
             batch_size=micro_batch,

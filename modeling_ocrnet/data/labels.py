@@ -1,4 +1,4 @@
-"""Label sets: which ids a dataset's mask files hold, which of them are trained, and what they are called."""
+"""Label sets: the ids in a dataset's mask files, the train id of each, and the class names."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy as np
 
 from ..configuration_ocrnet import ignore_index
 
-IGNORE = 255  # the train id of pixels that neither the loss nor the metric counts, among up to 255 classes
+IGNORE = 255  # with up to 255 classes, the train id of pixels that the loss and the metric ignore
 
 
 def ignored_in(label_map: np.ndarray) -> int:
-    """The train id of pixels that don't count in a label map: its type's highest value, 255 or 65535."""
+    """The train id of ignored pixels in a label map: the highest value of its dtype, 255 or 65535."""
     return int(np.iinfo(label_map.dtype).max)
 
 
 def label_dtype(classes: int) -> type[np.unsignedinteger]:
-    """The type of label maps of so many classes: uint8 up to 255, uint16 beyond; the highest value is no class."""
+    """The dtype of label maps with that many classes: uint8 up to 255, uint16 above; the highest value is no class."""
     return np.uint8 if classes <= IGNORE else np.uint16
 
 
 def count_ids(ids: np.ndarray) -> np.ndarray:
-    """How often each id occurs in a uint8 array, (256,), exact below 16.7 million pixels; in uint16, (65536,)."""
+    """The number of pixels of each id: (256,) for a uint8 array, exact below 16.7 million pixels; (65536,) for
+    uint16."""
     if ids.dtype != np.uint8:
         return np.bincount(ids.ravel(), minlength=2**16)
     return cv2.calcHist([ids], [0], None, [256], [0, 256]).ravel()  # OpenCV 4 gives a column
@@ -35,7 +36,8 @@ def count_ids(ids: np.ndarray) -> np.ndarray:
 class Label:
     """One row of a dataset's label table.
 
-    `id` is the value in the mask files, `train_id` the class index (`LabelSet.ignore`: not trained), `color` is RGB.
+    `id` is the value in the mask files, `train_id` is the class index (`LabelSet.ignore` if not trained), `color` is
+    RGB.
     """
 
     name: str
@@ -47,9 +49,9 @@ class Label:
 
 
 def distinct_color(index: int) -> tuple[int, int, int]:
-    """PASCAL VOC's colour of class `index` (0 is black): any number of classes told apart.
+    """PASCAL VOC's colour of class `index` (0 is black), which differs from that of every other class.
 
-    The index's bits go, three at a time, to the high bits of red, green and blue.
+    The bits of the index go, three at a time, to the high bits of red, green and blue.
     """
     red = green = blue = 0
     for bit in range(8):
@@ -63,12 +65,12 @@ class LabelSet:
     """A dataset's labels.
 
     Args:
-        labels: the table, in any order; train ids 0..K-1 must each occur exactly once.
+        labels: the table, in any order; each train id from 0 to K-1 must occur exactly once.
         flip_pairs: pairs of train ids that a horizontal flip swaps (left arm, right arm).
-        color_codes: for masks that are RGB pictures: the colours known, each with its train id.
-        origin: the file that the labels were read from, for messages about own data.
-        ignore: the train id of what isn't trained: `IGNORE`, or 65535 among more than 255 classes.
-        assumed_ignored: an id of the masks that is ignored though nobody said so.
+        color_codes: for masks that are RGB pictures: each known colour with its train id.
+        origin: the file that the labels were read from, for messages about custom datasets.
+        ignore: the train id of ids that aren't trained: `IGNORE`, or 65535 if there are more than 255 classes.
+        assumed_ignored: an id in the masks that is ignored by default, without being listed in `ignore_ids`.
         counted_from_one: the ids were counted from 1, because `reduce_zero_label` ignores 0.
     """
 
@@ -82,17 +84,17 @@ class LabelSet:
 
     @classmethod
     def from_rows(cls, *rows: tuple) -> LabelSet:
-        """From the fields of each [`Label`]."""
+        """Create a label set from the fields of each [`Label`]."""
         return cls(tuple(Label(*row) for row in rows))
 
     @classmethod
     def from_names(cls, names: str, ids: Sequence[int], ignored: dict[str, int], **fields) -> LabelSet:
-        """From names alone, with PASCAL VOC's colours.
+        """Create a label set from names only, with PASCAL VOC's colours.
 
         Args:
-            names: of the classes, separated by commas, by train id.
+            names: the names of the classes, separated by commas, in the order of their train ids.
             ids: their ids in the masks.
-            ignored: ids in the masks that aren't trained, by name.
+            ignored: names and ids in the masks that aren't trained.
             fields: further fields of the label set.
         """
         names = [" ".join(name.split()) for name in names.split(",")]
@@ -121,17 +123,17 @@ class LabelSet:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The dataset's own ids of the classes, by train id."""
+        """The dataset's ids of the classes, by train id."""
         return tuple(label.id for label in self.trained)
 
     @property
     def dtype(self) -> type[np.unsignedinteger]:
-        """The type of label maps of train ids."""
+        """The dtype of label maps of train ids."""
         return label_dtype(len(self.trained))
 
     @cached_property
     def palette(self) -> np.ndarray:
-        """RGB colours by train id, (`ignore` + 1, 3) uint8; black where there is no class."""
+        """RGB colours by train id, (`ignore` + 1, 3) uint8; black for train ids without a class."""
         palette = np.zeros((self.ignore + 1, 3), np.uint8)
         for label in self.trained:
             palette[label.train_id] = label.color
@@ -139,7 +141,7 @@ class LabelSet:
 
     @cached_property
     def to_train_ids(self) -> np.ndarray:
-        """File id to train id, (256 or more,) int32; -1 marks ids that the dataset doesn't know."""
+        """The train id of each id in the files, (256 or more,) int32; -1 marks ids that the dataset doesn't have."""
         table = np.full(max(256, 1 + max(label.id for label in self.labels)), -1, np.int32)
         for label in self.labels:
             if label.id >= 0:
@@ -148,7 +150,7 @@ class LabelSet:
 
     @cached_property
     def train_id_files(self) -> np.ndarray:
-        """The same for files that hold train ids already: 0..K-1 and `ignore` are known."""
+        """The same table for files that hold train ids already: 0 to K-1 and `ignore` are known."""
         table = np.full(self.ignore + 1, -1, np.int32)
         table[: len(self.trained)] = np.arange(len(self.trained))
         table[self.ignore] = self.ignore

@@ -1,8 +1,8 @@
-"""Training samples of a dataset with random access, endlessly, and which of them a process reads.
+"""An endless sequence of training samples from a dataset with random access, and the part that each process reads.
 
-Sample number p of a run is a function of the seed and p alone: its image by the permutation of its epoch, its
-augmentation by a generator of its own. So samples are the same for any number of processes and workers, and a run that
-is resumed simply goes on at its position.
+Sample number p of a run depends only on the seed and p: the permutation of its epoch gives the image, and a separate
+generator draws its augmentation. So the samples are the same for any number of processes and workers, and a resumed run
+continues at its position.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .errors import DataError
 from .numpy_rows import NumpyRows
 from .transforms import TrainingTransform
 
-REPLACEMENTS = 10  # samples in a row that may be unreadable
+REPLACEMENTS = 10  # consecutive samples that may be unreadable
 
 
 def to_sample(
@@ -34,13 +34,16 @@ def to_sample(
 
 
 class TrainingDataset(torch.utils.data.Dataset):
-    """`dataset[p]`: sample number p of a run, as [`to_sample`] makes it; p may be as large as the run is long.
+    """`dataset[p]` is sample number p of a run, as [`to_sample`] returns it; p isn't limited by the dataset's length.
 
-    Beside the dataset's own table, of which forked workers share one copy, it holds 16 bytes a row: two permutations.
+    Apart from the dataset's table, which forked workers share, it holds 16 bytes per row: two permutations.
 
     Args:
-        skip: if an image can't be read, take the one after it in the epoch's order; the sample's `skipped` says what
-            was wrong. Which one that is depends on the position and the files alone.
+        dataset: from [`modeling_ocrnet.data.load`].
+        transform: the augmentation.
+        seed: of the order and the augmentations.
+        skip: if an image can't be read, take the next one in the epoch's order; the sample's `skipped` holds the
+            errors. The choice depends only on the position and the files.
     """
 
     def __init__(self, dataset: Dataset, transform: TrainingTransform, seed: int, skip: bool = False):
@@ -77,9 +80,9 @@ class TrainingDataset(torch.utils.data.Dataset):
 
 @dataclass(frozen=True)
 class MicroBatchSampler:
-    """The positions of one process's micro-batches from step `start` on, in order.
+    """The positions of one process's micro-batches from step `start` to `stop` - 1, in order.
 
-    Step s of the run trains on positions s * global_batch ... (s + 1) * global_batch - 1, whatever the number of
+    Step s of the run trains on the positions from s * global_batch to (s + 1) * global_batch - 1, for any number of
     processes.
     """
 
@@ -107,10 +110,10 @@ def collate(samples: list[dict]) -> dict:
 
 
 def start_worker(_: int) -> None:
-    """What a data worker does first."""
-    cv2.setNumThreads(0)  # workers are the parallelism
+    """Initialise a data worker."""
+    cv2.setNumThreads(0)  # the workers already run in parallel
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        # a signal to the whole group must not take workers away from a step that is being finished
+        # a signal to the whole process group must not end workers while the last step is being finished
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
@@ -126,5 +129,5 @@ def training_loader(
         collate_fn=collate,
         worker_init_fn=start_worker,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # its own: a resumed run's dropout must not depend on how often loaders were made
+        generator=torch.Generator(),  # without it, creating a loader would change the RNG state of dropout
     )

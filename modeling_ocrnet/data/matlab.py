@@ -1,4 +1,4 @@
-"""Masks in MATLAB's .mat files."""
+"""Reads masks in MATLAB's .mat files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from .errors import DataError
 
-MATLAB_BYTES = 2**27  # of a .mat file, unpacked: a label map takes a few
+MATLAB_BYTES = 2**27  # limit for the unpacked parts of a .mat file; a label map takes far less
 
 
 def is_matlab(source: dict) -> bool:
-    """Whether a mask is a .mat file, as COCO-Stuff 10k and SBD have them."""
+    """Whether a mask is a .mat file, as in COCO-Stuff 10k and SBD."""
     return source["bytes"] is None and str(source["path"]).endswith(".mat")
 
 
@@ -21,7 +21,7 @@ def read_matlab(path: str) -> np.ndarray:
     """The label map in a .mat file, (height, width): `S` (COCO-Stuff 10k), or `GTcls.Segmentation` (SBD).
 
     Raises:
-        DataError: for a file that is damaged or holds something else, and where scipy isn't installed.
+        DataError: if the file is damaged or holds something else, or scipy isn't installed.
     """
     try:
         from scipy.io import loadmat
@@ -31,7 +31,7 @@ def read_matlab(path: str) -> np.ndarray:
         _check_unpacked(path)
         content = loadmat(path)
         found = content["GTcls"][0]["Segmentation"][0] if "GTcls" in content else content.get("S")
-    except Exception as error:  # damaged files make scipy raise anything
+    except Exception as error:  # scipy may raise anything for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: not a readable .mat file ({reason}): replace or remove it") from error
     if found is None:
@@ -39,19 +39,20 @@ def read_matlab(path: str) -> np.ndarray:
         raise DataError(f"{path}: holds {keys}, expected S (COCO-Stuff) or GTcls (SBD)")
     if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "ui":
         shape, kind = getattr(found, "shape", "no shape"), getattr(found, "dtype", type(found).__name__)
-        raise DataError(f"{path}: holds {kind} of {shape}, expected whole numbers (height, width)")
+        raise DataError(f"{path}: holds {kind} of {shape}, expected integers of shape (height, width)")
     return found
 
 
 def _check_unpacked(path: str) -> None:
-    """Refuse a .mat file whose compressed parts (MAT-file format, level 5: type 15) unpack to more than MATLAB_BYTES.
+    """Refuse a .mat file with a compressed part (type 15 of MAT-file format, level 5) that unpacks to more than
+    MATLAB_BYTES.
 
     Raises:
-        ValueError: where they do.
+        ValueError: if one does.
     """
     with open(path, "rb") as file:
         file.seek(124)
-        if (mark := file.read(4)[2:]) not in (b"IM", b"MI"):  # of another level, which compresses nothing
+        if (mark := file.read(4)[2:]) not in (b"IM", b"MI"):  # other levels have no compression
             return
         order = "little" if mark == b"IM" else "big"
         while len(head := file.read(8)) == 8:

@@ -1,7 +1,7 @@
-"""The memory-mapped store: images and train ids as plain bytes in a few large files, of which a crop reads its rows.
+"""The memory-mapped store: images and train ids as raw bytes in a few large files. A crop reads only its rows.
 
-`manifest.json`, and for each `data/<split>-00000-of-000NN.raw` a `.json` beside it that lists its rows. In a loaded
-dataset's rows an address inside such a file, as [`array_path`] writes it, stands for the path of an image or a mask.
+A store has a `manifest.json`, and for each `data/<split>-00000-of-000NN.raw` a `.json` file that lists its rows. In the
+rows of a loaded dataset, the path of an image or a mask is an address inside such a file, written by [`array_path`].
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from .errors import DataError
 from .pairs import check_split
 
 MANIFEST = "manifest.json"
-_FILE = re.compile(r"data/[\w.-]+")  # what an export writes, all of it in one folder
+_FILE = re.compile(r"data/[\w.-]+")  # all files of an export are in this folder
 _ENTRY = re.compile(r"(.+\.raw)#(\d+):(\d+)x(\d+)(x3|u16)?")
-UINT16 = np.dtype("<u2")  # of label maps of more than 255 classes
+UINT16 = np.dtype("<u2")  # the dtype of label maps with more than 255 classes
 
 
 def read_manifest(root: Path) -> dict | None:
-    """The manifest of an export; `None` where the folder isn't one.
+    """The manifest of an export; `None` if the folder isn't an export.
 
     Raises:
-        DataError: where it can't be read.
+        DataError: if it can't be read.
     """
     path = root / MANIFEST
     if not path.is_file():
@@ -39,34 +39,35 @@ def read_manifest(root: Path) -> dict | None:
 
 
 def find_in_store(root: Path, manifest: dict, name: str, split: str) -> dict[str, list]:
-    """The columns `image`, `label` and `name` of a split: paths into the store's files.
+    """The columns `image`, `label` and `name` of a split; paths are addresses inside the store's files.
 
     Raises:
-        ValueError: for a split that the store doesn't have.
-        DataError: where the store is another dataset's, not finished, or files are missing or cut.
+        ValueError: if the store doesn't have the split.
+        DataError: if the store holds another dataset or is unfinished, or files are missing or truncated.
     """
     if manifest["store"] != "raw":
         raise DataError(
-            f"{root}: a Parquet export: read it as name hub, path {root}, mask_column label; or export with --store raw"
+            f"{root}: is a Parquet export: read it with name hub, path {root}, mask_column label; or export again with "
+            "--store raw"
         )
     if manifest["dataset"] != name:
         raise DataError(f"{root}: holds {manifest['dataset']}, not {name}")
     if not manifest.get("complete"):
-        raise DataError(f"{root}: an export that was interrupted: run it again, it goes on where it stopped")
+        raise DataError(f"{root}: the export was interrupted: run it again, and it continues where it stopped")
     try:
         sizes = {file: entry["bytes"] for file, entry in manifest["files"].items()}
         check_split(split, tuple(manifest["splits"]))
     except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{root / MANIFEST}: isn't as an export writes it ({error!r}): export again") from error
+        raise DataError(f"{root / MANIFEST}: isn't a manifest of an export ({error!r}): export again") from error
     if strange := [file for file in sizes if not _FILE.fullmatch(file)]:
         raise DataError(f"{root / MANIFEST}: names {strange[0]!r}, which no export writes: export again")
     problems = [
-        f"{root / file}: isn't there or isn't {size} bytes long"
+        f"{root / file}: is missing or isn't {size} bytes long"
         for file, size in sizes.items()
         if not (root / file).is_file() or (root / file).stat().st_size != size
     ]
     if problems:
-        raise DataError("\n  ".join([f"{root} is damaged, run its export again:", *problems]))
+        raise DataError("\n  ".join([f"{root} is damaged; run its export again:", *problems]))
     columns: dict[str, list] = {"image": [], "label": [], "name": []}
     label_bytes = 2 if manifest.get("label_bits") == 16 else 1
     for file in sorted(x for x in sizes if x.startswith(f"data/{split}-") and x.endswith(".json")):
@@ -83,7 +84,7 @@ def _index(file: Path, size: int, label_bytes: int) -> list[list]:
     """The rows `[name, offset, height, width, labelled]` of a shard.
 
     Raises:
-        DataError: where they aren't such rows, or one doesn't lie within the shard's `size` bytes.
+        DataError: if they aren't such rows, or one doesn't lie within the shard's `size` bytes.
     """
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
@@ -93,22 +94,22 @@ def _index(file: Path, size: int, label_bytes: int) -> list[list]:
             if not (isinstance(name, str) and numbers and offset >= 0 and min(height, width) > 0 and end <= size):
                 raise ValueError(f"{name!r} isn't within the {size} bytes of its shard")
     except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{file}: isn't as an export writes it ({error}): export again") from error
+        raise DataError(f"{file}: isn't a list of rows of an export ({error}): export again") from error
     return rows
 
 
 def array_path(file: str, offset: int, shape: tuple[int, ...], wide: bool = False) -> str:
-    """What stands for an array's path: its file, first byte and shape, and whether its values take two bytes."""
+    """The address of an array: its file, first byte and shape, and whether each value takes two bytes."""
     return f"{file}#{offset}:{'x'.join(map(str, shape))}{'u16' if wide else ''}"
 
 
 def memory_mapped_array(source: dict) -> np.ndarray | None:
-    """The array of an entry `{"path": ..., "bytes": ...}`, uint8 or uint16, read when it is used.
+    """The array of an entry `{"path": ..., "bytes": ...}`, uint8 or uint16, which is read from the disk on access.
 
-    `None` for entries that aren't of a memory-mapped store.
+    `None` for entries that aren't in a memory-mapped store.
 
     Raises:
-        DataError: where the file isn't there, or the array isn't inside it.
+        DataError: if the file is missing, or the array isn't inside it.
     """
     match = _ENTRY.fullmatch(source["path"] or "") if source["bytes"] is None else None
     if match is None:

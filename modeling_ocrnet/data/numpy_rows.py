@@ -1,4 +1,4 @@
-"""Rows as arrays, for training: the pixels that the dataset's rows hold, without a Pillow image in between."""
+"""Rows as arrays, for training: the same pixels as in the dataset's rows, without a Pillow image in between."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .train_ids import train_ids_of
 
 
 class NumpyRows:
-    """`rows[i]`: the image (height, width, 3) uint8 RGB, the label map (height, width) of train ids (uint8; uint16
-    for more than 255 classes) and the name of a dataset's row i.
+    """`rows[i]` is the image (height, width, 3) uint8 RGB, the label map (height, width) of train ids (uint8; uint16
+    for more than 255 classes) and the name of row i of a dataset.
 
     Args:
         dataset: from [`modeling_ocrnet.data.load`].
@@ -33,15 +33,15 @@ class NumpyRows:
 
 
 def decode_row(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
-    """An undecoded row as [`NumpyRows`] gives it.
+    """Decode a row to what [`NumpyRows`] returns.
 
-    Arrays of a memory-mapped store are views: only what is used of them is read.
+    Arrays in a memory-mapped store are views: only the part that is used is read.
 
     Raises:
-        DataError: for what can't be read, and where the mask isn't as large as its image.
+        DataError: if a file can't be read, or the mask and its image differ in size.
     """
     image, label = _image(row["image"], row["name"], decode.value_range), _label(row["label"], row["name"], decode)
-    # of a stream nobody has compared them before, and a header doesn't tell all that EXIF does
+    # a stream's sizes weren't compared before, and headers don't show every EXIF orientation
     path = located(row["label"], row["name"])["path"]
     if problem := size_problem(path, label.shape[::-1], image.shape[1::-1]):
         raise DataError(problem)
@@ -59,7 +59,7 @@ def _image(source: dict, name: str, value_range: ValueRange) -> np.ndarray:
 def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
     if source is None:
         raise DataError(f"{name}: has no mask; training needs one for every image")
-    if (stored := memory_mapped_array(source)) is not None:  # written as train ids, and checked then
+    if (stored := memory_mapped_array(source)) is not None:  # checked when it was exported, as train ids
         return stored
     labels = decode.labels
     if is_matlab(source):
@@ -72,7 +72,7 @@ def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
 
 
 def _with_bytes(source: dict, name: str) -> dict:
-    """The file's bytes, and what errors call it."""
+    """The entry with the file's bytes, and a path for messages."""
     if source["bytes"] is not None:
         return located(source, name)
     if "://" in source["path"]:

@@ -1,4 +1,4 @@
-"""Reading one pair in full: what it holds, and everything that is wrong with it."""
+"""Reads one pair completely, and lists all problems with it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from .train_ids import train_ids_of
 
 @dataclass
 class PairFacts:
-    """What one pair tells.
+    """The facts about one pair.
 
     Args:
         name: of the row.
-        problems: what must be put right, a line each.
+        problems: errors that must be fixed, one line for each.
         size: (width, height) of the image.
-        mask_size: of the mask.
-        pixels: (classes + 1,) pixels by class, of which the last aren't labelled.
-        assumed: the mask, if it holds the id that is ignored though nobody said so.
-        turned: EXIF turns the image.
-        unusual: what is odd about the image's values.
+        mask_size: (width, height) of the mask.
+        pixels: (classes + 1,) number of pixels by class; the last number is that of unlabelled pixels.
+        assumed: the mask's path, if the mask holds the id that is ignored by default.
+        turned: whether EXIF turns the image.
+        unusual: a line that describes unusual values of the image.
     """
 
     name: str
@@ -52,7 +52,7 @@ class PairFacts:
 
 
 def check_pair(row: dict, decode: Decode) -> PairFacts:
-    """Decode an undecoded row, image and mask each by itself, so that one's problem doesn't hide the other's."""
+    """Decode the image and the mask of a row separately, so that an error in one doesn't hide one in the other."""
     facts = PairFacts(row["name"])
     steps = {"image": _examine_image, "label": check_mask_pixels, "instances": _examine_instances}
     if row["image"] is None:
@@ -67,7 +67,7 @@ def check_pair(row: dict, decode: Decode) -> PairFacts:
     if facts.size is not None and facts.mask_size is not None:
         problem = size_problem(located(row["label"], facts.name)["path"], facts.mask_size, facts.size)
     elif facts.problems:
-        # a mask of unknown ids still has a size
+        # a mask with unknown ids still has a size
         problem, _ = check_headers(row["image"], row["label"], facts.name, bool(decode.labels.color_codes))
     if problem is not None and problem not in facts.problems:
         facts.problems.append(problem)
@@ -80,10 +80,10 @@ def _examine_image(source: dict, decode: Decode, facts: PairFacts) -> None:
 
 
 def check_mask_pixels(source: dict, decode: Decode, facts: PairFacts) -> None:
-    """What the mask holds, into `facts`.
+    """Read the mask and store its facts in `facts`.
 
     Raises:
-        DataError: where it can't be read.
+        DataError: if it can't be read.
     """
     labels = decode.labels
     values = read_ids(source, labels)
@@ -98,22 +98,22 @@ def _examine_instances(source: dict, _decode: Decode, _facts: PairFacts) -> None
 
 
 def count_pixels_by_class(label_map: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """(classes + 1,) pixels by class, of which the last aren't labelled."""
+    """(classes + 1,) number of pixels by class; the last number is that of unlabelled pixels."""
     counts = np.bincount(label_map.ravel(), minlength=labels.ignore + 1)
     return np.append(counts[: len(labels.trained)], counts[labels.ignore])
 
 
 def check_headers(image: dict, label: dict | None, name: str, by_color: bool) -> tuple[str | None, str | None]:
-    """What the headers of an image and its mask tell.
+    """Check the headers of an image and its mask.
 
     Args:
         image: an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
-        label: the same for the mask; `None` where there is none.
+        label: the same for the mask; `None` if there is none.
         name: of the row, for entries without a path.
-        by_color: masks may be RGB, in their classes' colours.
+        by_color: masks may be RGB, in the colours of their classes.
 
     Returns:
-        What is wrong, in a line; and the image, if EXIF turns it.
+        A line with the problem, if there is one; and the image's path, if EXIF turns the image.
     """
     turned = None
     if image is None:
@@ -127,13 +127,13 @@ def check_headers(image: dict, label: dict | None, name: str, by_color: bool) ->
             turned = None if direction == 1 else image["path"]
         if label is None:
             return None, turned
-        if is_matlab(label):  # no header to speak of: whether it is there; the sample is read in full
+        if is_matlab(label):  # its header has no size; the sample is read completely
             check_file(label["path"])
             return None, turned
         with open_image(label) as mask:
             check_mask(mask, label["path"], by_color)
             mask_size = mask.size
-            if direction > 4 or mask_size == size[::-1] != size:  # only decoding tells of EXIF for every format
+            if direction > 4 or mask_size == size[::-1] != size:  # only decoding finds EXIF in every format
                 size, mask_size = (upright(open_image(x), x["path"]).size for x in (image, label))
             return size_problem(label["path"], mask_size, size), turned
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Pairs of an image and its mask, and how they are found: in two folders, or by a list."""
+"""Pairs of an image and its mask, and functions that find them in two folders or by a list."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .unicode_names import nfc, paths_on_disk, two_spellings
 
 @dataclass(frozen=True)
 class Pairs:
-    """The frames of a split, index by index; a mask is `None` where a split has no labels.
+    """The pairs of a split: item i of each list belongs to pair i. A mask is `None` if the split has no labels.
 
-    Names are in NFC, on whatever system; paths are as the disk spells them. `train_ids` says that the masks hold train
-    ids already, not the dataset's own ids. `instances`: files that tell instances apart, where the dataset has such.
-    `strays`: masks without an image, where each split has its own folder.
+    Names are in NFC on every system; paths are spelled as on the disk. If `train_ids` is true, the masks hold train ids
+    already, not the dataset's ids. `instances` are the files that tell instances apart, if the dataset has them.
+    `strays` are masks without an image, for datasets with one folder per split.
     """
 
     names: list[str]
@@ -32,14 +32,14 @@ class Pairs:
 
 def check_split(split: str, splits: tuple[str, ...]) -> None:
     if split not in splits:
-        raise UserError(f"split {split!r} is unknown; there are {', '.join(splits)}")
+        raise UserError(f"split {split!r} is unknown; expected one of {', '.join(splits)}")
 
 
 def find_folder(root: Path, *candidates: str) -> Path:
     """The first of the candidates that is a folder below the root.
 
     Raises:
-        DataError: naming them, and where else under or above the root they are.
+        DataError: if there is none; names the candidates, and the folder above or below the root that has one.
     """
     for candidate in candidates:
         if (root / candidate).is_dir():
@@ -47,12 +47,12 @@ def find_folder(root: Path, *candidates: str) -> Path:
     expected = " or ".join(candidates)
     for other in (root.parent, *(root / x for x in sorted(folder_names(root) if root.is_dir() else ()))):
         if any((other / candidate).is_dir() for candidate in candidates):
-            raise DataError(f"{root}: holds no {expected}, but {other} does: give that as the root")
+            raise DataError(f"{root}: holds no {expected}, but {other} does: give that folder as the root")
     raise DataError(f"{root}: holds no folder {expected}; scripts/prepare_data.py layout shows the trees expected")
 
 
 def pairs_in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
-    """All images of a folder, sorted, with the masks of the same names in another."""
+    """All images in a folder, sorted, with the masks of the same names in another folder."""
     found, partners = _by_name(images, suffix), _by_name(masks, mask_suffix) if masks.is_dir() else {}
     names = sorted(found)
     if not names:
@@ -67,7 +67,7 @@ def pairs_in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffi
 
 def _by_name(folder: Path, suffix: str) -> dict[str, str]:
     """A folder's files by name without suffix."""
-    # a hundred thousand files: strings, not Paths, and no question to the disk for each
+    # strings, not Paths, and no system call for each, because there may be 100000 files
     files = [x for x in os.listdir(folder) if x.endswith(suffix) and not is_hidden(x)]
     found = {nfc(x.removesuffix(suffix)): x for x in files}
     if len(found) < len(files):
@@ -77,13 +77,13 @@ def _by_name(folder: Path, suffix: str) -> dict[str, str]:
 
 
 def pairs_in_list(file: Path, images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:
-    """The images that a text file names, a name a line."""
+    """The images listed in a text file with one name per line."""
     names = read_list(file)
     return Pairs(names, paths_on_disk(images, names, suffix), paths_on_disk(masks, names, mask_suffix))
 
 
 def read_list(file: Path) -> list[str]:
-    """The first word of every line that isn't empty, in NFC."""
+    """The first word of every non-empty line, in NFC."""
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; it lists the images of the split")
     try:

@@ -1,7 +1,7 @@
-"""The PNGs that training reads most, 8-bit RGB and grey, straight to arrays: the same pixels as Pillow's, sooner.
+"""Decodes plain PNG files, 8-bit RGB or grey, directly to arrays: the same pixels as Pillow's, but faster.
 
-Anything else, and whatever could change the picture (transparency, orientation, palettes), is left to Pillow. Where
-kornia-rs is installed (the extra `fast`), it decodes: its inflate is more than twice as fast as OpenCV's.
+All other files, and those with anything that could change the picture (transparency, orientation, palettes), are left
+to Pillow. If kornia-rs is installed (the extra `fast`), it decodes: its inflate is more than twice as fast as OpenCV's.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ except ImportError:
     decode_image_png_u8 = None
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HARMLESS = {b"IHDR", b"IDAT", b"IEND", b"pHYs", b"tIME", b"sRGB", b"gAMA", b"cHRM"}  # neither reader heeds the last
+_HARMLESS = {b"IHDR", b"IDAT", b"IEND", b"pHYs", b"tIME", b"sRGB", b"gAMA", b"cHRM"}  # neither decoder applies the last
 _GREY, _RGB = 0, 2  # PNG's colour types
 
 
 def decode_png(data: bytes | None) -> np.ndarray | None:
-    """(height, width, 3) RGB or (height, width) uint8; `None` where it isn't such a plain PNG, or isn't whole."""
+    """(height, width, 3) RGB or (height, width) uint8; `None` if it isn't such a plain PNG, or is incomplete."""
     if data is None or not data.startswith(_SIGNATURE):
         return None
     header, kind, position = b"", None, len(_SIGNATURE)
@@ -45,7 +45,7 @@ def _by_kornia(data: bytes, size: tuple[int, int], color: int) -> np.ndarray | N
         if color == _GREY:
             return decode_image_png_u8(data, size, "mono")[..., 0]
         return decode_image_png_u8(data, size, "rgb")
-    except Exception:  # it raises nothing more specific; Pillow will say what is wrong
+    except Exception:  # it raises nothing more specific; Pillow will report the error
         return None
 
 
@@ -53,7 +53,7 @@ def _by_opencv(data: bytes, _size: tuple[int, int], color: int) -> np.ndarray | 
     content = np.frombuffer(data, np.uint8)
     try:
         pixels = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE if color == _GREY else cv2.IMREAD_COLOR)
-    except cv2.error:  # of a size that OpenCV refuses
+    except cv2.error:  # OpenCV refuses the size
         return None
     if color == _GREY:
         return pixels

@@ -1,4 +1,4 @@
-"""Where data comes from: the fields that training and evaluation share."""
+"""The fields that describe a dataset; training and evaluation share them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..common.errors import UserError
 from .datasets import DATASETS, published
 from .value_ranges import check_value_range
 
-# one's own: the classes come with the data
+# custom datasets: the classes come with the data
 CUSTOM_DATASETS = ("folder", "hub")
 DatasetName = Literal[(*DATASETS, *CUSTOM_DATASETS)]
 
-# fields that not every dataset takes
+# fields that only some datasets take
 _TAKEN_BY = {
     "root": (*DATASETS, "folder"),
     "path": ("hub",),
@@ -27,43 +27,46 @@ _TAKEN_BY = {
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no dataset's name."""
+    """Refuse an unknown dataset's name."""
     if name not in (*DATASETS, *CUSTOM_DATASETS):
-        raise UserError(f"dataset {name!r} is unknown; there are {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
+        raise UserError(f"dataset {name!r} is unknown; expected one of {', '.join((*DATASETS, *CUSTOM_DATASETS))}")
 
 
 @dataclass
 class DataSource:
-    """A dataset, and where it lies.
+    """A dataset: its name, its location and the options for reading it.
 
     Raises:
-        UserError: for an unknown dataset, or a field that it doesn't take.
+        UserError: for an unknown dataset, or a field that the dataset doesn't take.
     """
 
     name: DatasetName = "cityscapes"
-    """Dataset, a published one or one's own: folder or hub."""
+    """The dataset: a published one by name, or folder or hub for a custom one."""
     root: str | None = None
-    """Folder that holds it (null: data/<name>). Of a folder all images by their suffix, links followed, nothing
-    hidden."""
+    """The dataset's folder (null: data/<name>). All images in it are found by their suffix; links are followed, hidden
+    files are left out."""
     path: str | None = None
-    """Of hub: owner/name on the Hub, or a local folder that load_dataset reads."""
+    """Hub datasets only: the repository (owner/name), or a local folder that load_dataset can read."""
     config_name: str | None = None
-    """Of hub: the configuration (subset), where there are several."""
+    """Hub datasets only: the configuration (subset), if there are several."""
     image_column: str = "image"
-    """Of hub, and of a folder's CSV or JSONL: the column of images."""
+    """Hub datasets, and folders with a CSV or JSONL: the column of images."""
     mask_column: str = "mask"
-    """Of hub, and of a folder's CSV or JSONL: the column of masks."""
+    """Hub datasets, and folders with a CSV or JSONL: the column of masks."""
     classes: str | None = None
-    """Of folder and hub: a classes.json (null: the one that lies with the data)."""
+    """Custom datasets (folder, hub) only: a classes.json (null: the one next to the data)."""
     reduce_zero_label: bool = False
-    """Of folder and hub: 0 in the masks is ignored, and the first class is 1 there."""
+    """Custom datasets (folder, hub) only: ignore 0 in the masks; the first class is 1 there."""
     ignore_ids: list[int] = field(default_factory=list)
-    """Of folder and hub: ids in the masks that aren't trained (255 never is, unless a class has it)."""
+    """Custom datasets (folder, hub) only: ids in the masks that aren't trained (255 never is, unless a class has
+    it)."""
     value_range: tuple[float, float] | int | None = None
-    """Of folder and hub: the values that are black and white in images of more than 8 bits a value, [low, high] or a
-    number of bits; e.g. 12 for 0 to 4095 (null: all of 16 bits; of floats 0 to 1 or 0 to 255, whichever fits)."""
+    """Custom datasets (folder, hub) only: the values of black and white in images with more than 8 bits per value, as
+    [low, high] or a number of bits, e.g. 12 for 0 to 4095 (null: all 16 bits; for floats 0 to 1 or 0 to 255, whichever
+    fits)."""
     val_share: float | None = None
-    """Of a folder without a split val: this share of its images, by a hash of their names, is val, the rest train."""
+    """Folder datasets without a split val only: the share of images held out as val, chosen by a hash of their names;
+    the others are train."""
 
     def __post_init__(self):
         check_name(self.name)
@@ -77,19 +80,19 @@ class DataSource:
         if self.image_column == self.mask_column:
             raise UserError(f"image_column and mask_column are both {self.image_column!r}")
         check_value_range(self.value_range)
-        if any(not 0 <= x <= 65535 for x in self.ignore_ids):  # what masks of 16 bits hold
+        if any(not 0 <= x <= 65535 for x in self.ignore_ids):  # the range of 16-bit masks
             raise UserError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
         if self.val_share is not None and not 0 < self.val_share < 1:
             raise UserError(f"val_share must lie between 0 and 1, got {self.val_share}")
 
     @property
     def folder(self) -> Path:
-        """The folder that holds it: `root`, or the dataset's usual one."""
+        """The dataset's folder: `root`, or the default for the dataset."""
         usual = published(self.name).default_root if self.name in DATASETS else f"data/{self.name}"
         return Path(usual if self.root is None else self.root).expanduser()
 
     @property
     def title(self) -> str:
-        """What scores are said to be measured on: the dataset's name, or its name on the Hub."""
+        """The name to report with scores: the dataset's name, or its repository on the Hub."""
         local = self.path is None or Path(self.path).is_absolute() or Path(self.path).exists()
         return self.name if local else self.path

@@ -1,4 +1,4 @@
-"""What masks' files hold, ids or exact colours, as train ids."""
+"""Converts the values stored in mask files, ids or exact colours, to train ids."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .labels import IGNORE, LabelSet, count_ids
 
 
 def train_ids_of(values: np.ndarray, labels: LabelSet, path: str | None, train_ids: bool = False) -> np.ndarray:
-    """What a mask's file holds, as train ids (height, width) of `labels.dtype`.
+    """Convert the values of a mask file to train ids (height, width) of `labels.dtype`.
 
     Args:
-        values: ids (height, width), or colours (height, width, 3 or 4), as of [`read_ids`].
+        values: ids (height, width), or colours (height, width, 3 or 4), as [`read_ids`] returns them.
         labels: the dataset's labels.
         path: the mask's file, for messages.
         train_ids: the file holds train ids already.
@@ -30,10 +30,10 @@ def train_ids_of(values: np.ndarray, labels: LabelSet, path: str | None, train_i
     if values.dtype != np.uint8:
         if values.size and (values.min() < 0 or values.max() > top):
             found = f"{values.min()} to {values.max()}"
-            raise DataError(f"{path}: ids from {found}, expected 0 to {top}: instance ids, perhaps?")
+            raise DataError(f"{path}: ids from {found}, expected 0 to {top}: are these instance ids?")
         values = values.astype(np.uint16 if top > 255 else np.uint8)
     known = to_train_ids >= 0
-    # most datasets' ids are 0..n without a gap: then the largest id tells, without counting all of them
+    # the ids of most datasets are 0..n without a gap: then only the largest id is compared, not all of them
     if not known[: int(values.max(initial=0)) + 1].all() and not known[_present(values)].all():
         raise DataError(f"{path}: {_unknown_ids(values, to_train_ids, labels)}")
     table = to_train_ids.astype(labels.dtype)
@@ -46,7 +46,7 @@ def _present(ids: np.ndarray) -> np.ndarray:
 
 
 def pack_colors(pixels: np.ndarray) -> np.ndarray:
-    """RGB(A) pixels (..., 3 or 4) to one number each (...,) uint32: red, green, blue from the high bits down."""
+    """Pack RGB(A) pixels (..., 3 or 4) into one number each, (...,) uint32: red, green, blue from high to low bits."""
     red, green, blue = (pixels[..., i].astype(np.uint32) for i in range(3))
     return red << 16 | green << 8 | blue
 
@@ -58,7 +58,7 @@ def unpack_color(packed: int) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=4)
 def _color_table(color_codes: tuple) -> np.ndarray:
-    """Packed colour to train id + 1, (2 ** 24,) int32. Memory that nothing but zeros are read from is never taken."""
+    """Train id + 1 of each packed colour, (2 ** 24,) int32. The system allocates only pages that are written."""
     table = np.zeros(1 << 24, np.int32)
     for color, train_id in color_codes:
         table[pack_colors(np.array(color))] = train_id + 1
@@ -75,7 +75,7 @@ def _by_color(pixels: np.ndarray, labels: LabelSet, path: str | None) -> np.ndar
         listed = ", ".join(f"{list(unpack_color(int(colors[i])))} on {counts[i]} pixels" for i in order)
         raise DataError(
             f"{path}: holds {len(colors)} colours that no class has: {listed}{', ...' if len(colors) > 5 else ''}; "
-            "give them a class in classes.json; colours mixed along edges come from smoothing: export without it"
+            "add classes for them to classes.json; mixed colours along edges come from smoothing: export without it"
         )
     return (found - 1).astype(labels.dtype)
 
@@ -93,5 +93,5 @@ def _unknown_ids(ids: np.ndarray, to_train_ids: np.ndarray, labels: LabelSet) ->
     if unknown == [IGNORE] and present[present != IGNORE].max(initial=0) < classes:
         return message + ": these look like train ids in a file of label ids; name such files ..._labelTrainIds.png"
     if to_train_ids[IGNORE] == IGNORE:
-        return message + ": label ids in a file of train ids, or another dataset's label set?"
-    return message + ": another dataset's label set?"
+        return message + ": does a file of train ids hold label ids, or is this another dataset's label set?"
+    return message + ": is this another dataset's label set?"

@@ -1,7 +1,7 @@
-"""Training transforms, as mmsegmentation defines them (they are not torchvision's).
+"""Training transforms as mmsegmentation defines them; torchvision's differ.
 
-Arrays in, arrays out: images are (height, width, 3) uint8 RGB, labels (height, width) train ids, uint8 or uint16, whose
-highest value means "not labelled". Whatever is random draws from the generator it is given.
+They map arrays to arrays: images are (height, width, 3) uint8 RGB; labels are (height, width) train ids, uint8 or
+uint16, whose highest value means "not labelled". Random transforms draw from the generator they are given.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ class TrainingTransform:
     """Random resize, crop, flip and photometric distortion, then normalisation and padding.
 
     Args:
-        crop_size: (height, width) of what comes out.
-        scale: (long, short) edge that ratio 1 resizes to, keeping the aspect.
-        ratio_range: the random factor on `scale`.
-        cat_max_ratio: a crop is drawn again (ten times at most) while one class covers more of its labelled pixels.
+        crop_size: (height, width) of the output.
+        scale: (long, short) edge to which ratio 1 resizes, keeping the aspect ratio.
+        ratio_range: the range of the random factor on `scale`.
+        cat_max_ratio: a crop is drawn again (at most ten times) while one class covers a larger share of its labelled
+            pixels.
         flip_probability: of the horizontal flip.
         photometric: distort brightness, contrast, saturation and hue.
         flip_pairs: train ids that a flip swaps.
@@ -54,14 +55,15 @@ class TrainingTransform:
 
 
 def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -> tuple[int, int]:
-    """(height, width) of an image of `size` made as large as fits into `scale * ratio`, keeping its aspect."""
+    """(height, width) of an image of `size`, scaled to the largest size that fits into `scale * ratio`."""
     long, short = int(max(scale) * ratio), int(min(scale) * ratio)
     factor = min(long / max(size), short / min(size))
     return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
 
 
 class ResizedLabel:
-    """A label map resized to `size` by nearest neighbours, by OpenCV's rule (as mmsegmentation), window by window."""
+    """A label map resized to `size` by nearest neighbour, as OpenCV (and mmsegmentation) does it. Only the windows that
+    are read are computed."""
 
     def __init__(self, label: np.ndarray, size: tuple[int, int]):
         self.label, self.shape = label, tuple(size)
@@ -78,26 +80,30 @@ class ResizedLabel:
 
 
 def resize(image: np.ndarray, size: tuple[int, int], until: tuple[int, int] | None = None) -> np.ndarray:
-    """Bilinear without antialiasing, by OpenCV's rule.
+    """Resize bilinearly without antialiasing, as OpenCV does it.
 
-    `until` (rows, columns) spares what lies below and to the right of it, more or less. What lies above and to the left
-    can't be spared: a window's values would be others, by rounding.
+    With `until` (rows, columns), most of what lies below and to the right of it isn't computed. What lies above and to
+    the left must be computed: otherwise rounding would change the values of a window.
     """
     if image.shape[:2] == tuple(size):
         return image
     factors = [want / have for want, have in zip(size, image.shape, strict=False)]
-    # a value lies between two source pixels, the second of which may be one further
+    # a value is interpolated between two source pixels, and the second may be one further
     rows, columns = (int(end / factor) + 2 for end, factor in zip(until or size, factors, strict=True))
     part = image[:rows, :columns]
     if all(round(have * factor) == have for have, factor in zip(part.shape, factors, strict=False)):
-        part = image  # OpenCV would just copy what keeps its size
+        part = image  # OpenCV would copy a part that keeps its size instead of resizing it
     return cv2.resize(part, None, fx=factors[1], fy=factors[0], interpolation=cv2.INTER_LINEAR)
 
 
 def choose_crop(
     label: np.ndarray | ResizedLabel, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator
 ) -> tuple[tuple[int, int], np.ndarray]:
-    """The top left corner of a window in which more than one class occurs and none covers too much, and the window."""
+    """Draw a random window, again (at most ten times) until it holds more than one class and none covers too much.
+
+    Returns:
+        The window's top left corner, and its labels.
+    """
 
     def draw() -> tuple[int, int]:
         return tuple(
@@ -122,7 +128,7 @@ def choose_crop(
 
 
 def flip(image: np.ndarray, label: np.ndarray, pairs: Sequence[tuple[int, int]] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """Mirror left and right; `pairs` of labels (left arm, right arm) change places."""
+    """Flip horizontally; the labels of each of `pairs` (left arm, right arm) are swapped."""
     label = cv2.flip(label, 1)
     if pairs:
         swap = np.arange(ignored_in(label) + 1, dtype=label.dtype)
@@ -133,7 +139,7 @@ def flip(image: np.ndarray, label: np.ndarray, pairs: Sequence[tuple[int, int]] 
 
 
 def distort(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Photometric distortion: each of the four steps with probability 1/2, contrast before or after colours."""
+    """Photometric distortion: four steps, each with probability 1/2; contrast comes before or after the HSV steps."""
 
     def chance() -> bool:
         return rng.random() < 0.5
@@ -152,7 +158,7 @@ def distort(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-# All four act on each value alone: a table of 256 entries does what arithmetic on the whole image would.
+# All four map each value independently: a table of 256 entries gives the same as arithmetic on the whole image.
 _LEVELS = np.arange(256, dtype=np.float32)
 
 
@@ -161,22 +167,22 @@ def _linear(factor: float = 1.0, offset: float = 0.0) -> np.ndarray:
 
 
 def shift_brightness(image: np.ndarray, offset: float) -> np.ndarray:
-    """Add to every value, clipped to 0..255."""
+    """Add `offset` to every value, clipped to 0..255."""
     return cv2.LUT(image, _linear(offset=offset))
 
 
 def scale_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply every value (around 0, not around the mean), clipped to 0..255."""
+    """Multiply every value by `factor` (around 0, not around the mean), clipped to 0..255."""
     return cv2.LUT(image, _linear(factor))
 
 
 def scale_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply HSV's S."""
+    """Multiply S of HSV by `factor`."""
     return _on_hsv(image, 1, _linear(factor))
 
 
 def shift_hue(image: np.ndarray, degrees: int) -> np.ndarray:
-    """Turn HSV's H, in OpenCV's half degrees: 0..179."""
+    """Rotate H of HSV, in OpenCV's units of two degrees: 0..179."""
     return _on_hsv(image, 0, ((np.arange(256) + degrees) % 180).astype(np.uint8))
 
 
@@ -191,7 +197,7 @@ _NORMALIZED = ((_LEVELS[:, None] - MEAN) / STD).T.copy()  # (3, 256)
 
 
 def normalize(image: np.ndarray) -> np.ndarray:
-    """(height, width, 3) uint8 to (3, height, width) float32 of mean 0 and deviation 1 over ImageNet."""
+    """Convert (height, width, 3) uint8 to (3, height, width) float32, with mean 0 and deviation 1 over ImageNet."""
     pixels = np.empty((3, *image.shape[:2]), np.float32)
     for channel, plane in enumerate(cv2.split(image)):
         cv2.LUT(plane, _NORMALIZED[channel], dst=pixels[channel])
@@ -201,7 +207,7 @@ def normalize(image: np.ndarray) -> np.ndarray:
 def pad(
     pixels: np.ndarray, label: np.ndarray, size: tuple[int, int], ignore: int = IGNORE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fill up to `size` at the bottom and the right: pixels with 0 (ImageNet's mean), labels with `ignore`."""
+    """Pad to `size` at the bottom and the right: pixels with 0 (ImageNet's mean), labels with `ignore`."""
     bottom, right = size[0] - label.shape[0], size[1] - label.shape[1]
     if bottom > 0 or right > 0:
         border = ((0, max(bottom, 0)), (0, max(right, 0)))

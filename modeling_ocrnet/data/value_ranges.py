@@ -1,4 +1,4 @@
-"""Pictures whose values use little of their range, or more than it: a 12-bit camera's in files of 16 bits, for one."""
+"""Detects images whose values use little of their range or exceed it, e.g. 12-bit camera images in 16-bit files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from PIL import Image
 from ..common.errors import UserError
 from ..pixels_ocrnet import to_range
 
-LITTLE = 1 / 4  # of the range: two bits that nothing uses
-OUTSIDE = 0.01  # of the pixels
+LITTLE = 1 / 4  # share of the range: the two highest bits are unused
+OUTSIDE = 0.01  # share of the values
 
 
 def check_value_range(value_range) -> None:
-    """Refuse what [`to_range`] doesn't take.
+    """Refuse a range that [`to_range`] doesn't accept.
 
     Raises:
-        UserError: saying what was expected.
+        UserError: says what was expected.
     """
     try:
         to_range(value_range)
@@ -25,7 +25,7 @@ def check_value_range(value_range) -> None:
 
 
 def unusual_range(image: Image.Image, wide_color: bool, value_range) -> str | None:
-    """What is odd about the values of a decoded image of more than 8 bits, in words; `None` for others."""
+    """A description of unusual values in a decoded image of more than 8 bits; `None` if there is nothing unusual."""
     if wide_color:
         top = max(high for _, high in np.reshape(image.getextrema(), (-1, 2)).tolist())
         return None if top >= 256 * LITTLE else f"16-bit colours that use {256 * top + 255} of 65535: nearly black"
@@ -46,7 +46,7 @@ def unusual_range(image: Image.Image, wide_color: bool, value_range) -> str | No
     if highest < 65535 * LITTLE and (image.mode != "I" or image.format in ("PNG", "PPM")):
         bits = max(1, int(highest).bit_length())
         return (
-            f"16-bit values up to {highest:g}, taken as 0 to 65535: nearly black; if white is {2**bits - 1} in all of "
-            f"them, say so: value_range {bits}"
+            f"16-bit values up to {highest:g}, taken as 0 to 65535: nearly black; if {2**bits - 1} is white in all "
+            f"images, set value_range {bits}"
         )
     return None

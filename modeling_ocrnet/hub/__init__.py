@@ -1,1 +1,1 @@
-"""Sharing a checkpoint: what a model folder holds, its card, and the way to the Hub."""
+"""Uploads to the Hub: checks of a model folder, the model card, and the upload."""

@@ -1,4 +1,4 @@
-"""What a model folder holds, checked before anything leaves this machine."""
+"""Reads a model folder, and checks it before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ..configuration_ocrnet import OCRNetConfig
 PROCESSOR = "preprocessor_config.json"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth")
-# What is shared. Anything else that lies in the folder (optimizer states, notes, keys) stays where it is.
+# The files to upload. Anything else in the folder (optimizer states, notes, keys) isn't uploaded.
 _SHARED = ("config.json", PROCESSOR, "metrics.json", "model.safetensors.index.json", "model*.safetensors", "*.py")
 
 
 class HubError(UserError, RuntimeError):
-    """A checkpoint can't be shared; the message is one line that says why and what to do."""
+    """A folder can't be uploaded; the message says in one line why, and what to do."""
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder that `save_pretrained` (or a training run) wrote.
+    """A folder written by `save_pretrained` or a training run.
 
     Args:
-        path: where it lies.
-        config: its model's configuration.
-        recipe: `recipe.yaml` as nested dicts, without the paths of the machine it ran on; `None` where there is none.
-        metrics: `metrics.json`, the last evaluation's scores; `None` where there is none.
+        path: the folder.
+        config: its model's config.
+        recipe: `recipe.yaml` as nested dicts, without local paths; `None` if there is none.
+        metrics: `metrics.json`, the scores of the last evaluation; `None` if there is none.
     """
 
     path: Path
@@ -43,28 +43,28 @@ class ModelFolder:
 
     @property
     def dataset(self) -> str | None:
-        """The training data's name, as far as the recipe says; a dataset of the Hub by its name there."""
+        """The training data's name, if the recipe has it; for a dataset on the Hub, its repository."""
         return self.field("data", "path") or self.field("data", "name")
 
     @property
     def pretrained(self) -> str | None:
-        """Where the backbone's first weights came from: a Hub repository, or a file's name."""
+        """The source of the backbone's initial weights: a Hub repository, or a file's name."""
         return self.field("model", "backbone")
 
     @property
     def base_model(self) -> str | None:
-        """The Hub repository that the backbone's first weights came from."""
+        """The Hub repository of the backbone's initial weights, if they came from the Hub."""
         return self.pretrained if self.pretrained and _is_repository(self.pretrained) else None
 
     def field(self, *names: str) -> Any:
-        """A field of the recipe, `None` where it isn't there."""
+        """A field of the recipe; `None` if it doesn't exist."""
         value = self.recipe
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
         return value
 
     def shared_files(self) -> list[Path]:
-        """The files that are shared as they are, by name."""
+        """The files that are uploaded unchanged, sorted by name."""
         return sorted({path for pattern in _SHARED for path in self.path.glob(pattern)})
 
 
@@ -72,14 +72,14 @@ def read_folder(path: str | Path) -> ModelFolder:
     """Read a model folder and check that others will be able to load it.
 
     Args:
-        path: a folder that `save_pretrained` wrote (after training: `<output_dir>/model`).
+        path: a folder written by `save_pretrained` (after training: `<output_dir>/model`).
 
     Raises:
-        HubError: where something is missing or can't be read, naming the file.
+        HubError: if a file is missing or can't be read; names the file.
     """
     path = Path(path).expanduser()
     if not (path / "config.json").is_file():
-        raise HubError(f"{path}: holds no config.json; give a model folder, as training leaves in <output_dir>/model")
+        raise HubError(f"{path}: holds no config.json; give a model folder, e.g. <output_dir>/model after training")
     config = _read(path / "config.json", json.loads)
     if config.get("model_type") != OCRNetConfig.model_type:
         raise HubError(f"{path}/config.json: model_type is {config.get('model_type')!r}, expected 'ocrnet'")
@@ -104,16 +104,16 @@ def _check_weights(path: Path) -> None:
         missing = [name for name in names if not (path / name).is_file()]
         if missing or not names:
             wanted = ", ".join(missing) or "no file at all"
-            raise HubError(f"{path}: {index.name} names {wanted}, which isn't there; save the weights again")
+            raise HubError(f"{path}: {index.name} names {wanted}, which doesn't exist; save the weights again")
     elif not (path / "model.safetensors").is_file():
         raise HubError(f"{path}: holds no model.safetensors; save the weights with model.save_pretrained(folder)")
 
 
 def _check_code(path: Path, file: Path) -> None:
-    """The code that a file's auto_map names lies beside it: without it nobody could load the checkpoint."""
+    """Check that the code files named in a file's auto_map exist: without them, nobody could load the checkpoint."""
     entries = _read(file, json.loads).get("auto_map")
     if not entries:
-        raise HubError(f"{file}: has no auto_map, so it doesn't say where its code is; save it again with this package")
+        raise HubError(f"{file}: has no auto_map, which names the model's code; save it again with this package")
     for entry in entries.values():
         for name in [entry] if isinstance(entry, str) else [x for x in entry if x]:
             module = name.split("--")[-1].split(".")[0]
@@ -132,7 +132,7 @@ def _read(file: Path, parse) -> dict[str, Any]:
 
 
 def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe without the folders of the machine it ran on, which are nobody else's business."""
+    """The recipe without local paths, which may be private."""
     recipe = {key: value for key, value in recipe.items() if key != "output_dir"} | {"output": None}  # its old name
     if isinstance(recipe.get("data"), dict):
         data = {**recipe["data"], "root": None, "classes": None}
@@ -146,10 +146,10 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_repository(name: str) -> bool:
-    """Whether this is `owner/name` on the Hub; `weights/hrnet.pth` looks the same, but is a file."""
+    """Whether this is `owner/name` on the Hub. `weights/hrnet.pth` has the same form, but is a file."""
     return bool(_REPOSITORY.fullmatch(name)) and PurePath(name).suffix not in _WEIGHT_FILES
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, on one line."""
+    """An error's message on one line."""
     return " ".join(str(error).split()) or type(error).__name__

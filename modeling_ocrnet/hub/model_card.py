@@ -1,4 +1,4 @@
-"""The model card: what a checkpoint is, as far as its folder says, and nothing that wasn't measured."""
+"""The model card. It states only what the model folder records, and only scores that were measured."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ inputs = processor(image := ImageOps.exif_transpose(Image.open("street.png")), r
 label_map = processor.post_process_semantic_segmentation(model(**inputs), target_sizes=[image.size[::-1]])[0]
 ```
 
-`trust_remote_code=True` runs the model's code, which lies in this repository: read it, and pin it with `revision=`.
-The label map is (height, width); `pipeline("image-segmentation", model="{repo_id}", trust_remote_code=True)` gives
-a mask a class.
+`trust_remote_code=True` runs the model's code from this repository: read it, and pin it with `revision=`.
+The label map is (height, width); `pipeline("image-segmentation", model="{repo_id}", trust_remote_code=True)` returns
+one mask for each class.
 """
 
 _CITATION = """\
@@ -45,12 +45,12 @@ _CITATION = """\
 
 
 def make_card(folder: ModelFolder, repo_id: str, pictures: Sequence[str] = ()) -> ModelCard:
-    """The card of a model folder.
+    """Make the card of a model folder.
 
     Args:
         folder: the model, with its recipe and metrics if it has them.
         repo_id: `"you/your-ocrnet"`, for the lines that load it.
-        pictures: paths of sample pictures in the repository.
+        pictures: paths of the sample pictures in the repository.
     """
     facts = facts_of(folder.dataset)
     sections = {
@@ -69,7 +69,7 @@ def make_card(folder: ModelFolder, repo_id: str, pictures: Sequence[str] = ()) -
 
 def _metadata(folder: ModelFolder, repo_id: str, facts: CardFacts | None) -> ModelCardData:
     results = _eval_results(folder)
-    backbone = getattr(folder.config.backbone_config, "model_type", None)  # none: it has a backbone of its own
+    backbone = getattr(folder.config.backbone_config, "model_type", None)  # None for a custom backbone
     tags = ["ocrnet", "semantic-segmentation", *filter(None, [backbone]), folder.dataset]
     return ModelCardData(
         library_name="transformers",
@@ -87,7 +87,7 @@ def _metadata(folder: ModelFolder, repo_id: str, facts: CardFacts | None) -> Mod
 
 def _eval_results(folder: ModelFolder) -> list[EvalResult]:
     metrics = folder.metrics or {}
-    if not metrics.get("dataset"):  # a number without its data says nothing
+    if not metrics.get("dataset"):  # a score means nothing without its dataset
         return []
     return [
         EvalResult(
@@ -112,8 +112,8 @@ def _what(folder: ModelFolder, repo_id: str) -> str:
         [
             f"# {repo_id.split('/')[-1]}",
             f"OCRNet (*Object-Contextual Representations*, [arXiv 1909.11065](https://arxiv.org/abs/1909.11065)) over "
-            f"{_backbone(config)}: it labels every pixel of an image with one of {len(names)} classes, "
-            "looking at soft regions of each class to decide.",
+            f"{_backbone(config)}. It labels every pixel of an image with one of {len(names)} classes, "
+            "using soft regions of each class as context.",
             f"Classes: {', '.join(names)}.",
         ]
     )
@@ -122,7 +122,7 @@ def _what(folder: ModelFolder, repo_id: str) -> str:
 def _backbone(config) -> str:
     backbone = config.backbone_config
     if backbone is None:
-        return f"a backbone of its own (`{config.custom_backbone}`)"
+        return f"a custom backbone (`{config.custom_backbone}`)"
     if backbone.model_type == "timm_backbone":
         return f"timm's `{backbone.backbone}`"
     fields = ("branch_channels", "stage_modules", "stage_blocks")
@@ -136,25 +136,25 @@ def _backbone(config) -> str:
 def _training(folder: ModelFolder, facts: CardFacts | None) -> str:
     if folder.recipe is None:
         return "This repository doesn't record how the weights were trained."
-    start = f"`{folder.pretrained}`" if folder.pretrained else "none: from scratch"
+    start = f"`{folder.pretrained}`" if folder.pretrained else "none (trained from scratch)"
     optimizer = f"{folder.field('optimizer', 'name')}, learning rate {folder.field('optimizer', 'lr')}"
     rows = {
         "steps": folder.field("schedule", "max_steps"),
         "global batch": folder.field("global_batch"),
         "crops (height x width)": _product(folder.field("data", "crop_size")),
         "optimizer": f"{optimizer}, weight decay {folder.field('optimizer', 'weight_decay')}",
-        "backbone's first weights": start,
+        "backbone's initial weights": start,
         "mixed precision": folder.field("mixed_precision"),
         "seed": folder.field("seed"),
     }
     if (folder.metrics or {}).get("weights") == "ema":
-        rows["weights"] = f"their exponential moving average, decay {folder.field('model', 'ema_decay')}"
+        rows["weights"] = f"exponential moving average, decay {folder.field('model', 'ema_decay')}"
     reached = (folder.metrics or {}).get("step")
     if reached is not None and reached != rows["steps"]:
         rows["weights taken after step"] = reached
     table = markdown_table(("", ""), ((name, value) for name, value in rows.items() if value is not None))
     data = f"Data: {facts.text}" if facts else f"Data: `{folder.dataset}`."
-    return f"{data}\n\n{table}\n\nThe whole recipe: [recipe.yaml](recipe.yaml)."
+    return f"{data}\n\n{table}\n\nThe complete recipe: [recipe.yaml](recipe.yaml)."
 
 
 def _results(folder: ModelFolder) -> str:
@@ -167,22 +167,23 @@ def _results(folder: ModelFolder) -> str:
     if classes:
         text += "\n\n" + _in_percent("class", "IoU", classes.items())
         if not all(map(_is_number, classes.values())):
-            text += "\n\nA class with – doesn't occur there, or wasn't predicted either."
+            text += "\n\nA class with – neither occurs there nor was predicted."
     return text + "\n\nThe same numbers: [metrics.json](metrics.json)."
 
 
 def _conditions(folder: ModelFolder) -> str:
-    """On what, and how, as far as the recipe says: numbers taken in other ways can't be compared with these."""
+    """The data and settings of the evaluation, as far as the recipe records them. Scores under other conditions can't
+    be compared with these."""
     metrics, evaluation = folder.metrics, folder.field("evaluation") or {}
     inference = evaluation.get("inference") or {}
     words = [f"on {title_of(metrics.get('dataset') or 'data that is not recorded')}"]
     words += [f"split `{metrics['split']}`"] if metrics.get("split") else []
-    words += [f"its first {evaluation['limit']} images alone"] if evaluation.get("limit") else []
+    words += [f"only its first {evaluation['limit']} images"] if evaluation.get("limit") else []
     words += [f"images resized to {_product(folder.field('data', 'scale'))} first"] if evaluation.get("resize") else []
     if inference:
         scales = inference.get("scales") or [1.0]
         words.append(f"{'one scale' if len(scales) == 1 else 'scales'} ({', '.join(map(str, scales))})")
-        words.append("with mirrors" if inference.get("flip") else "without mirrors")
+        words.append("with flips" if inference.get("flip") else "without flips")
         words.append(f"windows of {_product(inference['window'])}" if inference.get("window") else "whole images")
     return ", ".join(words)
 
@@ -196,7 +197,7 @@ def _samples(pictures: Sequence[str]) -> str:
     if not pictures:
         return ""
     images = "\n\n".join(f"![image, prediction, truth]({path})" for path in pictures)
-    return f"Of the evaluated split, not chosen: image, prediction, truth.\n\n{images}"
+    return f"Pictures from the evaluated split, not hand-picked: image, prediction, truth.\n\n{images}"
 
 
 def _licence(folder: ModelFolder, facts: CardFacts | None) -> str:

@@ -1,4 +1,4 @@
-"""A folder, of a model or a dataset, to the Hub in one commit: either all of it is there, or nothing."""
+"""Uploads the folder of a model or a dataset to the Hub in one commit, so that either all files arrive or none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
-    HTTPError,  # of whatever client huggingface_hub has: httpx, and later its successor
+    HTTPError,  # of huggingface_hub's HTTP client, whichever that is
     LocalTokenNotFoundError,
     RepositoryNotFoundError,
 )
@@ -27,12 +27,12 @@ _LOGIN = "log in with `hf auth login`, or set HF_TOKEN to a token with write acc
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of a push.
+    """The result of a push.
 
     Args:
         repo_id: the repository, with its owner.
-        url: of the repository, or of the pull request.
-        files: the paths uploaded.
+        url: the address of the repository, or of the pull request.
+        files: the paths of the uploaded files.
     """
 
     repo_id: str
@@ -43,27 +43,27 @@ class Pushed:
 def push(
     folder: str, repo_id: str, *, private: bool = False, pull_request: bool = False, api: HfApi | None = None
 ) -> Pushed:
-    """Share a model folder on the Hub: weights, code, processor, recipe, metrics, and a model card made from them.
+    """Upload a model folder to the Hub: weights, code, processor, recipe, metrics, and a model card made from them.
 
-    The folder is only read. A `README.md` that lies in it is taken as it is instead of a card. Of the recipe a copy is
-    uploaded without this machine's paths.
+    The folder isn't changed. If it holds a `README.md`, that is used as the card. The recipe is uploaded without local
+    paths.
 
     Args:
-        folder: what training leaves in `<output_dir>/model`, or anything that `save_pretrained` wrote.
+        folder: `<output_dir>/model` of a training run, or any folder written by `save_pretrained`.
         repo_id: `"owner/name"`, or `"name"` for the token's owner.
-        private: nobody else may see the new repository.
-        pull_request: propose the files to a repository that exists, instead of making a new one.
-        api: another Hub, or another token, than the environment says.
+        private: make the new repository private.
+        pull_request: open a pull request to an existing repository, instead of creating a new one.
+        api: for a Hub or a token other than those of the environment.
 
     Raises:
-        HubError: where the folder isn't complete, there is no token, no right or no network, or the repository exists
-            and holds files; one line, and nothing on the Hub was changed but, at most, an empty repository made.
+        HubError: if the folder is incomplete, there is no token, no permission or no network, or the repository exists
+            and holds files. Nothing on the Hub is changed then, except that an empty repository may have been created.
     """
     model = read_folder(folder)
     api = api or HfApi()
     require_token(api)
     with _one_line_errors(api, repo_id):
-        owner = api.whoami()["name"]  # the cheapest question that tells a bad token
+        owner = api.whoami()["name"]  # the cheapest request that detects an invalid token
     repo_id = repo_id if "/" in repo_id else f"{owner}/{repo_id}"
     contents = _contents(model, repo_id)
     with _one_line_errors(api, repo_id):
@@ -71,19 +71,19 @@ def push(
 
 
 def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfApi | None = None) -> str:
-    """Upload an exported dataset in one commit; files that are there already aren't sent again.
+    """Upload an exported dataset in one commit; files that the repository already has aren't sent again.
 
     Args:
-        folder: what `scripts/prepare_data.py export` wrote.
+        folder: a folder written by `scripts/prepare_data.py export`.
         repo_id: `"owner/name"`, or `"name"` for the token's owner.
-        private: nobody else may see the repository; a public one that exists is refused.
-        api: another Hub, or another token, than the environment says.
+        private: make the repository private; an existing public one is refused.
+        api: for a Hub or a token other than those of the environment.
 
     Returns:
         The repository's address.
 
     Raises:
-        HubError: where there is no token, no right or no network; one line.
+        HubError: if there is no token, no permission or no network.
     """
     api = api or HfApi()
     require_token(api)
@@ -95,23 +95,23 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfAp
             raise HubError(f"{repo_id} exists and is public: make it private on the Hub first, or choose another name")
         files = set(api.list_repo_files(repo_id, repo_type="dataset")) - {".gitattributes"}
         if files and "manifest.json" not in files:
-            raise HubError(f"{repo_id} holds files that aren't an export's ({min(files)}): choose another name")
+            raise HubError(f"{repo_id} holds files that aren't part of an export ({min(files)}): choose another name")
         api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
             repo_type="dataset",
             allow_patterns=["data/*.parquet", "README.md", "*.json"],
-            delete_patterns=["data/*.parquet"],  # shards of an older export would be read as well
+            delete_patterns=["data/*.parquet"],  # otherwise, shards of an older export would be read too
             commit_message="Upload an exported dataset",
         )
     return f"{api.endpoint}/datasets/{repo_id}"
 
 
 def require_token(api: HfApi | None = None) -> None:
-    """Before hours of work for a push.
+    """Check that there is a token, before hours of work for a push.
 
     Raises:
-        HubError: where nobody is logged in.
+        HubError: if nobody is logged in.
     """
     if not (api and api.token or get_token()):
         raise HubError(f"no token for the Hub was found: {_LOGIN}")
@@ -124,26 +124,26 @@ def _one_line_errors(api: HfApi, repo_id: str) -> Iterator[None]:
     except UserError:
         raise
     except HFValidationError as error:
-        raise HubError(f"{repo_id!r} can't be a repository's name: expected owner/name ({one_line(error)})") from error
+        raise HubError(f"{repo_id!r} isn't a valid repository name: expected owner/name ({one_line(error)})") from error
     except LocalTokenNotFoundError as error:
         raise HubError(f"no token for the Hub was found: {_LOGIN}") from error
     except HfHubHTTPError as error:
         raise HubError(f"{repo_id}: {_refusal(error)}; nothing was uploaded") from error
     except (HTTPError, ConnectionError, TimeoutError) as error:
         raise HubError(
-            f"the Hub at {api.endpoint} can't be reached ({one_line(error)}); the folder is as it was: try again when "
+            f"the Hub at {api.endpoint} can't be reached ({one_line(error)}); the folder is unchanged: try again when "
             "there is a connection"
         ) from error
-    # huggingface_hub has no one error for a file that can't be read, an upload cut off, a bad README
+    # huggingface_hub has no common error for an unreadable file, an interrupted upload and an invalid README
     except (OSError, RuntimeError, ValueError) as error:
-        raise HubError(f"{repo_id}: {one_line(error)}; nothing was uploaded: try again once that is mended") from error
+        raise HubError(f"{repo_id}: {one_line(error)}; nothing was uploaded: fix that and try again") from error
 
 
 def _push(api: HfApi, contents: dict[str, bytes | str], repo_id: str, private: bool, pull_request: bool) -> Pushed:
     operations = [CommitOperationAdd(path, content) for path, content in contents.items()]
     exists = _check_repository(api, repo_id, private, pull_request)
     if not exists:
-        api.create_repo(repo_id, private=private or None)  # None: what the owner's settings say
+        api.create_repo(repo_id, private=private or None)  # None: the default of the owner's settings
     commit = api.create_commit(
         repo_id,
         operations,
@@ -155,26 +155,30 @@ def _push(api: HfApi, contents: dict[str, bytes | str], repo_id: str, private: b
 
 
 def _check_repository(api: HfApi, repo_id: str, private: bool, pull_request: bool) -> bool:
-    """Whether the repository is there, and fit for what is asked."""
+    """Whether the repository exists.
+
+    Raises:
+        HubError: if it doesn't suit the request.
+    """
     try:
         info = api.model_info(repo_id)
     except RepositoryNotFoundError:
         if pull_request:
-            raise HubError(f"{repo_id} doesn't exist, so nothing can be proposed to it: leave --pr out") from None
+            raise HubError(f"{repo_id} doesn't exist, so a pull request can't be opened: leave --pr out") from None
         return False
     if private and not info.private:
         raise HubError(f"{repo_id} exists and is public: make it private on the Hub first, or choose another name")
     files = [x.rfilename for x in info.siblings or [] if x.rfilename != ".gitattributes"]
     if files and not pull_request:
         raise HubError(
-            f"{repo_id} exists and holds {len(files)} files, which stay as they are: propose these with --pr, or "
-            "choose another name"
+            f"{repo_id} exists and holds {len(files)} files, which aren't overwritten: open a pull request with --pr, "
+            "or choose another name"
         )
     return True
 
 
 def _contents(model: ModelFolder, repo_id: str) -> dict[str, bytes | str]:
-    """Every file of the repository by its path there: its bytes, or its path here."""
+    """The files to upload by their path in the repository: each as bytes, or as a local path."""
     pictures = sample_pictures(model)
     contents: dict[str, bytes | str] = {path.name: str(path) for path in model.shared_files()}
     if model.recipe is not None:
@@ -194,5 +198,5 @@ def _refusal(error: HfHubHTTPError) -> str:
     if status == 401:
         return f"the Hub doesn't accept the token: {_LOGIN}"
     if status == 403:
-        return "the token has no right to write there: use one with write access, or choose a name of your own"
+        return "the token has no write access there: use one that has, or choose a name under your own account"
     return f"the Hub refused ({one_line(error)})"

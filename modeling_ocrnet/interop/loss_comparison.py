@@ -1,4 +1,4 @@
-"""Do two training runs agree? The SDAA model zoo's check, and beside it what that check hides."""
+"""Compares the losses of two training runs: the SDAA model zoo's check, and errors that this check hides."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from ..common.errors import UserError, reason, writing
 
-RELATIVE, ABSOLUTE = 0.05, 0.0002  # the model zoo's bounds; `--strict` holds the first against |relative|
-SMOOTHED = 5  # points of the picture's moving line
+RELATIVE, ABSOLUTE = 0.05, 0.0002  # the model zoo's bounds; `--strict` applies the first to |relative error|
+SMOOTHED = 5  # window of the smoothed curves, in points
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs' losses at the steps that both logged. `left_out`: steps that only one of them did."""
+    """Two runs' losses at the steps that both logged. `left_out` is the number of steps that only one run logged."""
 
     steps: np.ndarray
     candidate: np.ndarray
@@ -24,16 +24,16 @@ class Comparison:
 
     @property
     def relative(self) -> np.ndarray:
-        """(candidate - baseline) / baseline, where the baseline isn't zero."""
+        """(candidate - baseline) / baseline, without the steps at which the baseline is zero."""
         divides = self.baseline != 0
         return (self.candidate - self.baseline)[divides] / self.baseline[divides]
 
     def passes_model_zoo(self) -> bool:
-        """Its rule, on signed means: a loss that is lower everywhere passes, however much lower."""
+        """The model zoo's rule. It uses signed means, so a loss that is lower everywhere passes, by any amount."""
         return bool(self.relative.mean() <= RELATIVE or (self.candidate - self.baseline).mean() <= ABSOLUTE)
 
     def passes_strictly(self) -> bool:
-        """The mean of |relative error| is at most 5%."""
+        """Whether the mean of |relative error| is at most 5%."""
         return bool(np.abs(self.relative).mean() <= RELATIVE)
 
 
@@ -41,27 +41,27 @@ def compare(candidate: dict[int, float], baseline: dict[int, float]) -> Comparis
     """Pair two runs' losses by step.
 
     Args:
-        candidate: loss by step, of the run to check.
-        baseline: the same of the run that it should agree with.
+        candidate: the losses by step of the run to check.
+        baseline: the losses by step of the run that it should agree with.
 
     Raises:
-        UserError: where no step is in both, or the baseline is zero at all that are.
+        UserError: if no step is in both, or the baseline is zero at all common steps.
     """
     common = sorted(candidate.keys() & baseline.keys())
     if not common:
         ranges = [f"{min(x)} to {max(x)} ({len(x)})" for x in (candidate, baseline)]
         raise UserError(
-            f"no step is in both logs: the candidate has {ranges[0]}, the baseline {ranges[1]}; log both every so "
-            "many steps alike (logging.every)"
+            f"no step is in both logs: the candidate has {ranges[0]}, the baseline {ranges[1]}; log both with the same "
+            "interval (logging.every)"
         )
     values = [np.array([x[step] for step in common], np.float64) for x in (candidate, baseline)]
     if not values[1].any():
-        raise UserError(f"the baseline's loss is zero at all {len(common)} common steps: nothing to relate to")
+        raise UserError(f"the baseline's loss is zero at all {len(common)} common steps: no relative error exists")
     return Comparison(np.array(common), *values, left_out=len(candidate.keys() ^ baseline.keys()))
 
 
 def describe(comparison: Comparison) -> str:
-    """The model zoo's four lines, as its graders know them, then the figures that don't cancel."""
+    """The model zoo's four lines, in the format of its graders, then errors without signs, which don't cancel."""
     difference, relative = comparison.candidate - comparison.baseline, comparison.relative
     mean_relative, mean_absolute = float(relative.mean()), float(difference.mean())
     by_relative = mean_relative < mean_absolute
@@ -74,18 +74,18 @@ def describe(comparison: Comparison) -> str:
         f"{verdict} mean_relative_error=np.float64({mean_relative}) <= {RELATIVE} or "
         f"mean_absolute_error=np.float64({mean_absolute}) <= {ABSOLUTE}",
         "",
-        "The rule above takes signed means: errors cancel, and a loss that is lower everywhere passes. Without signs:",
+        "The rule above uses signed means: errors cancel, and a loss that is lower everywhere passes. Without signs:",
         f"  mean |relative error| {np.abs(relative).mean():.6f}, largest {np.abs(relative).max():.6f} "
         f"at step {_worst(comparison)}",
         f"  mean |difference| {np.abs(difference).mean():.6f}, bias {mean_absolute:+.6f}",
-        f"  {len(difference)} steps paired, {comparison.left_out} in one log only",
+        f"  {len(difference)} steps in both logs, {comparison.left_out} in one log only",
     ]
     if zeros := int((comparison.baseline == 0).sum()):
-        lines.append(f"  {zeros} steps with a baseline of zero: not in the relative errors")
+        lines.append(f"  {zeros} steps with a baseline of zero, which are left out of the relative errors")
     if broken := int((~np.isfinite(difference)).sum()):
         lines.append(f"  {broken} steps whose loss isn't finite")
     if len(difference) < SMOOTHED:
-        lines.append(f"  fewer than {SMOOTHED} steps: too few to say much, and the picture isn't smoothed")
+        lines.append(f"  fewer than {SMOOTHED} steps: too few for a conclusion, and the plot isn't smoothed")
     strict = "pass" if comparison.passes_strictly() else "fail"
     return "\n".join([*lines, f"strict: {strict}, mean |relative error| must be at most {RELATIVE}"])
 
@@ -96,10 +96,11 @@ def _worst(comparison: Comparison) -> int:
 
 
 def draw(comparison: Comparison, path: Path) -> None:
-    """The model zoo's picture, both losses smoothed, with the difference below; by the file's suffix PNG, JPEG or PDF.
+    """Plot both losses, smoothed as in the model zoo's plot, and the difference below. The suffix of `path` chooses
+    PNG, JPEG or PDF.
 
     Raises:
-        UserError: where matplotlib or scipy isn't installed.
+        UserError: if matplotlib or scipy isn't installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -124,7 +125,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     try:
         with writing(path):
             figure.savefig(path, dpi=120)
-    except ValueError as error:  # matplotlib's, for a suffix that it doesn't know
+    except ValueError as error:  # matplotlib raises it for an unknown suffix
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: {reason(error)}") from error

@@ -1,4 +1,4 @@
-"""Losses out of training logs: the SDAA model zoo's, mmengine's and our own."""
+"""Reads losses from training logs of the SDAA model zoo, of mmengine and of this project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ..common.errors import FileError, MissingFileError, UserError, reason
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
-# ranks may write into one physical line: each entry ends where the next begins
+# several ranks may write into the same line: an entry ends at the beginning of the next
 _MODEL_ZOO = re.compile(
     rf"Epoch\s*:\s*(\d+)\s+Iteration\s*:\s*(\d+)\s+rank\s*:\s*(\d+)(?:(?!TCAPPDLL).)*?\btrain\.loss\s*:\s*{_NUMBER}"
 )
@@ -18,15 +18,16 @@ _MMENGINE_EPOCHS = re.compile(rf"Epoch\(train\)\s*\[(\d+)\]\[\s*(\d+)/(\d+)\].*?
 
 
 def read_losses(path: Path) -> dict[int, float]:
-    """Loss by step, counted from 1, in order; of a step logged twice (a resumed run) the later one.
+    """The losses by step, in order; steps count from 1. If a step was logged twice (by a resumed run), the later loss
+    is used.
 
     Args:
-        path: TCAPPDLL lines (whose iterations count from 0; the mean over ranks), mmengine's text or JSON log, or our
-            `metrics.jsonl`.
+        path: a log with TCAPPDLL lines (whose iterations count from 0; losses are averaged over ranks), mmengine's
+            text or JSON log, or our `metrics.jsonl`.
 
     Raises:
-        MissingFileError: where there is no such file.
-        UserError: where it holds no losses.
+        MissingFileError: if there is no such file.
+        UserError: if it holds no losses.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -51,7 +52,7 @@ def _model_zoo(text: str) -> dict[int, float]:
     by_epoch: dict[int, set[int]] = {}
     for epoch, iteration, _ in entries:
         by_epoch.setdefault(epoch, set()).add(iteration)
-    # where iterations begin anew in each epoch, an epoch is as long as the longest of them
+    # if iterations restart in each epoch, the length of an epoch is that of the longest
     overlap = sum(map(len, by_epoch.values())) > len(set().union(*by_epoch.values()))
     length = 1 + max(map(max, by_epoch.values())) if overlap else 0
     ranks: dict[int, list[float]] = {}
@@ -67,7 +68,7 @@ def _json_lines(text: str) -> dict[int, float]:
             continue
         try:
             record = json.loads(line)
-        except ValueError:  # the last line of a run that was killed
+        except ValueError:  # the truncated last line of a killed run
             continue
         step = record.get("step", record.get("iter"))
         if isinstance(step, int) and isinstance(record.get("loss"), int | float) and record.get("mode") != "val":

@@ -1,1 +1,1 @@
-"""Getting data ready: what is in a dataset, where it comes from, and what has to be made first."""
+"""Dataset preparation: inspection, download instructions, and files that have to be made first."""

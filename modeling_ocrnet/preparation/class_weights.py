@@ -11,25 +11,25 @@ from .statistics import SplitStatistics
 
 
 def compute_class_weights(split: SplitStatistics, classes: int, method: float | Literal["median"]) -> np.ndarray:
-    """A weight for each class, (classes,) float64, of mean 1 over the labelled pixels: the loss keeps its size.
+    """Compute a weight for each class, with mean 1 over the labelled pixels, so that the scale of the loss is kept.
 
     Args:
-        split: what was counted.
+        split: the statistics of a split.
         classes: number of classes.
-        method: p for (share of the labelled pixels) ** -p; 0 weighs all alike, 1 lets all classes count alike. Or
-            `"median"`: the median frequency over the class's own, where a frequency is the class's pixels by the
-            labelled pixels of the images in which it occurs (Eigen and Fergus, ICCV 2015).
+        method: p for (share of the labelled pixels) ** -p: with 0 all pixels have the same weight, with 1 all classes
+            have the same total weight. Or `"median"`: the median frequency divided by the class's frequency, which is
+            its pixels divided by the labelled pixels of the images that contain it (Eigen and Fergus, ICCV 2015).
 
     Returns:
-        The weights; 1 for classes that don't occur, which train nothing.
+        The weights, (classes,) float64; 1 for classes that don't occur, which has no effect.
 
     Raises:
-        UserError: where nothing is labelled, or p is negative.
+        UserError: if no pixel is labelled, or p is negative.
     """
     pixels, context = split.pixels[:classes], split.context[:classes]
     present = pixels > 0
     if not present.any():
-        raise UserError(f"no class weights: nothing is labelled in {split.name}")
+        raise UserError(f"no class weights: no pixel is labelled in {split.name}")
     counts = pixels[present].astype(np.float64)
     if method == "median":
         frequency = counts / context[present]
@@ -44,7 +44,7 @@ def compute_class_weights(split: SplitStatistics, classes: int, method: float | 
 
 
 def class_weights_as_yaml(weights: np.ndarray) -> str:
-    """The line of a recipe, for `model: config:`; four digits."""
-    # never an exponent: YAML reads 1e-05 as text
+    """The line for `model: config:` in a recipe; weights have four significant digits."""
+    # without exponents, because YAML reads 1e-05 as a string
     digits = (np.format_float_positional(x, precision=4, fractional=False, trim="0") for x in weights)
     return f"class_weights: [{', '.join(digits)}]"

@@ -18,8 +18,8 @@ _BODY = """\
 
 {text}
 
-Semantic segmentation. `image` holds the dataset's own files, bit by bit; `label` is a PNG of class indices, 0 to
-{last}, and {ignore} where a pixel doesn't count; `name` is the frame's name. {rows} rows.
+Semantic segmentation. `image` holds the dataset's original files, unchanged; `label` is a PNG of class indices, 0 to
+{last}, and {ignore} for ignored pixels; `name` is the image's name. Rows: {rows}.
 
 ```python
 from datasets import load_dataset
@@ -28,7 +28,7 @@ rows = load_dataset("owner/name", split="{split}", streaming=True)  # or "parque
 
 ## Classes
 
-The same names as JSON: `id2label.json`. Checksums of all files: `manifest.json`.
+The class names as JSON are in `id2label.json`, the checksums of all files in `manifest.json`.
 
 {classes}
 
@@ -44,7 +44,7 @@ def make_dataset_card(name: str, labels: LabelSet, manifest: dict[str, Any]) -> 
     Args:
         name: the dataset.
         labels: its classes.
-        manifest: the export's, with all files in it.
+        manifest: the export's manifest, which lists all files.
     """
     facts, splits = facts_of(name), manifest["splits"]
     rows = sum(splits.values())
@@ -100,7 +100,7 @@ def _bytes(manifest: dict[str, Any], split: str) -> int:
 
 def _licence(facts: CardFacts | None) -> str:
     if facts is None:
-        return "Not stated here: the dataset's own terms apply; ask its authors before you pass it on."
+        return "No licence is recorded here. The dataset's own terms apply; ask its authors before you redistribute it."
     link = f" ({facts.licence_link})" if facts.licence_link else ""
-    passing_on = "" if facts.redistributable else " They forbid to pass the data on: keep this repository private."
+    passing_on = "" if facts.redistributable else " They forbid redistribution: keep this repository private."
     return f"The dataset's own terms apply: {facts.licence_name or facts.licence}{link}.{passing_on}"

@@ -1,4 +1,4 @@
-"""A dataset as sharded Parquet (to share, to stream), or as a memory-mapped store (to train from without decoding)."""
+"""Exports a dataset as sharded Parquet (to share or stream) or as a memory-mapped store (to train without decoding)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .shards import Shard, decoded_bytes, plan_shards, write_memory_mapped, writ
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what is written: folders of another are refused
+VERSION = 1  # of the format; a folder with another version is refused
 
 
 def export(
@@ -39,25 +39,25 @@ def export(
     push: str | None = None,
     private: bool = False,
 ) -> Path:
-    """Write a dataset as a few large files with checksums. Run again, it verifies what is there and goes on.
+    """Write a dataset as a few large files with checksums. If run again, it verifies existing files and continues.
 
     Args:
         source: One of modeling_ocrnet.data.DATASETS, "folder", or a DataSource.
         output: The folder to write; it must be new, empty, or an export of the same source.
-        root: Folder that holds the dataset, where the source doesn't say it (null: data/<name>).
+        root: The dataset's folder, if the source is a name (null: data/<name>).
         splits: Splits to export, separated by commas (null: train and val).
-        store: parquet keeps the image files' own bytes; raw decodes them, so that a training crop costs a read.
-        shard_mb: Megabytes of a shard (null: 256 of parquet, 1024 of raw).
-        push: Then upload it to this dataset repository on the Hub, owner/name (parquet alone).
-        private: Nobody else may see the new repository.
+        store: parquet keeps the original image files; raw decodes them, so that a training crop needs only a read.
+        shard_mb: Size of a shard in megabytes (null: 256 for parquet, 1024 for raw).
+        push: Upload the export to this dataset repository on the Hub, owner/name (parquet only).
+        private: Make the new repository private.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: for an unknown dataset or split, or what can't be pushed.
-        DataError: for files that can't be read, or a folder that holds something else.
-        HubError: where nobody is logged in, or the upload fails.
+        UserError: for an unknown dataset or split, or an export that can't be pushed.
+        DataError: if a file can't be read, or the folder holds something else.
+        HubError: if nobody is logged in, or the upload fails.
     """
     if isinstance(source, str):
         source = data.DataSource(source, root)
@@ -107,20 +107,20 @@ def export(
 
 
 def _check_options(source: data.DataSource, store: str, shard_mb: int | None) -> None:
-    """Refuse what can't be exported so."""
+    """Refuse options that don't work together."""
     if shard_mb is not None and shard_mb < 1:
         raise UserError(f"shard_mb must be positive, got {shard_mb}")
     if source.name == "hub":
-        raise UserError("a dataset of the Hub is Parquet as it is: only datasets in folders are exported")
+        raise UserError("datasets on the Hub are Parquet already: only datasets in folders are exported")
     if store == "parquet" and source.value_range is not None:
         raise UserError(
-            "Parquet keeps the image files as they are, and no value_range with them: leave it out here and give it to "
-            "who reads them, or export with --store raw"
+            "a Parquet export keeps the image files unchanged and can't store a value_range: leave it out here and "
+            "give it when the data is read, or export with --store raw"
         )
 
 
 def _load_checked(source: data.DataSource, splits: list[str], labels: data.LabelSet) -> dict[str, Dataset]:
-    """The splits, after a look at their files and classes."""
+    """Load the splits and check their files and classes."""
     loaded = {split: data.load(source, split=split) for split in splits}
     findings = {split: data.check(dataset) for split, dataset in loaded.items()}
     for split, found in findings.items():
@@ -130,7 +130,7 @@ def _load_checked(source: data.DataSource, splits: list[str], labels: data.Label
 
 
 def _optional_facts(source: data.DataSource, store: str, labels: data.LabelSet) -> dict[str, Any]:
-    """What a manifest says only if it isn't the usual."""
+    """Fields that the manifest has only if they differ from the default."""
     facts: dict[str, Any] = {}
     if labels.dtype().itemsize > 1:
         facts["label_bits"] = 16
@@ -142,12 +142,12 @@ def _optional_facts(source: data.DataSource, store: str, labels: data.LabelSet) 
 
 
 def _check_push(name: str, store: str, private: bool) -> None:
-    """Before hours of work."""
+    """Check that the export may be pushed, before hours of work."""
     facts = facts_of(name)
     if store != "parquet":
         raise UserError("only Parquet is pushed: leave --store raw out")
     if not private and not (facts and facts.redistributable):
-        why = "its terms forbid to pass it on" if facts else "its terms aren't known here"
+        why = "its terms forbid redistribution" if facts else "its terms aren't known here"
         raise UserError(f"{name} can't be pushed publicly, {why}: add --private true, and keep the repository so")
     require_token()
 

@@ -1,4 +1,4 @@
-"""The command `inspect`: what is in a dataset, as a table and as one HTML page."""
+"""The command `inspect`: statistics of a dataset, as a table and as one HTML page."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def inspect(
     pictures: int = 12,
     workers: int = 8,
 ) -> int:
-    """Say what is in a dataset, and everything that is wrong with it.
+    """Report the content of a dataset, and all problems with it.
 
     Args:
         source: The dataset.
-        splits: Splits to read, separated by commas (null: train, val and, of a published dataset, test).
-        output: Folder of the page, <name>.html.
+        splits: Splits to read, separated by commas (null: train, val and, for a published dataset, test).
+        output: Folder for the page, <name>.html.
         class_weights: Also print class weights of the first split: p for frequency ** -p, or median.
-        limit: Read only so many pairs of a split, spread evenly.
-        pictures: Pictures of each split on the page.
-        workers: Threads that read and decode.
+        limit: Read at most this many pairs of each split, evenly spaced.
+        pictures: Number of pictures of each split on the page.
+        workers: Number of threads that read and decode.
 
     Returns:
         The exit code: 1 if there are errors.
@@ -48,7 +48,7 @@ def inspect(
         raise UserError(f"--class_weights: the power must be 0 or more, got {class_weights}")
     if source.root is not None and read_manifest(Path(source.root)) is not None:
         raise UserError(
-            f"{source.root}: an export, checked when it was written: inspect the dataset that it was made from"
+            f"{source.root}: is an export, which was checked when it was written: inspect the original dataset instead"
         )
     known = ("train", "val") if source.name in data.CUSTOM_DATASETS else data.published(source.name).splits
     chosen = [x.strip() for x in splits.split(",")] if splits else [x for x in ("train", "val", "test") if x in known]
@@ -56,7 +56,7 @@ def inspect(
     print(statistics_text(found), end="\n\n")
     line = None
     if class_weights is not None and not found.splits[0].labelled:
-        found.errors.append(f"no class weights: nothing is labelled in {chosen[0]}")
+        found.errors.append(f"no class weights: no pixel is labelled in {chosen[0]}")
     elif class_weights is not None:
         line = class_weights_as_yaml(compute_class_weights(found.splits[0], len(found.labels.names), class_weights))
         print(f"for model.config in a recipe (from {chosen[0]}; mean 1 over its labelled pixels):\n  {line}\n")

@@ -1,4 +1,4 @@
-"""The command `layout`: where a dataset comes from, the tree expected, and what of it is missing."""
+"""The command `layout`: where a dataset comes from, the tree expected, and the parts that are missing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..data.pairs import check_split
 
 
 def layout(name: str | None = None, root: str | None = None, splits: str | None = None) -> int:
-    """Say where a dataset comes from, how large it is, which tree is expected, and what is missing of it.
+    """Show where a dataset comes from, its size, the tree expected, and which parts are missing.
 
     Args:
-        name: Dataset, one of modeling_ocrnet.data.DATASETS; without one, all are listed.
-        root: Look what is there and what is missing below this folder.
-        splits: Splits wanted, separated by commas (null: all but those that are an option).
+        name: Dataset, one of modeling_ocrnet.data.DATASETS; if not given, all are listed.
+        root: Folder to check for the tree.
+        splits: Splits to check, separated by commas (null: all except optional ones).
 
     Returns:
         The exit code: 1 if something is missing.
@@ -28,7 +28,7 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
         print(listing())
         return 0
     if name in data.CUSTOM_DATASETS:
-        raise UserError(f"layout is for published datasets; README (Your own images) says what {name!r} expects")
+        raise UserError(f"layout is for published datasets; see README (Your own images) for what {name!r} expects")
     dataset = published(name)
     chosen = [x.strip() for x in splits.split(",")] if splits else _usual(dataset)
     for split in chosen:
@@ -42,7 +42,7 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
 
 
 def listing() -> str:
-    """All datasets, a line each: sizes and licences."""
+    """A table of all datasets with their sizes and licences."""
     rows = [("dataset", "classes", "images", "download", "licence")]
     for name in data.DATASETS:
         dataset = published(name)
@@ -56,7 +56,7 @@ def _usual(dataset: PublishedDataset) -> list[str]:
 
 
 def describe(dataset: PublishedDataset) -> str:
-    """Where a dataset comes from, its terms, and its tree."""
+    """A text on where a dataset comes from, its terms, and its tree."""
     lines = [f"{dataset.title}: {len(dataset.labels.names)} classes, {dataset.size}"]
     lines += [f"  from     {dataset.downloads[0]}", *(f"           {x}" for x in dataset.downloads[1:])]
     lines.append(f"  licence  {dataset.licence}")
@@ -71,12 +71,12 @@ def describe(dataset: PublishedDataset) -> str:
 
 
 def check_tree(dataset: PublishedDataset, root: Path, splits: list[str]) -> tuple[list[str], list[str]]:
-    """What of a dataset is below a root, and what is missing, a line each.
+    """The parts of a dataset found below a root, and those missing, one line for each.
 
     Args:
-        dataset: what should be there.
+        dataset: the dataset.
         root: the folder.
-        splits: those wanted.
+        splits: the splits to check.
     """
     if not root.is_dir():
         return [], [f"{root}: there is no such folder"]
@@ -93,12 +93,12 @@ def check_tree(dataset: PublishedDataset, root: Path, splits: list[str]) -> tupl
     for split in splits:
         try:
             pairs = dataset.find(root, split)
-        except data.DataError as error:  # says which root was meant, perhaps; once is enough
+        except data.DataError as error:  # it may suggest another root; once is enough
             missing += [] if advised else [f"{split}: {error}"]
             advised = True
         else:
             for kind, paths in (("images", pairs.images), ("masks", [x for x in pairs.masks if x is not None])):
-                if paths:  # a test split may have no labels
+                if paths:  # a test split may have no masks
                     there.append(_count(split, kind, paths, dataset.images[split], missing))
     return there, missing
 
@@ -109,15 +109,15 @@ def _base(dataset: PublishedDataset, root: Path) -> Path:
     def entries(base: str) -> int:
         return sum(any((root / base / path).exists() for path in entry.paths) for entry in dataset.tree)
 
-    return root / max(dataset.bases, key=entries)  # the first of the best
+    return root / max(dataset.bases, key=entries)  # of equally good ones, the first
 
 
 def _count(split: str, kind: str, paths: Sequence[Path | str], published: int, missing: list[str]) -> str:
-    """How many files that were found in lists are there; what isn't is added to `missing`."""
+    """A line on how many of the listed files exist. Missing files are added to `missing`."""
     absent = [path for path in paths if not os.path.isfile(path)]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         missing.append(f"{split}: {absent[0]}{more}")
     if len(paths) < published:
         missing.append(f"{split}: {published - len(paths)} of the {published} {kind} published")
-    return f"{split}: {len(paths) - len(absent)} {kind}, published are {published}"
+    return f"{split}: {len(paths) - len(absent)} {kind}, {published} are published"

@@ -1,4 +1,4 @@
-"""An export's manifest: what was asked for, what it was made from, and the checksums of what is there."""
+"""An export's manifest: its options, its source, and the checksums of its files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..data.memory_mapped_store import MANIFEST
 
 
 class Manifest:
-    """`manifest.json` of a folder, written anew (atomically) after each file.
+    """The `manifest.json` of a folder, rewritten (atomically) after each file.
 
     Args:
-        folder: the export's; made where it isn't there.
-        description: whatever decides what comes out. A folder whose manifest says otherwise is refused.
+        folder: the export's folder; created if it doesn't exist.
+        description: everything that determines the output. A folder whose manifest differs is refused.
 
     Raises:
-        DataError: where the folder holds something else, naming the first difference.
+        DataError: if the folder holds something else; names the first difference.
     """
 
     def __init__(self, folder: Path, description: dict[str, Any]):
@@ -50,14 +50,14 @@ class Manifest:
         self.content["files"] = files
 
     def holds(self, name: str) -> bool:
-        """Whether a file was finished and is still as it was then, bit by bit."""
+        """Whether a file was finished and hasn't changed since."""
         entry, path = self.content["files"].get(name), self.path.parent / name
         if entry is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
             return False
         return sha256(path) == entry["sha256"]
 
     def add(self, name: str, part: Path, rows: int) -> None:
-        """Give a finished file its name, and remember it."""
+        """Rename a finished file to its name, and record it."""
         entry = {"sha256": sha256(part), "rows": rows, "bytes": part.stat().st_size}
         with writing(self.path.parent / name):
             os.replace(part, self.path.parent / name)

@@ -1,7 +1,7 @@
 """The command `pascal_context`: PASCAL-Context's masks and lists from `trainval_merged.json`.
 
-The masks of an image are painted in the file's order, later ones over earlier ones, and what no region covers is
-background: as PASCAL in Detail's API does it. Of 459 categories the file's regions have 59.
+The regions of an image are painted in the file's order, later ones over earlier ones, and pixels that no region covers
+are background, as in PASCAL in Detail's API. The file's regions have 59 of the 459 categories.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..data.decoding import DataError, open_image
 from ..data.pairs import find_folder
 from .run_lengths import region_mask
 
-# category ids of the 59 classes; in order, they are 1..59 of the masks, as in mmsegmentation's copies
+# category ids of the 59 classes; in this order, they become 1..59 in the masks, as in mmsegmentation's copies
 CATEGORIES = (
     *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159),
     *(162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368),
@@ -35,7 +35,8 @@ SPLITS = ("train", "val")
 
 @dataclass
 class Frame:
-    """An image of the file: the name of its JPEG without suffix, split, (height, width), and its regions in order."""
+    """An image in the file: the name of its JPEG without suffix, its split, (height, width), and its regions in
+    order."""
 
     name: str
     split: str
@@ -46,20 +47,20 @@ class Frame:
 def pascal_context(root: str = DATASET.default_root, annotations: str | None = None, workers: int = 4) -> int:
     """Make PASCAL-Context's masks and lists from trainval_merged.json, beside VOC 2010's JPEGImages.
 
-    What is there already is kept, so an interrupted run goes on where it was; remove SegmentationClassContext to make
-    all anew.
+    Existing masks are kept, so an interrupted run continues where it stopped; remove SegmentationClassContext to make
+    all masks again.
 
     Args:
         root: VOC2010, the folder that holds JPEGImages.
-        annotations: The file (null: trainval_merged.json in the root).
-        workers: Threads that decode.
+        annotations: The annotation file (null: trainval_merged.json in the root).
+        workers: Number of threads that decode.
 
     Returns:
-        The exit code: 1 if a region couldn't be decoded; the lists are written when all masks are there.
+        The exit code: 1 if a region couldn't be decoded. The lists are written when all masks exist.
 
     Raises:
-        UserError: for a number of workers that can't be.
-        DataError: for a root or a file that isn't as expected, before anything is written.
+        UserError: for an invalid number of workers.
+        DataError: if the root or the file isn't as expected. Nothing is written then.
     """
     if workers < 1:
         raise UserError(f"--workers must be at least 1, got {workers}")
@@ -77,9 +78,9 @@ def pascal_context(root: str = DATASET.default_root, annotations: str | None = N
         for found in pool.map(lambda frame: _write(frame, images, masks), todo):
             problems += found
             bar.update()
-    print(f"{len(todo)} masks to make, {len(frames) - len(todo)} were there: {masks}")
+    print(f"{len(todo)} masks to make, {len(frames) - len(todo)} existed: {masks}")
     if problems:
-        print("\n  ".join([f"{len(problems)} regions can't be decoded; get the file anew:", *problems]))
+        print("\n  ".join([f"{len(problems)} regions can't be decoded; download the file again:", *problems]))
         return 1
     for split in SPLITS:
         names = sorted(frame.name for frame in frames if frame.split == split)
@@ -90,10 +91,10 @@ def pascal_context(root: str = DATASET.default_root, annotations: str | None = N
 
 
 def read_annotations(file: Path) -> list[Frame]:
-    """The images of train and val, with their regions.
+    """Read the images of train and val, with their regions.
 
     Raises:
-        DataError: listing everything in the file that isn't as expected.
+        DataError: lists everything in the file that isn't as expected.
     """
     try:
         content = json.loads(file.read_bytes())
@@ -102,7 +103,7 @@ def read_annotations(file: Path) -> list[Frame]:
             f"{file}: there is no such file; `prepare_data.py layout pascal_context_59` says where it comes from"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not readable as JSON ({error}): get it anew") from error
+        raise DataError(f"{file}: not readable as JSON ({error}): download it again") from error
     try:
         frames = {
             x["image_id"]: Frame(Path(x["file_name"]).stem, x["phase"], (x["height"], x["width"]), [])
@@ -119,11 +120,11 @@ def read_annotations(file: Path) -> list[Frame]:
                 frames[region["image_id"]].regions.append(region)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{file}: isn't as PASCAL in Detail writes it ({error!r}); expected images and annos_segmentation"
+            f"{file}: isn't PASCAL in Detail's format ({error!r}); expected images and annos_segmentation"
         ) from error
     problems = [f"category {k}, which isn't one of the 59: annotations {ids}" for k, ids in unknown.items()]
     if strays:
-        problems.append(f"annotations of images that it doesn't have: {strays}")
+        problems.append(f"annotations of images that aren't in the file: {strays}")
     chosen = [frame for frame in frames.values() if frame.split in SPLITS]
     if not chosen:
         problems.append(f"no image of the phases {' or '.join(SPLITS)}")
@@ -133,10 +134,10 @@ def read_annotations(file: Path) -> list[Frame]:
 
 
 def paint(frame: Frame) -> np.ndarray:
-    """The mask of an image, (height, width) uint8: 0 is the background, 1..59 are classes.
+    """Paint the mask of an image, (height, width) uint8: 0 is the background, 1..59 are the classes.
 
     Raises:
-        DataError: listing the regions that can't be decoded.
+        DataError: lists the regions that can't be decoded.
     """
     mask, problems = np.zeros(frame.size, np.uint8), []
     for region in frame.regions:
@@ -150,19 +151,19 @@ def paint(frame: Frame) -> np.ndarray:
 
 
 def _own_folder(root: Path, name: str) -> Path:
-    """A folder to write into; a link that leads out of the root isn't followed."""
+    """A folder to write into. A link that leads out of the root is refused."""
     folder = root / name
     if not folder.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{folder}: leads to {folder.resolve()}, outside of {root}: remove the link")
+        raise DataError(f"{folder}: links to {folder.resolve()}, outside of {root}: remove the link")
     return folder
 
 
 def _write(frame: Frame, images: Path, folder: Path) -> list[str]:
-    """The mask, whole or not at all; what is wrong with it."""
+    """Write a mask atomically. Returns the problems that prevented it."""
     try:
         with open_image({"path": f"{images / frame.name}.jpg", "bytes": None}) as image:
             if image.size[::-1] != frame.size:
-                return [f"{frame.name}: {frame.size} rows and columns, but its image has {image.size[::-1]}"]
+                return [f"{frame.name}: has {frame.size} rows and columns, but its image has {image.size[::-1]}"]
         mask = paint(frame)
     except DataError as error:
         return str(error).split("\n  ")

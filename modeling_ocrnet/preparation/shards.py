@@ -1,4 +1,4 @@
-"""The two forms of an export, a shard at a time."""
+"""Writes the shards of an export, in either format."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..data.decoding import DataError, Decode, open_image, read_image, read_mask
 from ..data.errors import size_problem
 from ..data.memory_mapped_store import UINT16
 
-BATCH_BYTES = 32 * 2**20  # of a Parquet row group: what a reader holds at once
+BATCH_BYTES = 32 * 2**20  # size of a Parquet row group, which a reader holds in memory at once
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows `start` to `stop` of a split, and the name that they are written under (without a suffix)."""
+    """Rows `start` to `stop` - 1 of a split, and the name of their file (without suffix)."""
 
     name: str
     start: int
@@ -28,12 +28,12 @@ class Shard:
 
 
 def plan_shards(split: str, sizes: list[int], shard_bytes: int) -> list[Shard]:
-    """Cut a split into shards of about so many bytes: the same ones each time, so that an export can go on.
+    """Divide a split into shards of about `shard_bytes`. The result is deterministic, so an export can be continued.
 
     Args:
         split: its name.
-        sizes: bytes that each row will take, roughly.
-        shard_bytes: bytes of a shard.
+        sizes: the approximate size of each row in bytes.
+        shard_bytes: the size of a shard in bytes.
     """
     of_row = (np.cumsum(sizes) - np.array(sizes)) // shard_bytes  # a row belongs to the shard that it starts in
     starts = [0, *(np.flatnonzero(np.diff(of_row)) + 1).tolist()]
@@ -49,12 +49,12 @@ def _rows(files: Dataset, shard: Shard) -> Iterator[dict]:
 
 
 def write_parquet(part: Path, files: Dataset, shard: Shard, decode: Decode, advance) -> None:
-    """A shard of the images' own bytes and of masks as PNGs of train ids.
+    """Write a shard of the original image files and of masks as PNG files of train ids.
 
     Args:
         part: the file to write.
-        files: a loaded split without its format: paths.
-        shard: which rows.
+        files: a loaded split without its transform, so that rows hold paths.
+        shard: the rows to write.
         decode: the dataset's decoding.
         advance: called after each row.
     """
@@ -80,15 +80,15 @@ def write_parquet(part: Path, files: Dataset, shard: Shard, decode: Decode, adva
 
 
 def write_memory_mapped(part: Path, index: Path, files: Dataset, shard: Shard, decode: Decode, advance) -> None:
-    """A shard of decoded rows, image (height, width, 3) and train ids (height, width) one after the other.
+    """Write a shard of decoded rows: the image (height, width, 3), followed by the train ids (height, width).
 
     Args:
         part: the file to write.
         index: the JSON file to write: `[name, offset, height, width, labelled]` for each row.
-        files, shard, decode, advance: as of [`write_parquet`].
+        files, shard, decode, advance: as for [`write_parquet`].
 
     Raises:
-        DataError: where a mask isn't as large as its image.
+        DataError: if a mask and its image differ in size.
     """
     rows, offset = [], 0
     with part.open("wb") as file:
@@ -107,10 +107,10 @@ def write_memory_mapped(part: Path, index: Path, files: Dataset, shard: Shard, d
 
 
 def file_bytes(source: dict) -> bytes:
-    """A file as it is.
+    """The content of a file.
 
     Raises:
-        DataError: where it can't be read.
+        DataError: if it can't be read.
     """
     try:
         return Path(source["path"]).read_bytes()
@@ -125,7 +125,7 @@ def _png(source: dict, decode: Decode) -> bytes:
 
 
 def decoded_bytes(source: dict) -> int:
-    """Bytes of an RGB image and its mask, by the image's header."""
+    """The size in bytes of a decoded RGB image and its mask, computed from the image's header."""
 
     with open_image(source) as image:
         return 4 * image.width * image.height

@@ -1,4 +1,4 @@
-"""Reading every pair of a dataset once: what is in it, and everything that is wrong with it."""
+"""Reads every pair of a dataset once, counts its content, and lists all problems with it."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from ..data.labels import LabelSet
 from ..data.pair_checks import PairFacts, check_pair
 from ..data.pairs import check_split
 
-CHUNK = 256  # pairs in flight: what they tell is added up before more are read, or memory would grow with the dataset
+CHUNK = 256  # pairs that are read before their facts are added up; this bounds the memory
 
 
 @dataclass
 class SplitStatistics:
-    """A split, added up. Whatever is counted is counted over the pairs without a problem.
+    """The statistics of a split. All counts are over the pairs without a problem.
 
     Args:
         name: of the split.
-        classes: how many there are. What isn't labelled is counted as one more, the last.
-        rows: the dataset; `None` where it couldn't be found.
-        examined: pairs read.
-        problems: what is wrong, a line each.
+        classes: number of classes. Unlabelled pixels are counted as one more class, the last.
+        rows: the dataset; `None` if it couldn't be found.
+        examined: number of pairs read.
+        problems: errors, one line for each.
         sound: the rows without a problem.
-        sizes: how often each (width, height) of an image occurs.
-        pixels: (classes + 1,) pixels by class.
-        images: (classes + 1,) masks by the classes in them.
-        context: (classes + 1,) labelled pixels of those masks.
-        masks: masks read.
+        sizes: the number of images of each size (width, height).
+        pixels: (classes + 1,) number of pixels by class.
+        images: (classes + 1,) number of masks that contain each class.
+        context: (classes + 1,) number of labelled pixels in those masks.
+        masks: number of masks read.
         empty: names of masks without any labelled pixel.
-        uniform: names of masks of a single class, and that class.
-        assumed: a mask that holds the id that is ignored though nobody said so.
+        uniform: names of masks with a single class, each with that class.
+        assumed: a mask that holds the id that is ignored by default, if any does.
         turned: images that EXIF turns.
-        unusual: images whose values are odd, a line each.
+        unusual: images with unusual values, one line for each.
     """
 
     name: str
@@ -69,11 +69,11 @@ class SplitStatistics:
 
     @property
     def labelled(self) -> int:
-        """Labelled pixels."""
+        """The number of labelled pixels."""
         return int(self.pixels[:-1].sum())
 
     def share(self, index: int) -> float:
-        """A class's share of the labelled pixels; of all pixels for those that aren't labelled."""
+        """A class's share of the labelled pixels; for unlabelled pixels, their share of all pixels."""
         total = self.pixels.sum() if index == self.classes else self.labelled
         return float(self.pixels[index] / max(total, 1))
 
@@ -104,16 +104,16 @@ class SplitStatistics:
 
 @dataclass
 class DatasetStatistics:
-    """What is in a dataset.
+    """The statistics of a dataset.
 
     Args:
         dataset: its name.
-        root: the folder that was looked at.
+        root: the folder that was read.
         labels: its classes.
-        splits: what each holds.
-        errors: what must be put right before training, a line each.
-        warnings: what may be right.
-        notes: classes that no mask of a split holds.
+        splits: the statistics of each split.
+        errors: problems that must be fixed before training, one line for each.
+        warnings: findings that may be intended, one line for each.
+        notes: for each split, a line with the classes that no mask holds.
     """
 
     dataset: str
@@ -128,22 +128,22 @@ class DatasetStatistics:
 def collect_statistics(
     source: data.DataSource, splits: list[str], limit: int | None = None, workers: int = 8
 ) -> DatasetStatistics:
-    """Read all pairs of some splits, and go on whatever is wrong with one.
+    """Read all pairs of some splits. A problem with one pair is recorded, and the others are read.
 
     Args:
-        source: which dataset.
-        splits: names of splits.
-        limit: read only so many pairs of a split, spread evenly.
-        workers: threads that read and decode.
+        source: the dataset.
+        splits: the names of the splits.
+        limit: read at most this many pairs of each split, evenly spaced.
+        workers: number of threads that read and decode.
 
     Raises:
-        ValueError: for a split that the published dataset doesn't have.
-        DataError: where own data doesn't say what its classes are.
+        ValueError: if the published dataset doesn't have a split.
+        DataError: if a custom dataset doesn't define its classes.
     """
     labels = data.label_set(source)
     for split in () if source.name in data.CUSTOM_DATASETS else splits:
         check_split(split, data.published(source.name).splits)
-    found, files = [], defaultdict(list)  # files: where each content occurs, as (split, name)
+    found, files = [], defaultdict(list)  # files: for each content, where it occurs, as (split, name)
     with ThreadPoolExecutor(workers) as pool:
         for split in dict.fromkeys(splits):
             try:
@@ -178,7 +178,7 @@ def collect_statistics(
 
 
 def _strays(source: data.DataSource, split: str) -> Sequence[Path | str]:
-    """Masks without an image. Own data that has some isn't loaded at all."""
+    """Masks without an image. (Loading refuses custom datasets that have any.)"""
     if source.name in data.CUSTOM_DATASETS:
         return ()
     return data.published(source.name).find(source.folder, split).strays
@@ -206,15 +206,16 @@ def _read(rows: Dataset, name: str, files: dict, limit: int | None, pool: Thread
 
 
 def _digest(source: dict) -> bytes:
-    """Of a file's content, read piece by piece."""
+    """The digest of a file's content, which isn't read into memory as a whole."""
     with io.BytesIO(source["bytes"]) if source["bytes"] is not None else open(source["path"], "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
 
 
 def _duplicates(files: dict[bytes, list[tuple[str, str]]]) -> tuple[list[str], list[str]]:
-    """One content in several splits is an error: a score on seen images says nothing. The rest is for a person.
+    """Errors and warnings about images that occur more than once.
 
-    A name in several splits tells something unless it is a mere number: frames are named by place and time.
+    The same content in several splits is an error, because a score on training images means nothing. All others are
+    warnings. The same name in several splits is one too, unless it is a number: names often encode place and time.
     """
     errors, warnings, names, reported = [], [], defaultdict(set), set()
     for places in files.values():

@@ -1,4 +1,4 @@
-"""What was found in a dataset, as one HTML page that needs nothing else: no script, no other file."""
+"""The statistics of a dataset as one HTML page, without scripts or other files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..inference.drawing import overlay, shares, side_by_side
 from .statistics import DatasetStatistics, SplitStatistics
 from .statistics_text import describe_split
 
-EDGE = 240  # pixels of the longer edge: some 20 kB a picture
+EDGE = 240  # pixels of the longer edge; a picture has about 20 kB
 
 
 PAGE = Template("""<!DOCTYPE html>
@@ -71,12 +71,12 @@ figcaption b { display: block; color: var(--text); font-weight: 500; }
 <div class="cards">$cards</div>
 $problems
 <h2>Classes</h2>
-<p class="quiet">Shares of the labelled pixels, and masks in which a class occurs, over the pairs without a problem.</p>
+<p class="quiet">Shares of the labelled pixels, and masks that contain a class, over the pairs without a problem.</p>
 <div class="scroll">$classes</div>
 $notes
 $weights
 <h2>Pairs</h2>
-<p class="quiet">Spread evenly over the splits: an image, and its classes laid over it, the largest named below it.</p>
+<p class="quiet">Evenly spaced samples of each split: the image, its classes as an overlay, and the largest classes.</p>
 $sheet
 </body>
 </html>
@@ -85,7 +85,7 @@ $sheet
 
 @dataclass
 class Picture:
-    """A picture as a data URI, its name, and the names of the largest classes in it."""
+    """A picture as a data URI, with its name, its (width, height), and the names of its largest classes."""
 
     name: str
     uri: str
@@ -94,12 +94,12 @@ class Picture:
 
 
 def statistics_page(found: DatasetStatistics, pictures: int, weights: str | None = None) -> str:
-    """The page. Names of files and classes may hold anything: all of them are escaped.
+    """Make the page. Names of files and classes are escaped, because they may hold any characters.
 
     Args:
-        found: what was counted.
-        pictures: how many of each split are shown.
-        weights: the line of class weights, if they were asked for.
+        found: the statistics.
+        pictures: number of pictures of each split.
+        weights: the line of class weights, if they were requested.
     """
     heading = "<h2>Class weights</h2><p class='quiet'>For model.config in a recipe.</p>"
     return PAGE.substitute(
@@ -165,7 +165,7 @@ def _sheet(split: SplitStatistics, pictures: list[Picture]) -> str:
 
 
 def _contact_sheet(split: SplitStatistics, labels: LabelSet, pictures: int) -> list[Picture]:
-    """Some pairs of a split, spread evenly over those that have no problem."""
+    """Evenly spaced samples of a split's pairs without a problem."""
     count = min(pictures, len(split.sound))
     return [_picture(split, split.sound[i * len(split.sound) // count], labels) for i in range(count)]
 

@@ -1,4 +1,4 @@
-"""What was counted, as text."""
+"""The statistics of a dataset as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .statistics import DatasetStatistics, SplitStatistics
 
 
 def statistics_text(found: DatasetStatistics) -> str:
-    """Pairs and sizes of each split, and of each class its share of the labelled pixels and the masks that have it."""
+    """The pairs and sizes of each split, and each class's share of the labelled pixels and number of masks."""
     lines = [f"{found.dataset}, {len(found.labels.names)} classes, {found.root}"]
     for split in found.splits:
         lines.append(f"  {split.name}: {describe_split(split)}")
@@ -26,7 +26,7 @@ def statistics_text(found: DatasetStatistics) -> str:
 
 
 def describe_split(split: SplitStatistics) -> str:
-    """A line on a split."""
+    """A line that describes a split."""
     if split.rows is None:
         return "not found"
     sizes = split.sizes.most_common()

@@ -90,7 +90,7 @@ def test_our_contender_works():
 
 @pytest.mark.parametrize("text", ["eager", "eager:fp64", "eager:fp32:always", "eager:fp32:no_trim:no_trim"])
 def test_impossible_contenders_are_refused(text):
-    with pytest.raises(ValueError, match=f"{text}: a contender is engine:precision"):
+    with pytest.raises(ValueError, match=f"{text}: expected engine:precision or engine:precision:no_trim"):
         parse_contender(text)
     assert parse_contender("fused:bf16:no_trim") == {"engine": "fused", "precision": "bf16", "no_trim": True}
 

@@ -275,7 +275,7 @@ def test_a_file_error_is_both():
         raise PermissionError(errno.EACCES, "Permission denied", "y")
     assert isinstance(caught.value, FileError)
     assert isinstance(caught.value, ValueError)
-    assert str(caught.value) == "x: can't be written (Permission denied): choose another place, or mend that"
+    assert str(caught.value) == "x: can't be written (Permission denied): choose another place, or fix that"
 
 
 @pytest.mark.parametrize("part", ["check_tiff_is_read_whole", "unmap"])

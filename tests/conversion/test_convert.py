@@ -131,7 +131,7 @@ def broken(change):
         (lambda s: s.update({"decode_head.1.extra.weight": torch.ones(1)}), "1 weights belong to no OCRNet.*extra"),
         (lambda s: s.update({"backbone.extra.weight": torch.ones(1)}), r"1 weights left over.*backbone\.extra"),
         (lambda s: s.pop("backbone.stage2.0.branches.0.0.bn2.bias"), "1 weights missing.*branches.0.0.bn2.bias"),
-        (lambda s: s.pop("decode_head.1.conv_seg.weight"), "isn't an OCRNet.*ocr_head.classifier.weight"),
+        (lambda s: s.pop("decode_head.1.conv_seg.weight"), "not an OCRNet.*ocr_head.classifier.weight"),
         (
             lambda s: s.update({"decode_head.1.conv_seg.bias": torch.ones(7)}),
             r"1 weights of another shape.*decode_head\.1\.conv_seg\.bias is \(7,\).*\(5,\)",
@@ -147,9 +147,11 @@ def test_whatever_is_unexplained_is_an_error(change, message, tmp_path):
 
 
 def test_misspelt_fields_and_sources_are_errors(mmseg_file, tmp_path):
-    with pytest.raises(ValueError, match="--config: 'droput' is no field of OCRNetConfig"):
+    with pytest.raises(ValueError, match="--config: 'droput' isn't a field of OCRNetConfig"):
         convert_checkpoint(mmseg_file, tmp_path / "out", overrides={"droput": 0.1})
-    with pytest.raises(ValueError, match="source 'caffe' is unknown; there are auto, mmseg, hrnet, openseg, timm"):
+    with pytest.raises(
+        ValueError, match="source 'caffe' is unknown; expected one of auto, mmseg, hrnet, openseg, timm"
+    ):
         convert_checkpoint(mmseg_file, tmp_path / "out", source="caffe")
     with pytest.raises(ValueError, match="as a checkpoint of openseg: .* belong to no OCRNet of this family"):
         convert_checkpoint(mmseg_file, tmp_path / "out", source="openseg")
@@ -163,7 +165,7 @@ def test_a_folder_is_never_overwritten(mmseg_file, tmp_path):
 def test_a_resnet_that_timm_does_not_know_must_be_named(tmp_path):
     pytest.importorskip("timm")
     save_file(reference.foreign_state(NAMES[1]), tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="x.safetensors: timm has no deep-stemmed ResNet.*name the timm network"):
+    with pytest.raises(ValueError, match="x.safetensors: timm has no ResNet with a deep stem.*name the timm network"):
         convert_checkpoint(tmp_path / "x.safetensors", tmp_path / "out")
 
 

@@ -102,7 +102,7 @@ def test_a_pickle_that_wants_to_run_something_is_refused(function, named, place,
     content = {"state_dict": state, "meta": evil} if place == "beside" else {"state_dict": {**state, "b": evil}}
     path = tmp_path / "evil.pth"
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(ValueError, match=rf"evil\.pth: refused: it wants to run .*{named}.*Nothing was run"):
+    with pytest.raises(ValueError, match=rf"evil\.pth: refused: it asks to run .*{named}.*Nothing was run"):
         read_checkpoint(path)
     assert not marker.exists()
 

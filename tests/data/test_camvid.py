@@ -32,7 +32,7 @@ def test_void_is_ignored_and_the_eleven_classes_stay(root, split):
 
 
 def test_the_repository_s_root_is_one_folder_too_high(root):
-    with pytest.raises(data.DataError, match="CamVid does: give that as the root"):
+    with pytest.raises(data.DataError, match="CamVid does: give that folder as the root"):
         data.load("camvid", root.parent, "train")
 
 

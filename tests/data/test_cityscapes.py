@@ -143,9 +143,9 @@ def test_an_empty_split_is_named(root):
 
 
 def test_unknown_names_are_refused(root):
-    with pytest.raises(ValueError, match="'citycsapes' is unknown; there are .*cityscapes"):
+    with pytest.raises(ValueError, match="'citycsapes' is unknown; expected one of .*cityscapes"):
         data.load("citycsapes", root)
-    with pytest.raises(ValueError, match="'validation' is unknown; there are train, val, test"):
+    with pytest.raises(ValueError, match="'validation' is unknown; expected one of train, val, test"):
         data.load("cityscapes", root, "validation")
 
 
@@ -209,7 +209,7 @@ def test_label_ids_in_a_file_of_train_ids_are_named(root):
     for split in ("train", "val"):
         for mask in root.glob(f"gtFine/{split}/*/*labelIds.png"):
             mask.rename(str(mask).replace("labelIds", "labelTrainIds"))
-    with pytest.raises(data.DataError, match="label ids in a file of train ids"):
+    with pytest.raises(data.DataError, match="does a file of train ids hold label ids"):
         data.load("cityscapes", root, "train")[0]
 
 

@@ -60,11 +60,11 @@ BLACK_AND_WHITE = {"classes": [{"name": "background", "color": [0, 0, 0]}, {"nam
 MEANT_OTHERWISE = {
     "black and white": (["background", "crack"], [0, 0, 255], r"no mask holds crack, .* holds 255, which is ignored"),
     "black and white as colours": (BLACK_AND_WHITE, [0, 0, 255], r'\{"name": "crack", "id": 255\}'),
-    "255 among others": (["a", "b", "c"], [0, 1, 255], r"no mask holds c, but .*say so: ignore_ids \[255\]"),
+    "255 among others": (["a", "b", "c"], [0, 1, 255], r"no mask holds c, but .*set ignore_ids \[255\]"),
     "zero reduced, but a class": (
         {"classes": ["a", "b", "c"], "reduce_zero_label": True},
         [0, 1, 2],
-        r"3 names need as many ids, but the masks hold 1, 2, and nothing of c: leave reduce_zero_label out",
+        r"3 names need as many ids, but the masks hold 1, 2, and no pixel of c: leave reduce_zero_label out",
     ),
 }
 

@@ -136,7 +136,7 @@ def test_unknown_colours_are_named_and_counted(root):
         ({"names": NAMES}, 'expected {"classes"'),
         ([], 'expected {"classes"'),
         ({"classes": NAMES, "ignore": [3]}, "unknown field 'ignore'"),
-        ([{"name": "a", "colour": [1, 2, 3]}], "class 'a': unknown field colour; there are name, id, color"),
+        ([{"name": "a", "colour": [1, 2, 3]}], "class 'a': unknown field colour; expected name, id, color"),
         ([{"name": "a", "color": [1, 2, 300]}], r"color \[1, 2, 300\], expected three numbers from 0 to 255"),
         ([{"name": "a", "id": -1}], "id -1, expected 0 to 65535"),
         ([{"name": "a", "id": 3}, {"name": "b", "id": 3}], "id 3 occurs twice"),
@@ -148,7 +148,7 @@ def test_unknown_colours_are_named_and_counted(root):
         ({"classes": NAMES, "ignore_ids": 255}, "ignore_ids is 255, expected a list"),
         ({"classes": NAMES, "flip_pairs": [["road", "bus"]]}, r"flip_pairs has \['road', 'bus'\]"),
         ({"classes": NAMES, "ignore_ids": [0, 1, 2]}, "0 classes are trained, expected 2 to 65535"),
-        (["crack"], "1 classes are trained, expected 2 to 65535; where there is one thing to find, the background"),
+        (["crack"], "1 classes are trained, expected 2 to 65535; if there is one thing to find, the background"),
         ([f"class {i}" for i in range(2**16)], "65536 classes are trained, expected 2 to 65535"),
     ],
 )

@@ -112,15 +112,15 @@ def break_(kind, root):
     [
         ("missing mask", "1 problems with the pairs:\n  .*a.jpg: has no mask"),
         ("missing image", "a.png: a mask without an image"),
-        ("other names", r"no mask is called as an image is \(a.jpg, a_mask.png\): the names must be equal"),
-        ("two images", "a.jpg: there is a.png too"),
-        ("no masks", "masks/train: no such folder; the masks of .*images/train are looked for there"),
+        ("other names", r"no mask has the name of an image \(a.jpg, a_mask.png\): the names must be the same"),
+        ("two images", "a.jpg: its name without suffix is also that of a.png"),
+        ("no masks", "masks/train: no such folder; it should hold the masks of .*images/train"),
         ("no images", "a.png: a mask without an image(.|\n)*b.png: a mask without an image"),
-        ("folders of folders", "its images lie in folders of their own: list the pairs in a CSV"),
+        ("folders of folders", "its images are in subfolders: list the pairs in a CSV"),
         ("unequal sizes", "a.png: 12x5, but its image is 12x8"),
         ("unknown id", r"a.png: holds the ids \[9\].*: add them to .*classes.json, as classes or to its ignore_ids"),
-        ("colours without a table", "a.png: a mask of mode RGB.*give every class a color of its own"),
-        ("JPEG", "a.jpg: a mask as JPEG, which changes values along every edge"),
+        ("colours without a table", "a.png: the mask has mode RGB.*give every class a different color"),
+        ("JPEG", "a.jpg: a JPEG can't be a mask, because its compression changes ids along edges"),
     ],
 )
 def test_typical_mistakes_are_named(kind, message, root):
@@ -140,7 +140,7 @@ def test_a_share_of_the_images_can_be_held_out(flat, root):
     for name in names[:40]:
         pair(root, f"images{folder}/{name}.jpg", f"masks{folder}/{name}.png")
     classes(root)
-    with pytest.raises(data.DataError, match="has no split val, only (all|train); .*val_share 0.2 holds a fifth"):
+    with pytest.raises(data.DataError, match="has no split val, only (all|train); .*val_share 0.2 holds out a fifth"):
         data.load("folder", root, "val")
     own = source(root, val_share=0.25)
     first = {split: set(data.load(own, split=split)["name"]) for split in ("train", "val")}
@@ -157,18 +157,18 @@ def test_a_share_of_the_images_can_be_held_out(flat, root):
         data.load(source(root, val_share=1e-6), split="val")
     pair(root, "images/val/z.jpg", "masks/val/z.png")
     if not flat:
-        with pytest.raises(data.DataError, match="has a split val, but val_share would make another"):
+        with pytest.raises(data.DataError, match="has a split val, and val_share would make another one"):
             data.load(own, split="train")
 
 
 def test_a_wrong_root_is_explained(root):
     classes(root)
-    with pytest.raises(data.DataError, match="nowhere: no such folder; give the one that holds your images"):
+    with pytest.raises(data.DataError, match="nowhere: no such folder; give the folder of your images and masks"):
         data.load("folder", root / "nowhere")
-    with pytest.raises(data.DataError, match="has no split train; it is made by train/images and"):
+    with pytest.raises(data.DataError, match="has no split train; it needs train/images and"):
         data.load("folder", root)
     (root / "classes.json").unlink()
-    with pytest.raises(data.DataError, match="own: holds no images and masks; train is made by train/images"):
+    with pytest.raises(data.DataError, match="own: holds no images and masks; the split train needs train/images"):
         data.load("folder", root)
 
 
@@ -186,7 +186,7 @@ def test_a_wrong_root_is_explained(root):
         ({"name": "hub"}, "'hub' needs a path"),
         ({"name": "folder", "val_share": 20}, "val_share must lie between 0 and 1, got 20"),
         ({"name": "folder", "image_column": "mask"}, "image_column and mask_column are both 'mask'"),
-        ({"name": "foldr"}, "'foldr' is unknown; there are .*folder, hub"),
+        ({"name": "foldr"}, "'foldr' is unknown; expected one of .*folder, hub"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused(fields, message):
@@ -213,5 +213,5 @@ def test_images_that_would_be_called_alike_are_named(root):
     for image in ("a/b_c.jpg", "a_b/c.jpg"):
         pair(root, image, image.replace("jpg", "png"))
     (root / "train.csv").write_text("image,mask\na/b_c.jpg,a/b_c.png\na_b/c.jpg,a_b/c.png")
-    with pytest.raises(data.DataError, match="2 images would be called a_b_c"):
+    with pytest.raises(data.DataError, match="2 images would have the name a_b_c"):
         data.load("folder", root)

@@ -97,7 +97,7 @@ def test_streaming(path):
     assert [row["name"] for row in again] == [row["name"] for row in read[2:]]
     shuffled = [row["name"] for row in rows.shuffle(seed=1, buffer_size=4)]
     assert sorted(shuffled) == sorted(row["name"] for row in read)
-    with pytest.raises(ValueError, match="streaming is for the dataset 'hub'"):
+    with pytest.raises(ValueError, match="streaming works for the dataset 'hub' only"):
         data.load("folder", path, streaming=True)
 
 
@@ -147,7 +147,7 @@ def test_wrong_columns_splits_and_paths_are_named(path, streaming):
     def load(split="train", **fields):
         return data.load(DataSource(**{"name": "hub", "path": str(path), **fields}), split=split, streaming=streaming)
 
-    with pytest.raises(data.DataError, match=r"mask_column 'truth' isn't there, expected .*: \['image', 'mask'\]"):
+    with pytest.raises(data.DataError, match=r"mask_column 'truth' doesn't exist, expected .*: \['image', 'mask'\]"):
         load(mask_column="truth")
     with pytest.raises(data.DataError, match="image_column 'n' holds Value, expected one of its columns of images"):
         load(image_column="n")
@@ -194,8 +194,8 @@ def encoded(pixels, kind="PNG"):
     [
         (encoded(MASKS[0][:5]), "row train_000001: 12x5, but its image is 12x8"),
         (encoded(np.full((8, 12), 9, np.uint8)), r"row train_000001: holds the ids \[9\]"),
-        (encoded(MASKS[0], "JPEG"), "row train_000001: a mask as JPEG"),
-        (encoded(IMAGES[1]), "row train_000001: a mask of mode RGB"),
+        (encoded(MASKS[0], "JPEG"), "row train_000001: a JPEG can't be a mask"),
+        (encoded(IMAGES[1]), "row train_000001: the mask has mode RGB"),
         ({"path": None, "bytes": b"<html>"}, "row train_000001: not a readable image"),
     ],
 )

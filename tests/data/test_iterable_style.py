@@ -85,7 +85,7 @@ def test_nobody_reads_for_all(rows):
 
 def test_shards_that_do_not_divide_are_told(rows, caplog):
     batches(rows, 1, processes=3)
-    assert "4 shards don't divide among 3 workers" in caplog.text
+    assert "4 shards don't divide evenly among 3 workers" in caplog.text
 
 
 def test_samples_are_mixed_within_the_buffer(rows):
@@ -117,7 +117,7 @@ def test_a_mask_of_another_size_is_named(rows):
 
 
 def test_a_worker_without_rows_is_an_error(rows):
-    with pytest.raises(data.DataError, match="found nothing"):
+    with pytest.raises(data.DataError, match="share of the dataset is empty"):
         batches(rows, 1, rank=24, processes=25)
 
 

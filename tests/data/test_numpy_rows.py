@@ -109,7 +109,7 @@ def test_a_mask_that_wasnt_turned_with_its_image(suffix, tmp_path):
         Image.new("L", RGB.size, 1).save(tmp_path / "masks" / "train" / f"{name}.png")
     (tmp_path / "classes.json").write_text('["left", "right"]')
     rows = data.load("folder", tmp_path, "train")
-    message = r"masks/train/b\.png: 30x40, but its image is 40x30: turn it, as EXIF turns the image"
+    message = r"masks/train/b\.png: 30x40, but its image is 40x30: turn it as EXIF turns the image"
     with pytest.raises(data.DataError, match=f"1 of 2 pairs have a problem:\n  .*{message}"):
         data.check(rows, masks=1)  # by the headers: of the rows only `a` is decoded
     for read in (lambda: rows[1], lambda: NumpyRows(rows)[1]):
@@ -123,7 +123,7 @@ def test_training_needs_a_mask_for_every_image(frames):
     bare[2]["label"] = None
     partly = Dataset.from_list(bare, features=rows.features).with_transform(Decode(data.label_set("camvid")))
     data.check(partly)
-    with pytest.raises(data.DataError, match="1 of 6 images have no mask, 2 for one"):
+    with pytest.raises(data.DataError, match="1 of 6 images have no mask, e.g. 2"):
         data.check(partly, labelled=True)
     with pytest.raises(data.DataError, match="2: has no mask"):
         NumpyRows(partly)[2]

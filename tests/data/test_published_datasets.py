@@ -160,7 +160,7 @@ def test_every_id_is_mapped_as_published(name):
 @pytest.mark.parametrize("name", CASES)
 def test_a_wrong_root_is_named(name, tmp_path):
     CASES[name][0](tmp_path / "above" / "root")
-    with pytest.raises(data.DataError, match="root does: give that as the root"):
+    with pytest.raises(data.DataError, match="root does: give that folder as the root"):
         data.load(name, tmp_path / "above", "train")
     (tmp_path / "empty").mkdir()
     with pytest.raises(data.DataError, match="empty: holds no"):
@@ -235,5 +235,5 @@ def test_every_dataset_is_described(name):
     assert all(dataset.images.values())
     assert all(set(entry.splits) <= set(dataset.splits) for entry in dataset.tree)
     assert data.label_set(name) is dataset.labels
-    with pytest.raises(ValueError, match="split 'holdout' is unknown; there are train, val"):
+    with pytest.raises(ValueError, match="split 'holdout' is unknown; expected one of train, val"):
         dataset.find(Path("nowhere"), "holdout")

@@ -41,7 +41,7 @@ def test_text(run_folder):
         "| steps | 420 |",
         "| global batch | 8 |",
         "| optimizer | sgd, learning rate 0.01, weight decay 0.0005 |",
-        "drawn data comes with no terms",
+        "drawn data has no other terms",
         "| mIoU | 61.23 |",
         "| road | 80.00 |",
         "| train | – |",
@@ -58,8 +58,8 @@ def test_how_the_numbers_were_taken_is_said(run_folder):
     evaluation = R.EvaluationRecipe(limit=50, resize=True, inference=R.InferenceOptions(scales=[0.5, 1.0], flip=True))
     text = card_of(run_folder(evaluation=evaluation)).text
     assert (
-        "on street scenes, split `val`, its first 50 images alone, images resized to 2048x1024 first, "
-        "scales (0.5, 1.0), with mirrors, whole images, in percent"
+        "on street scenes, split `val`, only its first 50 images, images resized to 2048x1024 first, "
+        "scales (0.5, 1.0), with flips, whole images, in percent"
     ) in text
 
 

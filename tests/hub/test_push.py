@@ -101,10 +101,10 @@ def test_refusals_lose_nothing(run_folder, hub):
     hub.repositories["other/open"] = Repository()
     refused(folder, hub, "no token for the Hub was found: log in with", token=None)
     refused(folder, hub, "doesn't accept the token: log in with", token="hf_expired")
-    refused(folder, hub, "me/street: the token has no right to write there", token=READER)
-    refused(folder, hub, "you/street: the token has no right to write there", repo_id="you/street")
-    refused(folder, hub, "'me/a b' can't be a repository's name: expected owner/name", repo_id="me/a b")
-    refused(folder, hub, "me/taken exists and holds 2 files, which stay as they are: .* --pr", repo_id="me/taken")
+    refused(folder, hub, "me/street: the token has no write access there", token=READER)
+    refused(folder, hub, "you/street: the token has no write access there", repo_id="you/street")
+    refused(folder, hub, "'me/a b' isn't a valid repository name: expected owner/name", repo_id="me/a b")
+    refused(folder, hub, "me/taken exists and holds 2 files, which aren't overwritten: .* --pr", repo_id="me/taken")
     refused(folder, hub, "me/street doesn't exist, .* leave --pr out", pull_request=True)
     refused(folder, hub, "other/open exists and is public", repo_id="other/open", private=True)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
@@ -151,7 +151,7 @@ def test_a_broken_connection_can_be_tried_again(run_folder, hub):
     """The repository was made, but it holds nothing yet: the same command then fills it."""
     folder = run_folder()
     hub.break_commits = True
-    with pytest.raises(HubError, match="can't be reached .*the folder is as it was: try again"):
+    with pytest.raises(HubError, match="can't be reached .*the folder is unchanged: try again"):
         push(str(folder), "me/street", api=api(hub))
     assert set(hub.repositories["me/street"].files) == {".gitattributes"}
     hub.break_commits = False

@@ -101,7 +101,7 @@ def test_figures_agree_with_numpy():
     error = np.abs((a - b) / b)
     assert f"mean |relative error| {error.mean():.6f}, largest {error.max():.6f} at step {error.argmax()}" in text
     assert f"bias {(a - b).mean():+.6f}" in text
-    assert "50 steps paired, 1 in one log only" in text
+    assert "50 steps in both logs, 1 in one log only" in text
 
 
 def test_pairs_by_step_not_by_position():

@@ -48,7 +48,7 @@ def test_the_mean_over_pixels_is_one_and_absent_classes_are_left_alone(method):
 
 
 def test_nothing_to_weigh():
-    with pytest.raises(ValueError, match="nothing is labelled in train"):
+    with pytest.raises(ValueError, match="no pixel is labelled in train"):
         compute_class_weights(split([0, 0]), 2, 0.5)
     with pytest.raises(ValueError, match="0 or more, got -1"):
         compute_class_weights(split([1, 1]), 2, -1)

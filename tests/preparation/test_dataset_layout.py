@@ -73,7 +73,7 @@ def test_a_whole_tree(prepare_data, voc, capsys):
         printed = capsys.readouterr().out
         assert missing(printed) == []
         assert f"found    {voc}/JPEGImages" in printed
-        assert "train: 3 images, published are 3\n  train: 3 masks, published are 3" in printed
+        assert "train: 3 images, 3 are published\n  train: 3 masks, 3 are published" in printed
 
 
 def test_holes(prepare_data, voc, capsys):
@@ -87,14 +87,14 @@ def test_holes(prepare_data, voc, capsys):
     printed = capsys.readouterr().out
     lists = voc / "ImageSets" / "Segmentation"
     assert missing(printed) == [
-        f"{lists}/val.txt: a name a line",
+        f"{lists}/val.txt: one name per line",
         f"train: {voc}/JPEGImages/a.jpg and 1 more",
         "train: 1 of the 3 images published",
         f"train: {voc}/SegmentationClass/b.png",
         "train: 1 of the 3 masks published",
         f"val: {lists}/val.txt: there is no such file; it lists the images of the split",
     ]
-    assert "train: 0 images, published are 3\n  train: 1 masks, published are 3" in printed
+    assert "train: 0 images, 3 are published\n  train: 1 masks, 3 are published" in printed
 
 
 def test_sbd_is_missed_where_aug_is_wanted(prepare_data, voc, capsys):

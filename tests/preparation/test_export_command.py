@@ -70,4 +70,4 @@ def test_what_is_refused(prepare_data, scenes, tmp_path):
     assert "only datasets in folders are exported" in message
     prepare_data("export", "street_scenes", tmp_path / "raw", "--root", scenes, "--store", "raw")
     message = prepare_data("inspect", "street_scenes", "--root", tmp_path / "raw", "--output", tmp_path)
-    assert "an export, checked when it was written" in message
+    assert "is an export, which was checked when it was written" in message

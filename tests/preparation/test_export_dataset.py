@@ -184,7 +184,7 @@ def test_what_is_wrong_with_a_store_is_said(scenes, noise, tmp_path):
         data.load("street_scenes", store, "test")
     file = next(store.glob("data/train-*.raw"))
     os.truncate(file, 100)
-    with pytest.raises(data.DataError, match=f"{file.name}: isn't there or isn't"):
+    with pytest.raises(data.DataError, match=f"{file.name}: is missing or isn't"):
         data.load("street_scenes", store, "train")
     parquet = export("cityscapes", str(tmp_path / "out"), str(noise), "val")
     with pytest.raises(data.DataError, match="a Parquet export.*--store raw"):
@@ -224,12 +224,12 @@ def test_a_second_push_leaves_no_shard_of_the_first(noise, tmp_path, hub):
 def test_a_repository_of_other_files_is_left_alone(scenes, tmp_path, hub):
     export("street_scenes", str(tmp_path / "out"), str(scenes), push="me/scenes")
     del hub.repositories["me/scenes"].files["manifest.json"]
-    with pytest.raises(HubError, match="me/scenes holds files that aren't an export's"):
+    with pytest.raises(HubError, match="me/scenes holds files that aren't part of an export"):
         export("street_scenes", str(tmp_path / "out"), str(scenes), push="me/scenes")
 
 
 def test_data_that_may_not_be_passed_on_goes_private_or_not_at_all(noise, tmp_path, hub):
-    with pytest.raises(ValueError, match="terms forbid to pass it on: add --private true"):
+    with pytest.raises(ValueError, match="terms forbid redistribution: add --private true"):
         export("cityscapes", str(tmp_path / "out"), str(noise), push="me/frames")
     assert hub.repositories == {}
     assert not (tmp_path / "out").exists()

@@ -129,7 +129,7 @@ def test_every_defect_is_reported(prepare_data, root, tmp_path, capsys):
         r"train: .*trainannot/train_3.png: 12x9, but its image is 24x18",
         r"train: .*trainannot/train_4.png: holds the ids \[200\]",
         r"train: .*trainannot/train_4.png: 12x9, but its image is 24x18",
-        r"train: .*trainannot/train_5.png: a mask of mode RGB",
+        r"train: .*trainannot/train_5.png: the mask has mode RGB",
         r"the same image in several splits: val/val_0, test/test_0",
     ]
     assert len(errors) == len(expected)
@@ -210,7 +210,7 @@ def test_class_weights_build_in_a_recipe(prepare_data, root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["camvid", "--splits", "train,holdout"], "split 'holdout' is unknown; there are train, val, test"),
+        (["camvid", "--splits", "train,holdout"], "split 'holdout' is unknown; expected one of train, val, test"),
         (["nowhere"], "dataset 'nowhere' is unknown"),
         (["camvid", "--limit", "0"], "--limit must be at least 1, got 0"),
     ],

@@ -79,13 +79,13 @@ def test_polygons_cover_the_pixels_whose_centres_are_inside():
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ({"size": [4, 4], "counts": [5, 3]}, "8 pixels in all, expected 16"),
-        ({"size": [4, 4], "counts": [5, -3, 14]}, "16 pixels in all, expected 16|negative"),
+        ({"size": [4, 4], "counts": [5, 3]}, "8 pixels in total, expected 16"),
+        ({"size": [4, 4], "counts": [5, -3, 14]}, "16 pixels in total, expected 16|negative"),
         ({"size": [4, 5], "counts": [20]}, r"size \[4, 5\], but its image has \[4, 4\]"),
         ({"size": [4, 4], "counts": "X"}, "aren't COCO's"),
         ({"size": [4, 4], "counts": "5 3"}, "aren't COCO's"),
         ({"size": [4, 4]}, "expected run lengths or a list of polygons"),
-        ([[1, 2, 3]], "a polygon that begins"),
+        ([[1, 2, 3]], "the polygon is"),
     ],
 )
 def test_broken_regions(region, message):
@@ -182,8 +182,8 @@ def test_regions_that_cannot_be_decoded_are_all_named(prepare_data, voc, capsys)
     write(root, content["images"], content["annos_segmentation"])
     assert prepare_data("pascal_context", "--root", root) == 1
     printed = capsys.readouterr().out
-    assert "2008_000007, annotation 2: run lengths of 3 pixels in all, expected 1200" in printed
-    assert "2008_000003, annotation 3: run lengths of 3 pixels" in printed
+    assert "2008_000007, annotation 2: the run lengths have 3 pixels in total, expected 1200" in printed
+    assert "2008_000003, annotation 3: the run lengths have 3 pixels" in printed
     assert [x.name for x in (root / "SegmentationClassContext").iterdir()] == ["2008_000005.png"]
     assert not (root / "ImageSets").exists()
 
@@ -198,7 +198,7 @@ def test_what_is_known_before_is_said_before(prepare_data, voc):
     write(root, content["images"], content["annos_segmentation"])
     message = prepare_data("pascal_context", "--root", root)
     assert "category 77, which isn't one of the 59: annotations [1, 2]" in message
-    assert "annotations of images that it doesn't have: [3]" in message
+    assert "annotations of images that aren't in the file: [3]" in message
     write(root, content["images"], [])
     for name in ("2008_000003", "2008_000005"):
         (root / "JPEGImages" / f"{name}.jpg").unlink()
@@ -207,7 +207,7 @@ def test_what_is_known_before_is_said_before(prepare_data, voc):
     assert "2008_000003.jpg" in message
     assert "2008_000005.jpg" in message
     (root / "trainval_merged.json").write_text("[1]")
-    assert "isn't as PASCAL in Detail writes it" in prepare_data("pascal_context", "--root", root)
+    assert "isn't PASCAL in Detail's format" in prepare_data("pascal_context", "--root", root)
     (root / "trainval_merged.json").write_text("{")
     assert "not readable as JSON" in prepare_data("pascal_context", "--root", root)
     (root / "trainval_merged.json").unlink()

@@ -113,7 +113,7 @@ def test_a_mat_file_is_refused_by_name(defect, place):
 def test_addresses_in_rows_are_those_of_images(address, place):
     """A Parquet file's rows may name any address: fsspec would follow instructions, keep copies, log in."""
     place.begin()
-    with pytest.raises(DataError, match="not an address that images are read from"):
+    with pytest.raises(DataError, match="images aren't read from such an address"):
         read_image({"path": address, "bytes": None})
 
 

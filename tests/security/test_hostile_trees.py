@@ -32,18 +32,18 @@ def test_a_list_of_names_that_lead_outside(name, entry, voc, place, script, chec
     place.begin()
     where = ("pascal_voc", "--root", voc)
     if entry == "load":
-        with pytest.raises(DataError, match="aren't called as files are"):
+        with pytest.raises(DataError, match="images have invalid names"):
             data.load("pascal_voc", voc, "val")
     elif entry == "inspect":
-        assert "aren't called as files are" in script("prepare_data", "inspect", *where, "--splits", "val", code=(1,))
+        assert "images have invalid names" in script("prepare_data", "inspect", *where, "--splits", "val", code=(1,))
     elif entry == "layout":  # only looks whether they are there
         assert "MISSING" in script("prepare_data", "layout", *where, "--splits", "val", code=(1,))
     elif entry == "export":
         said = script("prepare_data", "export", "pascal_voc", "exported", "--root", voc, "--splits", "val", code=(1,))
-        assert "aren't called as files are" in said
+        assert "images have invalid names" in said
     else:
         options = ("--name", *where, "--save_predictions", "a/b/c", "--workers", "0")
-        assert "aren't called as files are" in script("evaluate", checkpoint, *options, code=(1,))
+        assert "images have invalid names" in script("evaluate", checkpoint, *options, code=(1,))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00x", b"", b"   \n"], ids=["binary", "empty", "blank"])
@@ -191,5 +191,5 @@ def test_a_file_name_that_isnt_text(camvid, place):
     for folder in ("val", "valannot"):
         (camvid / folder / "good.png").rename(camvid / folder / "stra\udcdfe.png")
     place.begin()
-    with pytest.raises(DataError, match="isn't UTF-8: rename the file"):
+    with pytest.raises(DataError, match="isn't valid UTF-8: rename the file"):
         data.load("camvid", camvid, "val")

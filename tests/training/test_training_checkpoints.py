@@ -66,7 +66,7 @@ def truncate(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (lambda path: flip_a_bit(path / "optimizer.bin"), "optimizer.bin has another checksum"),
+        (lambda path: flip_a_bit(path / "optimizer.bin"), "optimizer.bin has a different checksum"),
         (lambda path: truncate(path / "model.safetensors"), "model.safetensors has [0-9]+ bytes, its manifest says"),
         (lambda path: (path / "random_states_0.pkl").unlink(), "random_states_0.pkl can't be read: No such file"),
         (lambda path: (path / "manifest.json").unlink(), "it has no manifest.json, which is written last"),
@@ -261,7 +261,7 @@ def test_a_run_goes_on_before_a_damaged_checkpoint(quick):
     AcceleratorState._reset_state(reset_partial_state=True)
     model = loop.train(recipe, resume="auto")
     log = (output / "train.log").read_text()
-    assert "step-0000004: damaged (optimizer.bin has another checksum" in log
+    assert "step-0000004: damaged (optimizer.bin has a different checksum" in log
     assert "step-0000003: damaged (random_states_0.pkl has " in log
     assert "resumed from " + str(output / "checkpoints/step-0000002") in log
     assert '"mean_i' in log

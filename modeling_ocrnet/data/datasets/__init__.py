@@ -9,7 +9,7 @@ from .base import CardFacts, PublishedDataset, TreeEntry
 
 __all__ = ["DATASETS", "CardFacts", "PublishedDataset", "TreeEntry", "published"]
 
-# A dataset is called as its file is. The files are imported when they are asked for.
+# A dataset's name is that of its file. A file is imported when its dataset is used.
 DATASETS = (
     "ade20k",
     "camvid",
@@ -25,11 +25,11 @@ DATASETS = (
 
 
 def published(name: str) -> PublishedDataset:
-    """What is known of a published dataset.
+    """The description of a published dataset.
 
     Raises:
         UserError: if `name` isn't one of `DATASETS`.
     """
     if name not in DATASETS:
-        raise UserError(f"dataset {name!r} is unknown; there are {', '.join(DATASETS)}")
+        raise UserError(f"dataset {name!r} is unknown; expected one of {', '.join(DATASETS)}")
     return import_module(f".{name}", __name__).DATASET

@@ -1,4 +1,4 @@
-"""The form in which a published dataset is described: all that the project knows of it, in one file each."""
+"""The classes that describe a published dataset. Everything about a dataset is in one file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class TreeEntry:
 
     Args:
         paths: where it may be, below the root; the first is the usual place.
-        what: what it holds.
-        splits: which splits need it; none: all.
+        what: a description of its content.
+        splits: the splits that need it; empty means all.
     """
 
     paths: tuple[str, ...]
@@ -28,35 +28,35 @@ class TreeEntry:
 def folders_of_pairs(
     images: dict[str, tuple[str, ...]], masks: dict[str, tuple[str, ...]], suffix: str = "*.jpg"
 ) -> tuple[TreeEntry, ...]:
-    """The tree of a dataset whose splits have a folder of images and one of masks.
+    """The tree of a dataset in which each split has a folder of images and one of masks.
 
     Args:
         images, masks: where each split's folder may be.
-        suffix: of the images; masks are PNGs.
+        suffix: of the images; masks are PNG files.
     """
     return tuple(
         entry
         for split in images
         for entry in (
             TreeEntry(images[split], suffix, (split,)),
-            TreeEntry(masks[split], "*.png of the same names", (split,)),
+            TreeEntry(masks[split], "*.png with the same names", (split,)),
         )
     )
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the cards of models and of exports say of their data.
+    """What the cards of models and of exported datasets say about the data.
 
     Args:
-        text: a sentence or two on what it is.
-        terms: what its terms mean for the weights.
-        licence: the Hub's identifier of the licence for weights trained on it, `"other"` if it has none, `None` if
-            nobody stated one.
-        licence_name: for `"other"`, a name.
-        licence_link: for `"other"`, where it can be read.
-        redistributable: whether the data may be passed on to everybody.
-        free_to_show: whether its images may be shown to anybody, without conditions: then a card gets some.
+        text: one or two sentences that describe it.
+        terms: what its terms of use mean for the weights.
+        licence: the Hub's identifier of the licence for weights trained on it; `"other"` if the Hub has none for it,
+            `None` if no licence is stated.
+        licence_name: for `"other"`: its name.
+        licence_link: for `"other"`: its address.
+        redistributable: whether the data may be redistributed publicly.
+        free_to_show: whether its images may be published without conditions. If so, a card shows some.
     """
 
     text: str
@@ -73,19 +73,19 @@ class PublishedDataset:
     """A published dataset: its classes, its files, where they come from, and on what terms.
 
     Args:
-        title: its name, for people.
+        title: its name in texts.
         labels: its classes, and the ids in its masks.
         default_root: the folder that is read if none is given.
-        images: the published number of images of each split. Its keys are the splits.
+        images: the published number of images of each split. The keys are the splits.
         find_pairs: finds the images and masks of a split below a root.
-        downloads: what to fetch: addresses, and how large each is.
-        size: how large all is, for a list.
-        licence: its terms in short.
+        downloads: what to download: addresses, and the size of each file.
+        size: the total size of the downloads, for the list of datasets.
+        licence: its terms in brief.
         tree: what its root must hold.
         bases: folders below the root that may hold the tree instead.
-        hint: what else has to be done.
-        optional: splits that are looked for only if asked for.
-        card: what cards say of it. Without, a card claims no licence, and the data isn't pushed publicly.
+        hint: further steps that are needed.
+        optional: splits that are checked only on request.
+        card: what cards say about it. If `None`, a card claims no licence, and the data isn't pushed publicly.
     """
 
     title: str

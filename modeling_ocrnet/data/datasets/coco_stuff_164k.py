@@ -1,4 +1,4 @@
-"""COCO-Stuff 164k: all of COCO 2017, with the 171 classes of COCO-Stuff 10k, masks as PNGs."""
+"""COCO-Stuff 164k: all of COCO 2017, with the 171 classes of COCO-Stuff 10k, masks as PNG files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
 
 DATASET = PublishedDataset(
     title="COCO-Stuff 164k",
-    # the .mat files of the 10k release count from 1, these PNGs from 0
+    # ids count from 1 in the .mat files of the 10k release, and from 0 in these PNG files
     labels=LabelSet.from_names(CLASSES, ids=[k - 1 for k in IDS], ignored={"unlabeled": 255}),
     default_root="data/coco_stuff164k",
     images={"train": 118287, "val": 5000},

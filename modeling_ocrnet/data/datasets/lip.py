@@ -1,4 +1,4 @@
-"""LIP (Look into Person), its part with a single person an image: 20 classes of body parts and clothes."""
+"""LIP (Look into Person), the part with one person in each image: 20 classes of body parts and clothes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import PublishedDataset, folders_of_pairs
 
 
 def folders(archive: str, folder: str) -> tuple[str, ...]:
-    """Where a folder of an archive may be: as it is distributed, merged with the others, or unpacked into its own."""
+    """Where a folder of an archive may be: as distributed, merged with the others, or unpacked into its own folder."""
     return f"{archive}/{folder}", folder, f"{archive}/{archive}/{folder}"
 
 
@@ -27,7 +27,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
 
 DATASET = PublishedDataset(
     title="LIP (Look into Person), single person",
-    # the background is a class; a mirror swaps arms, legs and shoes
+    # the background is a class; a flip swaps left and right arms, legs and shoes
     labels=LabelSet.from_names(
         """Background, Hat, Hair, Glove, Sunglasses, UpperClothes, Dress, Coat, Socks, Pants, Jumpsuits, Scarf, Skirt,
         Face, Left-arm, Right-arm, Left-leg, Right-leg, Left-shoe, Right-shoe""",
@@ -38,7 +38,7 @@ DATASET = PublishedDataset(
     default_root="data/LIP",
     images={"train": 30462, "val": 10000},
     find_pairs=find_pairs,
-    downloads=("its authors' page: https://sysu-hcp.net/lip: TrainVal_images, TrainVal_parsing_annotations",),
+    downloads=("from its authors' page, https://sysu-hcp.net/lip: TrainVal_images, TrainVal_parsing_annotations",),
     size="not stated",
     licence="see its authors' page",
     tree=folders_of_pairs(IMAGES, MASKS),

@@ -1,6 +1,6 @@
-"""PASCAL-Context: VOC 2010's images labelled in full, 59 classes.
+"""PASCAL-Context: the images of VOC 2010, with every pixel labelled, 59 classes.
 
-Its masks and lists are made from `trainval_merged.json` by `modeling_ocrnet.preparation.pascal_context`.
+`modeling_ocrnet.preparation.pascal_context` makes its masks and lists from `trainval_merged.json`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CLASSES = """aeroplane, bag, bed, bedclothes, bench, bicycle, bird, boat, book, 
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
-    """The images that a split's list names."""
+    """The images in a split's list."""
     images = find_folder(root, "JPEGImages", "VOC2010/JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
     voc = images.parent
     lists = find_folder(voc, "ImageSets/SegmentationContext")
@@ -41,10 +41,10 @@ DATASET = PublishedDataset(
     tree=(
         TreeEntry(("JPEGImages",), "*.jpg"),
         TreeEntry(("SegmentationClassContext",), "*.png, made by this project"),
-        TreeEntry(("ImageSets/SegmentationContext/train.txt",), "a name a line, made by this project", ("train",)),
-        TreeEntry(("ImageSets/SegmentationContext/val.txt",), "a name a line, made by this project", ("val",)),
+        TreeEntry(("ImageSets/SegmentationContext/train.txt",), "one name per line, made by this project", ("train",)),
+        TreeEntry(("ImageSets/SegmentationContext/val.txt",), "one name per line, made by this project", ("val",)),
     ),
     bases=("", "VOC2010", "VOCdevkit/VOC2010"),
-    hint="put trainval_merged.json beside JPEGImages and make the masks and lists from it: "
+    hint="put trainval_merged.json beside JPEGImages, then make the masks and lists from it: "
     "python scripts/prepare_data.py pascal_context --root <root>",
 )

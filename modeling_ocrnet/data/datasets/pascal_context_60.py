@@ -1,4 +1,4 @@
-"""PASCAL-Context, 60 classes: the same files as for 59, but the background, 0 in the masks, is a class too."""
+"""PASCAL-Context, 60 classes: the same files as for 59 classes, but the background, 0 in the masks, is a class too."""
 
 from dataclasses import replace
 

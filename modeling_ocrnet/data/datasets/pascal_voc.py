@@ -1,7 +1,7 @@
 """PASCAL VOC 2012, 20 classes and a background, alone or with the Semantic Boundaries Dataset (SBD).
 
-The split `aug` needs SBD: its `dataset` (the folder `cls` of .mat files, and the lists train.txt and val.txt) as `sbd`
-beside VOC's folders, or wherever SBD's archive puts it.
+The split `aug` needs SBD's folder `dataset` (with the folder `cls` of .mat files, and the lists train.txt and val.txt).
+It may be named `sbd` and lie beside VOC's folders, or stay where SBD's archive puts it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SBD = ("sbd", "benchmark_RELEASE/dataset", "../../benchmark_RELEASE/dataset", ".
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
-    """The images that a split's list names. `aug`: VOC's train, and SBD's train and val without VOC's val."""
+    """The images in a split's list. `aug` is VOC's train plus SBD's train and val, without VOC's val."""
     images = find_folder(root, "JPEGImages", "VOC2012/JPEGImages", "VOCdevkit/VOC2012/JPEGImages")
     voc = images.parent
     lists, masks = voc / "ImageSets" / "Segmentation", voc / "SegmentationClass"
@@ -30,7 +30,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
     return Pairs(
         names,
         paths_on_disk(images, names, ".jpg"),
-        # VOC's masks, drawn by its own annotators, go before SBD's of the same images
+        # if both have a mask for an image, VOC's is used
         paths_on_disk(masks, own, ".png") + paths_on_disk(sbd / "cls", names[len(own) :], ".mat"),
     )
 
@@ -56,10 +56,13 @@ DATASET = PublishedDataset(
     tree=(
         TreeEntry(("JPEGImages",), "*.jpg"),
         TreeEntry(("SegmentationClass",), "*.png"),
-        *(TreeEntry((f"ImageSets/Segmentation/{x}.txt",), "a name a line", (x,)) for x in ("train", "val", "trainval")),
+        *(
+            TreeEntry((f"ImageSets/Segmentation/{x}.txt",), "one name per line", (x,))
+            for x in ("train", "val", "trainval")
+        ),
         *(
             TreeEntry(tuple(f"{folder}/{name}" for folder in SBD), f"SBD: {what}", ("aug",))
-            for name, what in (("cls", "*.mat"), ("train.txt", "a name a line"), ("val.txt", "a name a line"))
+            for name, what in (("cls", "*.mat"), ("train.txt", "one name per line"), ("val.txt", "one name per line"))
         ),
     ),
     bases=("", "VOC2012", "VOCdevkit/VOC2012"),

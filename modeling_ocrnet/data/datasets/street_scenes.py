@@ -1,4 +1,4 @@
-"""Street scenes that the project draws itself, in Cityscapes' tree: data for a first run and for tests."""
+"""Street scenes drawn by the project's own code, in Cityscapes' tree: data for a first run and for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_pairs(root: Path, split: str) -> Pairs:
-    """The scenes of a split. If there is nothing at `root`, they are drawn and written first."""
+    """The scenes of a split. If `root` doesn't exist, they are drawn first."""
     if not root.exists():
         logger.info("drawing street scenes into %s, once", root)
         with writing(root):
@@ -30,14 +30,14 @@ DATASET = PublishedDataset(
     default_root="data/street_scenes",
     images={"train": 240, "val": 40},
     find_pairs=find_pairs,
-    downloads=("nothing: drawn by this project where there is nothing at the root, when first used",),
+    downloads=("nothing: this project draws them at first use, if the root doesn't exist",),
     size="0.1 GB",
     licence="apache-2.0",
     tree=tuple(x for x in CITYSCAPES.tree if set(x.splits) <= {"train", "val"}),
     card=CardFacts(
-        text="street scenes that the project's own code draws, with Cityscapes' 19 classes. They are no photographs, "
-        "and scores on them say nothing of photographs.",
-        terms="So are the weights: the drawn data comes with no terms of its own.",
+        text="street scenes drawn by the project's own code, with Cityscapes' 19 classes. They aren't photographs, and "
+        "scores on them say nothing about photographs.",
+        terms="So are the weights, because the drawn data has no other terms.",
         licence="apache-2.0",
         redistributable=True,
         free_to_show=True,
