@@ -1,8 +1,8 @@
 """OCRNet (arXiv 1909.11065) for semantic segmentation, as a Hugging Face model.
 
-Importing this package makes its classes known to `AutoConfig`, `AutoBackbone`, `AutoModelForSemanticSegmentation` and
-`AutoImageProcessor`. The toolbox lives in `modeling_ocrnet.data`, `.inference`, `.evaluation`, `.training`,
-`.conversion` and `.hub`, which are imported by name.
+Importing this package registers its classes with `AutoConfig`, `AutoBackbone`, `AutoModelForSemanticSegmentation` and
+`AutoImageProcessor`. The subpackages `data`, `inference`, `evaluation`, `training`, `conversion` and `hub` hold the
+tools around the model. Import them by name.
 """
 
 from transformers import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation
@@ -24,7 +24,7 @@ AutoImageProcessor.register(
     image_processor_classes={"torchvision": OCRNetImageProcessor, "pil": OCRNetImageProcessorPil},
 )
 
-# save_pretrained then writes the code beside the weights, so that a process without this package can load them
+# save_pretrained then writes the code beside the weights, so a process without this package can load them
 HRNetConfig.register_for_auto_class()
 OCRNetConfig.register_for_auto_class()
 HRNetBackbone.register_for_auto_class("AutoBackbone")

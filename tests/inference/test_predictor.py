@@ -70,7 +70,7 @@ def test_threads_get_what_one_gets(predictor):
 
 @pytest.mark.parametrize("array", [np.zeros((4, 5, 3)), np.zeros((3, 40, 50), np.uint8), np.zeros(7, np.uint8)])
 def test_arrays_that_are_no_images_are_refused(predictor, array):
-    with pytest.raises(ValueError, match=r"an array of .*expected uint8, \(height, width, 3\)"):
+    with pytest.raises(ValueError, match=r"an array of .*expected uint8 or uint16, \(height, width, 3\)"):
         predictor(array)
 
 
