@@ -1,4 +1,4 @@
-"""An image in, a label map out, as fast as the machine allows."""
+"""Segment images in a program."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path
     monkeypatch.setattr(compiled, "compiler_problem", lambda: "there is no C++ compiler: install g++")
     with caplog.at_level(logging.WARNING, "modeling_ocrnet"):
         predictor = Predictor(checkpoint, precision="fp32").warmup((64, 64))
-    assert "there is no C++ compiler: install g++; going on without compiling" in caplog.text
+    assert "there is no C++ compiler: install g++; continuing without compilation" in caplog.text
     assert predictor(picture()).shape == (65, 101)
 
 
