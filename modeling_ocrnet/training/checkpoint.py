@@ -206,7 +206,7 @@ def restore(accelerator: Accelerator, path: Path, generators: bool = True) -> No
     except damaged_file_errors() as error:
         raise _damaged(file, error) from error
     try:
-        # loading directly to the device fails on some devices; DeepSpeed loads by itself and takes no such argument
+        # loading directly to the device fails on some devices; DeepSpeed loads by itself, without `map_location`
         where = {} if accelerator.distributed_type == DistributedType.DEEPSPEED else {"map_location": "cpu"}
         accelerator.load_state(str(path), **where)
         misfits = [x for optimizer in prepared_optimizers(accelerator) for x in _misfits(optimizer)]

@@ -184,8 +184,8 @@ class Recipe:
         base = self.optimizer.lr * min(1, self.optimizer.head_lr_multiplier)
         if self.schedule.min_lr > base:
             raise UserError(
-                f"schedule.min_lr is {self.schedule.min_lr}, above the learning rate {base:g}, of which it is the "
-                "minimum: choose a lower one"
+                f"schedule.min_lr is {self.schedule.min_lr}, above the learning rate {base:g}, but it is the lowest "
+                "learning rate: choose a lower one"
             )
         if self.data.streaming and self.data.name != "hub":
             raise UserError(f"data.streaming is for data.name hub, not for {self.data.name!r}: leave it out")

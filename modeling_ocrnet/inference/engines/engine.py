@@ -121,8 +121,8 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
         folder: the export's folder.
         export: the content of its `export.json`.
         config: the network's config.
-        precision: the precision in which an OpenVINO model computes all that isn't int8; by default, the precision it
-            was exported in. The other formats take only the latter.
+        precision: the precision to compute in; the file's by default. Only OpenVINO models can compute in another one,
+            in which they run all operations that aren't int8.
 
     Raises:
         UserError: if the runtime isn't installed, the file is damaged, or the format can't compute in this precision.

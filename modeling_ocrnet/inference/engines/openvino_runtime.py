@@ -85,7 +85,7 @@ def open_file(path: Path, made_in: str, wanted: str | None) -> tuple[OpenVINONet
 
 
 def _computed_in(precision: str) -> str:
-    """The precision in which a file with this precision is computed (int8 files: all that isn't int8)."""
+    """The precision that a file with this precision is run in (int8 files: that of all other operations)."""
     if precision == "int8":
         return "bf16" if cpu_has_bf16() else "fp32"
     return "fp32" if precision == "fp16" else precision  # fp16 files only store their weights in fp16
@@ -140,7 +140,7 @@ class OpenVINONetwork:
 
 
 class _Compiled:
-    """A compiled network. A request serves one caller at a time; there are as many as the most callers at once."""
+    """A compiled network. Each concurrent caller gets its own request; idle requests are reused."""
 
     def __init__(self, network):
         self.network, self.idle = network, []
