@@ -103,7 +103,7 @@ def test_matching(caplog):
     caplog.clear()
     assert match_classes(["a", "b"], ["a", "x"], "m", "d") is None
     assert "1 of 2 classes have different names ('b' for 'x'); they are assumed to mean the same" in caplog.text
-    with pytest.raises(ValueError, match="m knows 3 classes, d has 2"):
+    with pytest.raises(ValueError, match="m has 3 classes, d has 2"):
         match_classes(["a", "b", "c"], ["a", "b"], "m", "d")
     with pytest.raises(ValueError, match="'a' is class 0 of the first, 1 of the second"):
         match_classes(["a", "b"], ["x", "a"], "m", "d")
