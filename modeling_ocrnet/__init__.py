@@ -1,8 +1,8 @@
 """OCRNet (arXiv 1909.11065) for semantic segmentation, as a Hugging Face model.
 
 Importing this package registers its classes with `AutoConfig`, `AutoBackbone`, `AutoModelForSemanticSegmentation` and
-`AutoImageProcessor`. `Predictor` segments images. The rest of the toolbox is imported by name: `modeling_ocrnet.data`,
-`.inference`, `.evaluation`, `.training`, `.conversion` and `.hub`.
+`AutoImageProcessor`. `Predictor` segments images. The subpackages `data`, `inference`, `evaluation`, `training`,
+`conversion` and `hub` hold the tools around the model. Import them by name.
 """
 
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ AutoImageProcessor.register(
     image_processor_classes={"torchvision": OCRNetImageProcessor, "pil": OCRNetImageProcessorPil},
 )
 
-# save_pretrained then writes the code beside the weights, so that a process without this package can load them
+# save_pretrained then writes the code beside the weights, so a process without this package can load them
 HRNetConfig.register_for_auto_class()
 OCRNetConfig.register_for_auto_class()
 HRNetBackbone.register_for_auto_class("AutoBackbone")

@@ -21,31 +21,33 @@ VARIANTS = {
 
 @strict
 class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
-    r"""An HRNetV2: parallel branches at strides 4, 8, 16 and 32 that exchange what they know after every module.
+    r"""HRNetV2: four parallel branches at strides 4, 8, 16 and 32, which exchange features after every module.
 
     Args:
-        num_channels (`int`, defaults to 3): Channels of the image.
+        num_channels (`int`, defaults to 3): Number of channels of the image.
         stem_channels (`int`, defaults to 64): Channels of the two stride-2 convolutions.
-        stage1_channels (`int`, defaults to 64): Inner channels of stage 1's bottlenecks, which put out 4 times as many.
+        stage1_channels (`int`, defaults to 64): Inner channels of stage 1's bottlenecks. Their output has 4 times as
+            many.
         branch_channels (`list[int]`, defaults to `[18, 36, 72, 144]`): Channels of the four branches, finest first.
-        stage_modules (`list[int]`, defaults to `[1, 1, 4, 3]`): Exchange modules of the four stages (stage 1 has one).
-        stage_blocks (`list[int]`, defaults to `[4, 4, 4, 4]`): Residual blocks a branch has in each module of a stage.
+        stage_modules (`list[int]`, defaults to `[1, 1, 4, 3]`): Exchange modules in each stage (stage 1 has one).
+        stage_blocks (`list[int]`, defaults to `[4, 4, 4, 4]`): Residual blocks per branch in each module of a stage.
         fuse_upsample (`"scale_factor" | "size" | "nearest"`, defaults to `"scale_factor"`):
-            How a coarse branch is brought to a finer one. `"scale_factor"`: bilinear by the ratio of the strides, then
-            resized where that misses the finer branch's size (mmsegmentation). `"size"`: bilinear, straight to the
-            finer branch's size (the authors' segmentation code). `"nearest"`: nearest by the ratio (the classification
-            networks). The first two differ for inputs that are no multiple of 32.
-        align_corners (`bool`, defaults to `False`): Of every bilinear resize; `True` in the authors' code.
-        zero_init_residual (`bool`, defaults to `False`): Let everything that is added to a branch, by its residual
-            blocks and by the other branches, start at 0 (the last batch norm's weight): from scratch, the first steps
-            learn more.
+            How a coarse branch is upsampled to a finer one. `"scale_factor"`: bilinear by the ratio of the strides,
+            then a second resize if the result misses the finer branch's size (mmsegmentation). `"size"`: bilinear,
+            directly to the finer branch's size (the authors' segmentation code). `"nearest"`: nearest by the ratio
+            (the classification networks). The first two differ if the image's size isn't a multiple of 32.
+        align_corners (`bool`, defaults to `False`): `align_corners` of every bilinear resize; `True` in the authors'
+            code.
+        zero_init_residual (`bool`, defaults to `False`): Initialise the last batch norm's weight to 0 in every
+            residual block and every exchange path, so that they add 0 to a branch at first. Networks trained from
+            scratch then learn more in the first steps.
         batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the batch norms.
         batch_norm_momentum (`float`, defaults to 0.1): Momentum of the running statistics.
-        out_features / out_indices: The branches to put out, of `"branch1"` (stride 4) to `"branch4"` (stride 32);
+        out_features / out_indices: The branches to return, from `"branch1"` (stride 4) to `"branch4"` (stride 32);
             all four by default.
 
     Raises:
-        ValueError: where the lists aren't four positive numbers long, or a name is not one of the above.
+        ValueError: if a list doesn't hold four positive numbers, or a name isn't one of the above.
     """
 
     model_type = "hrnet"
@@ -74,18 +76,18 @@ class HRNetConfig(BackboneConfigMixin, PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def validate_stages(self):
-        """Check that the network described can be built."""
+        """Check that this network can be built."""
         for name in ("branch_channels", "stage_modules", "stage_blocks"):
             values = getattr(self, name)
             if len(values) != 4 or min(values) < 1:
                 raise ValueError(f"{name} must be four positive numbers, got {values}")
-            if name != "branch_channels" and max(values) > 100:  # each is built, before a weight is read
+            if name != "branch_channels" and max(values) > 100:  # all are built before a weight is read
                 raise ValueError(f"{name} must be at most 100 each, got {values}")
         if self.stage_modules[0] != 1:
             raise ValueError(f"stage 1 has one module; stage_modules starts with {self.stage_modules[0]}")
 
     def validate_batch_norms(self):
-        """Check that batch norms can compute with their numbers."""
+        """Check the batch norms' epsilon and momentum."""
         if not 0 < self.batch_norm_eps < math.inf:
             raise ValueError(f"batch_norm_eps must be positive, and finite, got {self.batch_norm_eps}")
         if not 0 <= self.batch_norm_momentum <= 1:

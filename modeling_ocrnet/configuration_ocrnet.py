@@ -11,10 +11,10 @@ from transformers.utils import logging
 
 from .configuration_hrnet import VARIANTS, HRNetConfig
 
-VERSION = "0.2.0"  # of the package; setup.cfg reads it
+VERSION = "0.2.0"  # the package's version; setup.cfg reads it
 logger = logging.get_logger(__name__)
 
-# ResNet-101 of output stride 8, under timm's name; the auxiliary head reads stage 3, the OCR head stage 4
+# ResNet-101 with output stride 8, under timm's name; the auxiliary head reads stage 3, the OCR head stage 4
 _R101_BACKBONE = {"backbone": "resnet101c", "out_indices": [1, 2, 3, 4], "output_stride": 8}
 _R101_HEADS = {
     "auxiliary_in_indices": [2],
@@ -25,71 +25,70 @@ _R101_HEADS = {
     "auxiliary_dropout": 0.1,
 }
 OLD_NORMALIZER = "loss_average"  # `loss_normalizer` in configs that name no `modeling_ocrnet_version`
-MAX_LABELS = 2**16  # of label maps in files of 16 bits
-_PER_CLASS_FIELDS = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields that speak of single classes
+MAX_LABELS = 2**16  # a 16-bit label file can't hold more
+_PER_CLASS_FIELDS = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields with entries for single classes
 
 
 def ignore_index(classes: int) -> int:
-    """The label that means "not labelled" among so many classes: 255; 65535 if 255 is a class; else -100, torch's."""
+    """The label that means "not labelled": 255; 65535 if 255 is one of the classes; -100 (torch's) if both are."""
     return next((index for index in (2**8 - 1, 2**16 - 1) if index >= classes), -100)
 
 
 @strict
 class OCRNetConfig(PreTrainedConfig):
-    r"""OCRNet: a backbone, an auxiliary head that proposes soft object regions, and the OCR head that looks at them.
+    r"""OCRNet: a backbone, an auxiliary head that predicts soft object regions, and the OCR head that attends to them.
 
     Args:
         backbone_config (`PreTrainedConfig | dict`, *optional*): Any transformers backbone; HRNet-W18 by default.
-        custom_backbone (`str`, *optional*): The class of a backbone that the model itself was given; the model sets it.
-            There is no `backbone_config` then.
+        custom_backbone (`str`, *optional*): The class name of a backbone that was passed to the model. The model sets
+            it, and `backbone_config` is `None` then.
         ocr_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The backbone's feature maps that the OCR head reads;
             several are resized to the first one's size and concatenated.
-        auxiliary_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The same for the auxiliary head. Both lists
-            must lead to maps of one size.
-        ocr_channels (`int`, defaults to 512): Channels of the pixel and of the region representations.
-        key_channels (`int`, defaults to 256): Channels in which pixels and regions are compared.
-        auxiliary_channels (`int`, *optional*): Hidden channels of the auxiliary head; as many as it reads by default.
-        auxiliary_kernel_size (`int`, defaults to 1): Kernel of the auxiliary head's first convolution.
-        input_conv_bias (`bool`, defaults to `False`): A bias in the heads' first convolutions, before their batch norm.
-        attention_conv_bias (`bool`, defaults to `False`): A bias in the attention's convolutions, before their norms.
+        auxiliary_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The same for the auxiliary head. The first maps
+            of both lists must have the same size.
+        ocr_channels (`int`, defaults to 512): Channels of the pixel and the region representations.
+        key_channels (`int`, defaults to 256): Channels of the attention's queries, keys and values.
+        auxiliary_channels (`int`, *optional*): Hidden channels of the auxiliary head; its input channels by default.
+        auxiliary_kernel_size (`int`, defaults to 1): Kernel size of the auxiliary head's first convolution.
+        input_conv_bias (`bool`, defaults to `False`): Give the heads' first convolutions a bias.
+        attention_conv_bias (`bool`, defaults to `False`): Give the convolutions of the attention and after it a bias.
         hidden_act (`str`, defaults to `"relu"`): Activation of both heads.
-        dropout (`float`, defaults to 0.0): Of whole channels before the classifier of the OCR head, in training.
+        dropout (`float`, defaults to 0.0): Probability of dropping a channel before the OCR head's classifier.
         auxiliary_dropout (`float`, defaults to 0.0): The same in the auxiliary head.
-        align_corners (`bool`, defaults to `False`): Of the heads' and the loss's bilinear resizes.
+        align_corners (`bool`, defaults to `False`): `align_corners` of the bilinear resizes in the heads and the loss.
         pool_ceil_mode (`bool`, defaults to `False`): Let the backbone's max pooling round sizes up (openseg's ResNets:
             a 1024-pixel side then gives a map of 129, not 128).
         batch_norm_eps (`float`, defaults to 1e-5): Epsilon of the heads' batch norms.
-        batch_norm_momentum (`float`, defaults to 0.1): Momentum of their running statistics.
+        batch_norm_momentum (`float`, defaults to 0.1): Momentum of the heads' running statistics.
         classifier_initializer_range (`float`, defaults to 0.01): Standard deviation of the classifiers' first weights.
-        zero_init_context (`bool`, defaults to `False`): Let the object context start at 0 (its batch norm's weight);
-            trained from scratch, the regions mean nothing yet, and the first steps learn more.
+        zero_init_context (`bool`, defaults to `False`): Initialise the batch norm's weight of the object context to 0.
+            Training from scratch then learns more in the first steps, in which the regions mean nothing yet.
         auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
-        loss_ignore_index (`int`, *optional*): The label that neither trains nor counts: 255, or 65535 if 255 is one.
-        cross_entropy_weight (`float`, defaults to 1.0): Share of the cross-entropy in each head's loss.
-        lovasz_weight (`float`, defaults to 0.0): Share of the Lovász-softmax loss (classes present in the batch).
-        loss_normalizer (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels,
-            ignored ones included (mmsegmentation), or the (class-weighted) number of those that count (torch, the
-            authors). Its old name, `loss_average`, is still read.
-        class_weights (`list[float]`, *optional*): One weight a class in the cross-entropy.
-        ohem_threshold (`float`, *optional*): Online hard example mining: only pixels whose true class has a lower
-            probability train, or
-        ohem_min_kept (`int`, *optional*): this many hardest pixels an image, if that is more. Without a threshold,
-            exactly this many.
-        palette (`list[list[int]]`, *optional*): An RGB colour a class, for pictures.
+        loss_ignore_index (`int`, *optional*): The label that the loss ignores: 255, or 65535 if 255 is a class.
+        cross_entropy_weight (`float`, defaults to 1.0): Weight of the cross-entropy in each head's loss.
+        lovasz_weight (`float`, defaults to 0.0): Weight of the Lovász-softmax loss (classes present in the batch).
+        loss_normalizer (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: the number of
+            all pixels, ignored ones included (mmsegmentation), or the (class-weighted) number of pixels that aren't
+            ignored (torch, the authors). Its old name, `loss_average`, is still read.
+        class_weights (`list[float]`, *optional*): One weight per class in the cross-entropy.
+        ohem_threshold (`float`, *optional*): Online hard example mining: the loss counts only pixels whose true class
+            has a lower probability, or the hardest `ohem_min_kept` pixels per image if those are more.
+        ohem_min_kept (`int`, *optional*): See `ohem_threshold`. Without a threshold, exactly this many per image.
+        palette (`list[list[int]]`, *optional*): One RGB colour per class, for pictures.
         label_ids (`list[int]`, *optional*): The id of each class in its dataset's own label files.
         flip_pairs (`list[list[int]]`, defaults to `[]`): Pairs of classes that a mirror swaps (left arm, right arm).
-        modeling_ocrnet_version (`str`, *optional*): Of the code that wrote the file this config was read from.
+        modeling_ocrnet_version (`str`, *optional*): Version of the code that wrote this config's file.
 
-    If the classes change in number or name (`num_labels`, `id2label`), `palette`, `label_ids`, `flip_pairs` and
-    `class_weights` are emptied with a warning, since they belonged to the old classes.
+    If the number or the names of the classes change (`num_labels`, `id2label`), `palette`, `label_ids`, `flip_pairs`
+    and `class_weights` are emptied with a warning, because they belonged to the old classes.
 
     Raises:
-        ValueError: for values that don't fit together, naming the field.
+        ValueError: if values don't fit together; the message names the field.
     """
 
     model_type = "ocrnet"
     sub_configs = {"backbone_config": AutoConfig}
-    # Trainer gathers every output it isn't told to leave
+    # Trainer gathers all other outputs
     keys_to_ignore_at_inference = [
         "auxiliary_logits",
         "ocr_loss",
@@ -132,7 +131,7 @@ class OCRNetConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         labels = kwargs.get("num_labels")
-        if isinstance(labels, int) and not 1 <= labels <= MAX_LABELS:  # before a name is made up for each
+        if isinstance(labels, int) and not 1 <= labels <= MAX_LABELS:  # before the base class makes a name for each
             raise ValueError(f"num_labels is {labels}, expected 1 to {MAX_LABELS}")
         if self.custom_backbone is None:
             self.backbone_config = _resolve_backbone(self.backbone_config)
@@ -140,9 +139,9 @@ class OCRNetConfig(PreTrainedConfig):
         self.auxiliary_in_indices = list(self.auxiliary_in_indices)
         self.flip_pairs = [list(pair) for pair in self.flip_pairs]
         if OLD_NORMALIZER in kwargs:
-            logger.warning_once("%s is called loss_normalizer now, and is saved under that name", OLD_NORMALIZER)
+            logger.warning_once("%s is now called loss_normalizer, and is saved under that name", OLD_NORMALIZER)
             if self.loss_normalizer not in ("all", old := kwargs.pop(OLD_NORMALIZER)):
-                raise ValueError(f"loss_normalizer is {self.loss_normalizer}, and its old name loss_average is {old}")
+                raise ValueError(f"loss_normalizer is {self.loss_normalizer}, but its old name loss_average is {old}")
             self.loss_normalizer = old
         super().__post_init__(**kwargs)
         if self.loss_ignore_index is None:
@@ -150,10 +149,10 @@ class OCRNetConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "OCRNetConfig":
-        """As the base class; but new classes come before what is said of them, and `id2label` alone is enough.
+        """As the base class, but classes are set before the fields that depend on them; `id2label` alone is enough.
 
         Raises:
-            ValueError: if `num_labels` isn't the number of names in `id2label`.
+            ValueError: if `num_labels`, `id2label` and `label2id` contradict each other.
         """
         names, count = kwargs.pop("id2label", None), kwargs.pop("num_labels", None)
         inverse = {int(index): name for name, index in (kwargs.get("label2id") or {}).items()}
@@ -168,13 +167,13 @@ class OCRNetConfig(PreTrainedConfig):
         return super().from_dict(config_dict, **({} if names is None else {"id2label": names}), **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
-        """As the base class. What is written says which version wrote it."""
+        """As the base class, with the version of the code that writes it."""
         return {**super().to_dict(), "modeling_ocrnet_version": VERSION}
 
     def __setattr__(self, name: str, value: Any):
         old = self.__dict__.get("id2label")
         if name == "id2label" and value:
-            value = _names(value)  # JSON's keys are texts
+            value = _names(value)  # JSON's keys are strings
             if sorted(value) != list(range(len(value))):
                 raise ValueError(f"id2label names the classes {sorted(value)}, expected 0 to {len(value) - 1}")
         super().__setattr__(name, value)
@@ -184,20 +183,20 @@ class OCRNetConfig(PreTrainedConfig):
             self._move_ignore_index(len(old), len(value))
 
     def _move_ignore_index(self, old: int, new: int):
-        """Keep what means "not labelled" off the classes, when their number changes from `old` to `new`."""
+        """Keep `loss_ignore_index` outside the classes if their number changes from `old` to `new`."""
         index, expected = self.loss_ignore_index, ignore_index(new)
         if index is not None and index != expected and (index == ignore_index(old) or old <= index < new):
             self.loss_ignore_index = expected
             logger.warning(
-                "loss_ignore_index is %d for %d classes, where it was %d: labels must hold it where nothing is "
-                "labelled (of the image processor: ignore_index)",
+                "loss_ignore_index is now %d for %d classes (it was %d): unlabelled pixels must have this label (set "
+                "the image processor's ignore_index too)",
                 expected,
                 new,
                 index,
             )
 
     def save_pretrained(self, *args, **kwargs):
-        # id2label may have been changed in place: that must not cost a run its last step
+        # id2label may have been changed in place: fields that no longer fit must not make the save fail
         misfits = [x for x in _PER_CLASS_FIELDS if getattr(self, x) and x != "flip_pairs"]
         misfits = [x for x in misfits if len(getattr(self, x)) != self.num_labels]
         if any(k >= self.num_labels for pair in self.flip_pairs for k in pair):
@@ -206,15 +205,15 @@ class OCRNetConfig(PreTrainedConfig):
         super().save_pretrained(*args, **kwargs)
 
     def _empty(self, fields: Iterable[str], reason: str):
-        """Empty fields of single classes, and say so in one line."""
+        """Empty fields of single classes, and log it in one line."""
         held = [x for x in fields if getattr(self, x, None)]
         for x in held:
             setattr(self, x, [] if x == "flip_pairs" else None)
         if held:
-            logger.warning("%s of the config are emptied, as %s: set them anew if need be", ", ".join(held), reason)
+            logger.warning("the config's %s are emptied, because %s: set them again if needed", ", ".join(held), reason)
 
     def validate_loss(self):
-        """Check that the loss described can be computed."""
+        """Check the loss's fields."""
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:
             raise ValueError(f"class_weights has {len(self.class_weights)} entries for {self.num_labels} classes")
         for name in ("class_weights", "auxiliary_loss_weight", "cross_entropy_weight", "lovasz_weight"):
@@ -223,16 +222,16 @@ class OCRNetConfig(PreTrainedConfig):
                 if value is not None and not 0 <= value < math.inf:
                     raise ValueError(f"{name} must be 0 or more, and finite, got {value}")
         if self.class_weights is not None and not any(self.class_weights):
-            raise ValueError("class_weights are all 0: nothing would be learnt")
+            raise ValueError("class_weights are all 0: nothing would be learned")
         if self.cross_entropy_weight == 0 and self.lovasz_weight == 0:
             raise ValueError("cross_entropy_weight and lovasz_weight are both 0: there would be no loss")
         if self.ohem_min_kept is not None and self.ohem_min_kept < 1:
             raise ValueError(f"ohem_min_kept must be at least 1, got {self.ohem_min_kept}")
         if self.ohem_threshold is not None and not 0 < self.ohem_threshold <= 1:
-            raise ValueError(f"ohem_threshold must be above 0, and 1 at most, got {self.ohem_threshold}")
+            raise ValueError(f"ohem_threshold must be above 0, and at most 1, got {self.ohem_threshold}")
 
     def validate_layers(self):
-        """Check that the heads' layers can compute with their numbers."""
+        """Check the fields of the heads' layers."""
         for name in ("dropout", "auxiliary_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 0 or more, and below 1, got {getattr(self, name)}")
@@ -246,31 +245,30 @@ class OCRNetConfig(PreTrainedConfig):
             )
 
     def validate_classes(self):
-        """Check that what is said of the classes fits their number."""
+        """Check that the fields of single classes fit the number of classes."""
         for name in ("palette", "label_ids"):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_labels:
                 raise ValueError(f"{name} has {len(values)} entries for {self.num_labels} classes")
         if any(len(color) != 3 or not all(0 <= x <= 255 for x in color) for color in self.palette or ()):
-            raise ValueError(f"palette holds {self.palette}, expected three numbers from 0 to 255 for each class")
+            raise ValueError(f"palette is {self.palette}, expected three numbers from 0 to 255 for each class")
         if any(not 0 <= x < MAX_LABELS for x in self.label_ids or ()):
-            raise ValueError(f"label_ids are {self.label_ids}, expected ids from 0 to {MAX_LABELS - 1}, as files hold")
+            raise ValueError(f"label_ids are {self.label_ids}, expected ids from 0 to {MAX_LABELS - 1}")
         for pair in self.flip_pairs:
             if len(pair) != 2 or not all(0 <= x < self.num_labels for x in pair):
                 raise ValueError(f"flip_pairs has {list(pair)}, expected two of the {self.num_labels} classes")
 
     @classmethod
     def from_variant(cls, variant: str, backbone_fields: dict | None = None, **kwargs) -> "OCRNetConfig":
-        """The published architectures, layer for layer as in mmsegmentation's configs.
+        """The config of a published architecture, layer for layer as in mmsegmentation's configs.
 
         Args:
             variant: `"hr18s"`, `"hr18"`, `"hr32"`, `"hr48"`, `"hr64"`, or `"r101-d8"` (whose backbone is timm's).
-            backbone_fields: fields of [`HRNetConfig`] beside its widths and depths (of `TimmBackboneConfig`, for
-                `"r101-d8"`).
-            kwargs: any field of this class, `num_labels` and `id2label` among them.
+            backbone_fields: further fields of [`HRNetConfig`] (for `"r101-d8"`: of `TimmBackboneConfig`).
+            kwargs: fields of this class, `num_labels` and `id2label` among them.
 
         Raises:
-            ValueError: for another name.
+            ValueError: if the variant is unknown.
         """
         if variant == "r101-d8":
             backbone = TimmBackboneConfig(**{**_R101_BACKBONE, **(backbone_fields or {})})
@@ -286,7 +284,7 @@ def _names(id2label: dict) -> dict[int, str]:
 
 
 def _resolve_backbone(config: dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
-    """A backbone's config from its dict. HRNet's is resolved here: code from a Hub isn't in AutoConfig's table."""
+    """A backbone's config from its dict. HRNet's is built here, since code from the Hub isn't in AutoConfig's table."""
     if config is None:
         return HRNetConfig()
     if isinstance(config, dict):

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """OCRNet rearranged for inference: the same function of the image, computed with fewer operations.
 
-Everything here is exact but for rounding.
+Everything here is exact except for rounding.
 
-1. Batch norm in eval mode is affine, and folds into the convolution before it:
+1. A batch norm in eval mode is affine, so it folds into the convolution before it:
    g (Wx + b - mean) / s + beta = (g W / s) x + g (b - mean) / s + beta.
 2. A head's first convolution reads maps that are resized and concatenated: see `resizing_ocrnet.py`.
-3. The attention's weights of a pixel sum to 1. So its out projection (a convolution with its batch norm folded in) may
-   act on the values of K regions instead of on all pixels: W (sum_k w_k v_k) + b = sum_k w_k (W v_k + b).
-4. A 1x1 convolution of two concatenated maps is the sum of two: nothing has to be concatenated.
-5. Inside the heads pixels are rows, (batch, h * w, channels), so that the attention transposes nothing. Heads still
-   take maps and give maps, (batch, channels, h, w): views of the same memory, which is channels_last.
+3. A pixel's attention weights sum to 1. So the out projection (a convolution with its batch norm folded in) can be
+   applied to the values of K regions instead of all pixels: W (sum_k w_k v_k) + b = sum_k w_k (W v_k + b).
+4. A 1x1 convolution of two concatenated maps is the sum of two convolutions, so no map has to be concatenated.
+5. Inside the heads, pixels are rows, (batch, h * w, channels), so the attention needs no transpose. The heads' inputs
+   and outputs remain maps, (batch, channels, h, w). These are views of the same memory, which is channels_last.
 
-This file imports nothing of `modeling_ocrnet.py`, which imports it: it works on its modules by their attributes.
+`modeling_ocrnet.py` imports this file, so this file can't import its classes. It uses the modules' attributes instead.
 """
 
 import copy
@@ -28,12 +28,30 @@ from .resizing_ocrnet import FINE_MAPS, TILE, mix_and_resize, resize_concat, spl
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """A copy of an [`OCRNetForSemanticSegmentation`] whose modules are replaced by fused ones of the same interface.
+    """Copy an [`OCRNetForSemanticSegmentation`] and replace its modules by fused ones with the same interface.
 
-    The copy is in eval mode, in the model's precision, and in channels_last memory; its `is_fused` is true.
+    Args:
+        model: an OCRNet in any mode; it stays as it is.
+
+    Returns:
+        The copy, in eval mode, in the model's precision and in channels_last memory. Its `is_fused` is `True`.
+
+    Example:
+
+    >>> import torch
+    >>> from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation
+    >>> from modeling_ocrnet.fusion_ocrnet import fuse
+
+    >>> model = OCRNetForSemanticSegmentation(OCRNetConfig.from_variant("hr18s", num_labels=19)).eval()
+    >>> fused = fuse(model)  # the same as model.fuse()
+    >>> images = torch.randn(1, 3, 64, 128)
+    >>> with torch.no_grad():
+    ...     expected, logits = model(images).logits, fused(images).logits
+    >>> bool((logits - expected).abs().max() < 1e-3 * expected.abs().max())
+    True
     """
     precision = torch.promote_types(model.dtype, torch.float32)
-    fused = copy.deepcopy(model).to(precision).eval().requires_grad_(False)  # folded before it is rounded
+    fused = copy.deepcopy(model).to(precision).eval().requires_grad_(False)  # fold before rounding
     config, widths = fused.config, fused.backbone.channels
     if isinstance(fused.backbone, HRNetBackbone):
         fold_batch_norms(fused.backbone)
@@ -46,7 +64,7 @@ def fuse(model: nn.Module) -> nn.Module:
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """Fold each batch norm of an HRNet, in place: `bnN` into `convN`, in an `nn.Sequential` into the one before it."""
+    """Fold an HRNet's batch norms, in place: `bnN` into `convN`; in an `nn.Sequential`, into the layer before it."""
     for parent in list(module.modules()):
         children = dict(parent.named_children())
         if isinstance(parent, nn.Sequential):
@@ -61,14 +79,14 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
 
 
 class PixelConv2d(nn.Module):
-    """A convolution whose result is rows of pixels: (batch, inputs, h, w) to (batch, h * w, outputs).
+    """A convolution that returns rows of pixels: (batch, inputs, h, w) to (batch, h * w, outputs).
 
-    In channels_last memory that is what a convolution writes. Runtimes that lay memory out themselves would copy it.
-    For them `use_matmul` makes it a matrix product ([`im2col`] before it).
+    In channels_last memory, a convolution's output already has this layout. Runtimes with memory layouts of their own
+    would copy it. For them, `use_matmul` turns the convolution into [`im2col`] and a matrix product.
 
     Args:
         weight: (outputs, inputs, kernel_size, kernel_size), kernel_size odd.
-        bias: (outputs,), if there is one.
+        bias: (outputs,), or `None`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
@@ -77,7 +95,7 @@ class PixelConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         outputs, inputs, kernel_size, _ = self.weight.shape
-        if self.use_matmul and inputs < outputs:  # otherwise im2col writes more than a copy of the result would
+        if self.use_matmul and inputs < outputs:  # otherwise im2col writes more than a copy of the output would
             return F.linear(im2col(x, kernel_size), self.weight.permute(0, 3, 2, 1).flatten(1), self.bias)
         return to_rows(F.conv2d(x, self.weight, self.bias, padding=kernel_size // 2))
 
@@ -85,12 +103,12 @@ class PixelConv2d(nn.Module):
 class PixelLinear(nn.Module):
     """A 1x1 convolution of rows of pixels: (batch, h * w, inputs) to (batch, h * w, outputs).
 
-    By default it is a convolution: on a CPU, PyTorch's matrix products are another library's than its convolutions, and
-    in float32 they can be half as fast. `use_matmul` makes it a matrix product.
+    It runs as a convolution by default. On a CPU, PyTorch uses another library for matrix products, which can be half
+    as fast in float32. `use_matmul` turns it into a matrix product.
 
     Args:
         weight: (outputs, inputs, 1, 1).
-        bias: (outputs,), if there is one.
+        bias: (outputs,), or `None`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
@@ -105,7 +123,7 @@ class PixelLinear(nn.Module):
 
 
 class RegionLinear(nn.Module):
-    """A 1x1 convolution of regions, as columns: (batch, inputs, classes) to (batch, outputs, classes).
+    """A 1x1 convolution of regions, which are columns: (batch, inputs, classes) to (batch, outputs, classes).
 
     Args:
         weight: (outputs, inputs, 1, 1).
@@ -117,7 +135,7 @@ class RegionLinear(nn.Module):
         self.weight, self.bias = _parameter(weight), _parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        # the bias isn't added at once: NNCF would take both for a layer whose weight is the second factor
+        # transposed before the bias is added: NNCF would otherwise see a layer whose weight is the second factor
         return ((self.weight.flatten(1) @ x).transpose(1, 2) + self.bias).transpose(1, 2)
 
 
@@ -136,10 +154,10 @@ def to_map(rows: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def im2col(x: Tensor, kernel_size: int) -> Tensor:
-    """What a convolution reads at each pixel, beside it: (batch, channels, h, w) to (batch, h * w, kernel_size *
+    """The inputs of a convolution at each pixel, as rows: (batch, channels, h, w) to (batch, h * w, kernel_size *
     kernel_size * channels), the kernel's horizontal axis first.
 
-    Rows and columns are gathered, not sliced: 8-bit exports quantize before a gather, but after a slice.
+    Rows and columns are gathered, not sliced, because 8-bit exports quantize before a gather but after a slice.
     """
     batch, channels, height, width = x.shape
     x, padding = x.permute(0, 2, 3, 1), kernel_size // 2
@@ -154,12 +172,12 @@ def im2col(x: Tensor, kernel_size: int) -> Tensor:
 
 
 class FusedProjection(nn.Module):
-    """A head's first layer with the resizes before it (step 2).
+    """A head's first layer together with the resizes before it (step 2).
 
     Args:
         layer: convolution, norm and activation, in eval mode.
         widths: channels of each map.
-        align_corners: of the resizes.
+        align_corners: `align_corners` of the resizes.
     """
 
     def __init__(self, layer: nn.Module, widths: list[int], align_corners: bool):
@@ -170,11 +188,11 @@ class FusedProjection(nn.Module):
         self.align_corners = align_corners
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Feature maps to rows of pixels, (batch, h * w, channels), of the first one's size."""
+        """Feature maps to rows of pixels, (batch, h * w, channels), at the first map's size."""
         pixels = self.fine(resize_concat(features[:FINE_MAPS], self.align_corners))
         if self.coarse:
             size = features[0].shape[-2:]
-            # how many tiles there are is a formula of the size, and programs of PyTorch would refuse sizes with one
+            # the number of tiles depends on the size: a PyTorch program with tiles would refuse sizes with one tile
             tile = None if torch.compiler.is_compiling() and not self.fine.use_matmul else TILE
             coarse = mix_and_resize(features[FINE_MAPS:], list(self.coarse), size, self.align_corners, tile)
             pixels = pixels.add_(coarse.reshape(pixels.shape))
@@ -198,7 +216,7 @@ def gather_regions(pixels: Tensor, region_logits: Tensor) -> Tensor:
     """`SpatialGather` of rows: (batch, h * w, channels) and (batch, classes, h, w) to (batch, channels, classes)."""
     with autocast_disabled(pixels):
         regions = upcast_to_float32(region_logits.flatten(2)).softmax(dim=2)  # over space: (batch, classes, h * w)
-        if pixels.dtype == torch.bfloat16:  # products of it are summed in float32
+        if pixels.dtype == torch.bfloat16:  # its matrix products are accumulated in float32
             return (regions.bfloat16() @ pixels).transpose(1, 2)
         return (regions @ upcast_to_float32(pixels)).to(pixels.dtype).transpose(1, 2)
 
@@ -214,8 +232,8 @@ class FusedObjectAttention(nn.Module):
         self.out, self.act = _linear(RegionLinear, attention.out)
 
     def forward(self, pixels: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (batch, h * w, channels) and regions (batch, channels, classes) to the context, of the pixels' shape,
-        and the attention (batch, h * w, classes)."""
+        """Pixels (batch, h * w, channels) and regions (batch, channels, classes) to the context, in the pixels' shape,
+        and the attention, (batch, h * w, classes)."""
         query = self.query(pixels)
         key = self.key(regions) * query.shape[-1] ** -0.5  # (batch, keys, classes)
         value = self.out(self.value(regions)).transpose(1, 2)  # (batch, classes, channels)
@@ -237,8 +255,8 @@ class FusedOCRHead(nn.Module):
         self.classifier = PixelLinear(head.classifier.weight, head.classifier.bias)
 
     def forward(self, features: list[Tensor], region_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `OCRHead`: feature maps and (batch, classes, h, w) to logits, (batch, classes, h, w), regions, (batch,
-        channels, classes, 1), and attention, (batch, h * w, classes)."""
+        """As `OCRHead`: feature maps and region logits, (batch, classes, h, w), to logits, (batch, classes, h, w),
+        regions, (batch, channels, classes, 1), and attention, (batch, h * w, classes)."""
         pixels = self.projection(features)
         regions = gather_regions(pixels, region_logits)
         context, attention = self.attention(pixels, regions)
@@ -247,13 +265,13 @@ class FusedOCRHead(nn.Module):
 
 
 def _folded(layer: nn.Module) -> nn.Sequential:
-    """The convolution with its batch norm folded in, and the activation, in place if that is possible."""
+    """The convolution with its batch norm folded in, and the activation, in place if possible."""
     act = nn.ReLU(inplace=True) if isinstance(layer.act, nn.ReLU) else layer.act
     return nn.Sequential(fuse_conv_bn_eval(layer.conv, layer.norm), act)
 
 
 def _linear(kind: type[PixelLinear] | type[RegionLinear], layer: nn.Module) -> nn.Sequential:
-    """The same of a 1x1 convolution, for rows of pixels or for regions."""
+    """The same for a 1x1 convolution, as a layer for rows of pixels or for regions."""
     conv, act = _folded(layer)
     return nn.Sequential(kind(conv.weight, conv.bias), act)
 

@@ -23,14 +23,14 @@ class ConvNormAct(nn.Sequential):
 
 
 class OCRNetClassifier(nn.Conv2d):
-    """A 1x1 convolution to class logits; a class of its own because it is initialised in its own way."""
+    """A 1x1 convolution to class logits. It has its own class because its weights are initialised differently."""
 
     def __init__(self, channels: int, classes: int):
         super().__init__(channels, classes, kernel_size=1)
 
 
 class SoftObjectRegions(nn.Module):
-    """The auxiliary head: where might each class be? Feature maps to (batch, classes, h, w) of the first one's size."""
+    """The auxiliary head: feature maps to coarse class logits, (batch, classes, h, w) at the first map's size."""
 
     def __init__(self, config: OCRNetConfig, inputs: int):
         super().__init__()
@@ -49,17 +49,17 @@ class SpatialGather(nn.Module):
     """Object region representations (equation 1): f_k = sum_i m_ki x_i. It has no parameters."""
 
     def forward(self, pixels: Tensor, region_logits: Tensor) -> Tensor:
-        """Gather the pixels of each region.
+        """Compute the representation of each region, a weighted mean of the pixels.
 
         Args:
             pixels: (batch, channels, h, w), the pixel representations x_i.
             region_logits: (batch, classes, h, w).
 
         Returns:
-            (batch, channels, classes, 1): a map with one "pixel" a region.
+            (batch, channels, classes, 1): a map with one "pixel" per region.
         """
-        # The softmax runs over SPACE, not over classes: m_k says how much each pixel counts for region k, so that f_k
-        # is a mean of pixels. Its values, about 1 / (h * w), are too small for float16.
+        # The softmax runs over SPACE, not over classes: m_k holds the weight of each pixel in region k, so f_k is a
+        # mean over pixels. The weights, about 1 / (h * w), are too small for float16.
         with autocast_disabled(pixels):
             regions = upcast_to_float32(region_logits).flatten(2).softmax(dim=2)  # (batch, classes, h*w)
             values = upcast_to_float32(pixels).flatten(2)  # (batch, channels, h*w)
@@ -81,8 +81,8 @@ class ObjectAttention(nn.Module):
         self.out.norm.zero_init = config.zero_init_context
 
     def forward(self, pixels: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (batch, channels, h, w) and regions (batch, channels, classes, 1) to the object context, of the
-        pixels' shape, and the attention (batch, h*w, classes)."""
+        """Pixels (batch, channels, h, w) and regions (batch, channels, classes, 1) to the object context, in the
+        pixels' shape, and the attention, (batch, h*w, classes)."""
         query = self.query(pixels).flatten(2).transpose(1, 2)  # (batch, h*w, keys)
         key = self.key(regions).flatten(2)  # (batch, keys, classes)
         value = self.value(regions).flatten(2).transpose(1, 2)  # (batch, classes, keys)
@@ -94,7 +94,7 @@ class ObjectAttention(nn.Module):
 
 
 class OCRHead(nn.Module):
-    """From features and soft object regions to logits."""
+    """The OCR head: feature maps and soft object regions to logits."""
 
     def __init__(self, config: OCRNetConfig, inputs: int):
         super().__init__()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From images to OCRNet's input and from its logits to label maps, by public methods of transformers' backends."""
+"""OCRNet's image processors: images to the model's input, and logits to label maps.
+
+They use only public methods of transformers' torchvision and PIL backends.
+"""
 
 import inspect
 from functools import partial
@@ -31,15 +34,16 @@ logger = logging.get_logger(__name__)
 class OCRNetImageProcessorKwargs(ImagesKwargs, total=False):
     r"""
     do_reduce_labels (`bool`, *optional*, defaults to `self.do_reduce_labels`):
-        Take 1 from every label, and make 0 (a background that isn't a class) `ignore_index`.
+        Subtract 1 from every label; 0 (a background that isn't a class) becomes `ignore_index`.
     do_flip_channel_order (`bool`, *optional*, defaults to `self.do_flip_channel_order`):
-        Give the model BGR; `image_mean` and `image_std` are then in that order. For weights trained on OpenCV's images.
+        Convert images to BGR, for weights that were trained on OpenCV's images. `image_mean` and `image_std` are in
+        that order then.
     align_corners (`bool`, *optional*, defaults to `self.align_corners`):
-        Of the resize from logits to label maps; as `config.align_corners` of the model.
+        `align_corners` of the resize from logits to label maps; the same as the model's `config.align_corners`.
     value_range (`list[float]` or `int`, *optional*, defaults to `self.value_range`):
-        The values that are black and white, or a number of bits, in images of more than 8 bits a value.
+        The values of black and white in images with more than 8 bits per value, or their number of bits.
     ignore_index (`int`, *optional*, defaults to `self.ignore_index`):
-        The label of pixels that aren't labelled, and of those that padding and cropping add.
+        The label of unlabelled pixels, and of pixels that padding and cropping add.
     """
 
     do_reduce_labels: bool
@@ -50,7 +54,7 @@ class OCRNetImageProcessorKwargs(ImagesKwargs, total=False):
 
 
 class _SegmentationProcessing:
-    """What both backends share. Images keep their size unless `do_resize=True`: OCRNet takes any."""
+    """What both backends share. Images keep their size by default (`do_resize=False`): OCRNet takes any size."""
 
     valid_kwargs = OCRNetImageProcessorKwargs
     resample = PILImageResampling.BILINEAR
@@ -71,21 +75,21 @@ class _SegmentationProcessing:
     model_input_names = ["pixel_values"]
 
     def preprocess(self, images, segmentation_maps=None, return_tensors=None, device=None, **kwargs) -> BatchFeature:
-        """Prepare images, and label maps if there are any.
+        """Prepare images, and label maps if given.
 
         Args:
-            images: one image or a list: PIL, (height, width, 3) arrays or (3, height, width) tensors; uint8, uint16
-                (0..65535), or floats (0..255, or 0..1, which `do_rescale=False` leaves alone).
+            images: one image or a list: PIL images, (height, width, 3) arrays or (3, height, width) tensors; uint8,
+                uint16 (0..65535), or floats (0..255, or 0..1; `do_rescale=False` leaves 0..1 as it is).
             segmentation_maps: the same number of label maps, (height, width), 0..65535; `ignore_index` stays.
-            return_tensors: `"pt"` for tensors: all images must have one size then. Without it there are lists.
-            device: where images are to be prepared (torchvision).
-            kwargs: any field of this class (`do_resize`, `size`, `image_mean` ...).
+            return_tensors: `"pt"` returns tensors; all images must have the same size then. `None` returns lists.
+            device: the device that prepares the images (torchvision).
+            kwargs: fields of this class (`do_resize`, `size`, `image_mean` ...).
 
         Returns:
             A dict of `pixel_values`, (batch, 3, height, width) float32, and `labels`, (batch, height, width) int64.
 
         Raises:
-            ValueError: for pixels whose black and white can't be told, and for labels other than 0 to 65535.
+            ValueError: if the values of black and white are unknown, or a label isn't from 0 to 65535.
         """
         options = self.options(**kwargs)
         prepare = partial(
@@ -112,10 +116,10 @@ class _SegmentationProcessing:
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     def options(self, **kwargs) -> dict:
-        """All fields of this class, with those that a call gives instead of the processor's own.
+        """All fields of this class; the arguments of a call take precedence over the processor's own values.
 
         Raises:
-            TypeError, ValueError: for fields that there aren't, and values that they can't have.
+            TypeError, ValueError: if a field is unknown, or its value isn't valid.
         """
         validate_typed_dict(self.valid_kwargs, kwargs)
         options = {name: kwargs.get(name, getattr(self, name, None)) for name in self.valid_kwargs.__annotations__}
@@ -132,7 +136,7 @@ class _SegmentationProcessing:
         return options
 
     def transform(self, images: list, options: dict) -> list:
-        """Resize, crop, normalise and pad images in the backend's form, (channels, height, width), as options say."""
+        """Resize, crop, normalise and pad images in the backend's form, (channels, height, width), by `options`."""
         done = []
         for image in images:
             if options["do_resize"]:
@@ -144,14 +148,14 @@ class _SegmentationProcessing:
         return self.pad(done, pad_size=options["pad_size"]) if options["do_pad"] else done
 
     def process_image(self, image, do_convert_rgb=None, value_range=None, scale_floats=True, **kwargs):
-        """One image in the backend's form, (channels, height, width). RGB is made here, for all backends alike."""
+        """One image in the backend's form, (channels, height, width). Both backends convert to RGB here."""
         if isinstance(image, Image.Image):
-            layout = pixel_layout(image)  # while nothing has decoded it
+            layout = pixel_layout(image)  # before the image is decoded
             check_range(image, value_range)
             if is_turned(image):
                 logger.warning_once(
-                    "Images are turned as their EXIF says: target_sizes must be those of the turned images, as "
-                    "PIL.ImageOps.exif_transpose gives them"
+                    "images are turned upright by their EXIF orientation: target_sizes must be the sizes of the turned "
+                    "images, as PIL.ImageOps.exif_transpose returns them"
                 )
             image = to_rgb(image, value_range) if do_convert_rgb else _upright_ids(image, layout)
         elif do_convert_rgb:
@@ -159,11 +163,11 @@ class _SegmentationProcessing:
         return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
 
     def post_process_semantic_segmentation(self, outputs, target_sizes=None) -> list[torch.Tensor]:
-        """Label maps from the model's output.
+        """Convert the model's output to label maps.
 
         Args:
-            outputs ([`OCRNetOutput`]): with logits (batch, classes, h, w).
-            target_sizes (`list[tuple[int, int]]`, *optional*): (height, width) of each label map; the logits' own by
+            outputs ([`OCRNetOutput`]): the output, with logits (batch, classes, h, w).
+            target_sizes (`list[tuple[int, int]]`, *optional*): (height, width) of each label map; the logits' size by
                 default.
 
         Returns:
@@ -185,7 +189,7 @@ class _SegmentationProcessing:
 
 
 def _to_bytes(image, value_range, scale_floats: bool):
-    """An array or a tensor whose values are 0..255, as [`scale_values`] makes them."""
+    """Scale an array or a tensor to 0..255, as [`scale_values`] does."""
     is_tensor = isinstance(image, torch.Tensor)
     values = image.cpu().numpy() if is_tensor else np.asarray(image)
     is_float = values.dtype.kind == "f"
@@ -193,15 +197,15 @@ def _to_bytes(image, value_range, scale_floats: bool):
         return image
     if is_float and value_range is None and values.max(initial=0) <= 1 + SLACK:
         logger.warning_once(
-            "Floats up to 1 are taken as 0 to 1, not as 0 to 255: give do_rescale=False if you have rescaled them, or "
-            "a value_range"
+            "floats up to 1 are read as 0 to 1, not as 0 to 255: pass do_rescale=False if they are already rescaled, "
+            "or a value_range"
         )
     scaled = scale_values(values, value_range)
     return torch.from_numpy(scaled).to(image.device) if is_tensor else scaled
 
 
 def _upright_ids(mask: Image.Image, layout: str) -> Image.Image:
-    """A label map as its file holds it, also if Pillow stretches greys of 2 and 4 bits; turned as its EXIF says."""
+    """A label map's ids as in its file, turned upright by its EXIF. Pillow stretches 2-bit and 4-bit greys: undo it."""
     step = {"L;2": 85, "L;4": 17}.get(layout, 1)
     if is_turned(mask):
         unmap(mask)
@@ -210,29 +214,29 @@ def _upright_ids(mask: Image.Image, layout: str) -> Image.Image:
 
 
 def _to_planes(label_map, ignore_index: int):
-    """A label map (1, height, width) as three planes of bytes, (3, height, width): its values, low and high, and
-    whether they count.
+    """A label map (1, height, width) as three uint8 planes, (3, height, width): the labels' low and high bytes, and 1
+    for labelled pixels.
 
-    In bytes both backends move pixels exactly, and the third plane is 0 where they add some.
+    Both backends move bytes without rounding. The third plane is 0 at pixels that they add.
     """
     is_tensor = isinstance(label_map, torch.Tensor)
-    labels = label_map.cpu().numpy() if is_tensor else label_map  # torch computes little on uint16
+    labels = label_map.cpu().numpy() if is_tensor else label_map  # torch has few operations on uint16
     if labels.ndim != 3 or labels.shape[0] != 1:
         raise ValueError(
-            f"a label map of {labels.shape[1:]} and {labels.shape[0]} channels, expected one channel of ids"
+            f"a label map of {labels.shape[1:]} has {labels.shape[0]} channels, expected one channel of ids"
         )
     known = labels != ignore_index
     lowest, highest = (f(where=known, initial=0) for f in (labels.min, labels.max))
     if labels.dtype.kind not in "bui" or lowest < 0 or highest >= 2**16:
         found = f"{labels.dtype} from {lowest} to {highest}"
-        raise ValueError(f"a label map of {found}, expected whole numbers from 0 to 65535, or ignore_index")
+        raise ValueError(f"a label map holds {found}, expected integers from 0 to 65535, or ignore_index")
     labels = np.where(known, labels, 0).astype(np.int32)
     planes = np.concatenate([labels & 255, labels >> 8, known]).astype(np.uint8)
     return torch.from_numpy(planes).to(label_map.device) if is_tensor else planes
 
 
 def _from_planes(planes, ignore_index: int) -> torch.Tensor:
-    """The label map (height, width) int64 of [`_to_planes`], with `ignore_index` where nothing counts."""
+    """The label map, (height, width) int64, of [`_to_planes`]; unlabelled pixels are `ignore_index`."""
     low, high, known = torch.as_tensor(planes).to(torch.int64)
     return torch.where(known == 1, low + (high << 8), ignore_index)
 
@@ -242,22 +246,22 @@ def _reduce(labels: torch.Tensor, ignore_index: int) -> torch.Tensor:
 
 
 class OCRNetImageProcessor(_SegmentationProcessing, TorchvisionBackend):
-    """OCRNet's image processor (torchvision)."""
+    """OCRNet's image processor, with the torchvision backend."""
 
     @property
     def nearest(self):
         from torchvision.transforms import InterpolationMode
 
-        return InterpolationMode.NEAREST_EXACT  # PIL's rule; plain NEAREST picks other pixels
+        return InterpolationMode.NEAREST_EXACT  # picks the same pixels as PIL; NEAREST doesn't
 
 
 class OCRNetImageProcessorPil(_SegmentationProcessing, PilBackend):
-    """The same on PIL and numpy, for environments without torchvision."""
+    """The same with PIL and numpy, for environments without torchvision."""
 
     nearest = PILImageResampling.NEAREST
 
     def rescale_and_normalize(self, image, do_rescale, rescale_factor, do_normalize, image_mean, image_std):
-        """What the torchvision backend has under this name."""
+        """As the torchvision backend's method of this name."""
         if do_rescale:
             image = self.rescale(image, rescale_factor)
         return self.normalize(image, image_mean, image_std) if do_normalize else image

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The losses that OCRNet is trained with. All of them take logits at label resolution and compute in float32."""
+"""The losses that OCRNet is trained with. All of them compute in float32."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 
 
 def upcast_to_float32(x: Tensor) -> Tensor:
-    """float32 if it was less: sums over many pixels and softmaxes lose small classes in half precision."""
+    """Cast half precision to float32: sums over many pixels and softmaxes would lose small classes in it."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def autocast_disabled(x: Tensor) -> AbstractContextManager:
-    """`torch.autocast` switched off for a tensor's device, if it is on: exported programs have nothing to record."""
+    """Disable `torch.autocast` for a tensor's device if it is enabled: exported programs would record it otherwise."""
     device = x.device.type
     on = not x.is_meta and torch.is_autocast_enabled(device)  # torch 2.11 can't compile torch.amp.is_autocast_available
     return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 class SegmentationLoss(nn.Module):
-    """[`segmentation_loss`] as a module, without autocast. It has no parameters, and reads the config at each call."""
+    """[`segmentation_loss`] as a module, without autocast. It has no parameters, and reads the config in each call."""
 
     def forward(self, logits: Tensor, labels: Tensor, config) -> Tensor:
         with autocast_disabled(logits):
@@ -29,19 +29,19 @@ class SegmentationLoss(nn.Module):
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
-    """One head's loss, as the config composes it: cross-entropy (with OHEM, class weights) plus Lovász-softmax.
+    """One head's loss: cross-entropy (with OHEM and class weights) plus Lovász-softmax, weighted as the config says.
 
     Args:
-        logits: (batch, classes, h, w); brought to the labels' size (bilinear) if they differ.
-        labels: (batch, height, width) int64, `config.loss_ignore_index` where nothing is known.
-        config ([`OCRNetConfig`]): read are `align_corners`, `loss_*`, `cross_entropy_weight`, `lovasz_weight`,
-            `class_weights` and `ohem_*`.
+        logits: (batch, classes, h, w); resized (bilinear) to the labels' size if the sizes differ.
+        labels: (batch, height, width) int64; unlabelled pixels are `config.loss_ignore_index`.
+        config ([`OCRNetConfig`]): its `align_corners`, `loss_*`, `cross_entropy_weight`, `lovasz_weight`,
+            `class_weights` and `ohem_*` are used.
 
     Returns:
-        A scalar; 0 with zero gradients if no pixel counts.
+        A scalar; 0 with zero gradients if all pixels are ignored.
 
     Raises:
-        ValueError: for fewer than two classes, and for class weights of another number of classes.
+        ValueError: if there are fewer than two classes, or the number of class weights isn't that of the classes.
     """
     check_classes(logits)
     logits = upcast_to_float32(logits)
@@ -64,15 +64,15 @@ def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
 
 
 def check_classes(logits: Tensor) -> None:
-    """Refuse logits (batch, classes, h, w) of a single class.
+    """Check that logits (batch, classes, h, w) have more than one class.
 
     Raises:
-        ValueError: with the remedy.
+        ValueError: if there is one class; the message says what to train instead.
     """
     if logits.shape[1] < 2:
         raise ValueError(
-            f"logits of {logits.shape[1]} class: its loss is 0 whatever the image shows; train two classes, the object "
-            "and a background"
+            f"logits have {logits.shape[1]} class, so the loss is 0 for every image: train two classes, the object and "
+            "a background"
         )
 
 
@@ -85,10 +85,10 @@ def cross_entropy(
     ohem_threshold: float | None = None,
     ohem_min_kept: int | None = None,
 ) -> Tensor:
-    """Cross-entropy, optionally of the hard pixels alone.
+    """Cross-entropy, optionally over hard pixels only.
 
-    `normalizer="all"` divides by the number of all pixels, ignored ones included, as mmsegmentation does by default;
-    `"valid"` by the (class-weighted) number of pixels that train, as torch and the authors do.
+    `normalizer="all"` divides the sum by the number of all pixels, ignored ones included, as mmsegmentation does by
+    default. `"valid"` divides by the (class-weighted) number of pixels that count, as torch and the authors do.
     """
     weight = class_weight_tensor(class_weights, logits)
     losses = F.cross_entropy(logits, labels, weight, ignore_index=ignore_index, reduction="none")
@@ -100,10 +100,10 @@ def cross_entropy(
 
 
 def class_weight_tensor(class_weights: list[float] | None, logits: Tensor) -> Tensor | None:
-    """The config's class weights as a tensor, (classes,), of the logits' type.
+    """The config's class weights as a tensor, (classes,), with the logits' dtype.
 
     Raises:
-        ValueError: if there are more or fewer than classes.
+        ValueError: if the number of weights isn't the number of classes.
     """
     if class_weights is None:
         return None
@@ -115,19 +115,19 @@ def class_weight_tensor(class_weights: list[float] | None, logits: Tensor) -> Te
 def loss_denominator(
     labels: Tensor, counted: Tensor, weight: Tensor | None, normalizer: str, like: Tensor
 ) -> Tensor | int:
-    """What a sum of losses is divided by.
+    """The number that a sum of losses is divided by.
 
     Args:
         labels: (batch, height, width).
-        counted: of the same shape: which pixels train.
-        weight: (classes,), the class weights if there are any.
+        counted: bool, in the labels' shape: the pixels that count.
+        weight: (classes,), the class weights, or `None`.
         normalizer: the config's `loss_normalizer`.
-        like: a tensor of the result's type.
+        like: a tensor with the result's dtype.
     """
     if normalizer == "all":
         return labels.numel()
     total = counted.sum().to(like.dtype) if weight is None else weight[labels[counted]].sum()
-    # if no pixel counts the sum is 0, and so must the loss be
+    # if no pixel counts, the sum is 0, and the loss must be 0 too
     return total.clamp(min=torch.finfo(like.dtype).tiny)
 
 
@@ -139,11 +139,11 @@ def ohem_mask(
     ignore_index: int = 255,
     class_weights: Tensor | None = None,
 ) -> Tensor:
-    """The pixels that online hard example mining trains on, a boolean (batch, height, width).
+    """The pixels that online hard example mining selects, bool (batch, height, width).
 
-    With a threshold: those whose true class has a probability below it, or below that of the hardest
-    `min_kept * batch` if that is more. Without: the `min_kept * batch` of the highest loss.
-    Agrees with mmsegmentation's `OHEMPixelSampler`.
+    With a threshold, it selects pixels whose true class has a lower probability, or the `min_kept * batch` pixels with
+    the lowest probabilities if those are more. Without one, it selects the `min_kept * batch` pixels with the highest
+    losses. Agrees with mmsegmentation's `OHEMPixelSampler`.
     """
     valid = labels != ignore_index
     chosen = torch.zeros_like(valid)
@@ -170,7 +170,7 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor, ignore_index: int = 25
         labels: (batch, height, width).
 
     Returns:
-        A scalar; 0 if no pixel counts.
+        A scalar; 0 if all pixels are ignored.
     """
     valid = labels != ignore_index
     probabilities = probabilities.movedim(1, -1)[valid]  # (pixels, classes)
@@ -184,7 +184,7 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor, ignore_index: int = 25
 
 
 def _lovasz_gradient(truth: Tensor) -> Tensor:
-    """Gradient of the Lovász extension of the Jaccard loss, (pixels,), for truths sorted by descending error."""
+    """Gradient of the Lovász extension of the Jaccard loss, (pixels,), for true pixels sorted by descending error."""
     total = truth.sum()
     intersection = total - truth.cumsum(0)
     union = total + (1 - truth).cumsum(0)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HRNet (arXiv 1908.07919) as a transformers backbone.
 
-Parameters carry the names that the authors' code, timm and mmsegmentation share, so their weights load as they are.
+Parameters have the names that the authors' code, timm and mmsegmentation share, so their weights load unchanged.
 """
 
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from .configuration_hrnet import HRNetConfig
 def batch_norm(config: HRNetConfig, channels: int, zero_init: bool = False) -> nn.BatchNorm2d:
     """Batch norm; with `zero_init` its weight starts at 0 instead of 1."""
     norm = nn.BatchNorm2d(channels, eps=config.batch_norm_eps, momentum=config.batch_norm_momentum)
-    norm.zero_init = zero_init  # `_init_weights` reads it
+    norm.zero_init = zero_init  # read by `_init_weights`
     return norm
 
 
 def conv_bn(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride: int = 1, zero_init: bool = False):
-    """Convolution without bias, and batch norm, as an `nn.Sequential`."""
+    """Convolution without bias and batch norm, as an `nn.Sequential`."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(conv, batch_norm(config, outputs, zero_init))
 
@@ -39,7 +39,7 @@ def conv_bn_relu(config: HRNetConfig, inputs: int, outputs: int, kernel: int, st
 
 @contextmanager
 def frozen_bn_stats(model: nn.Module) -> Iterator[None]:
-    """A context in which the batch norms of a model leave their running statistics alone."""
+    """A context in which a model's batch norms don't update their running statistics."""
     norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.SyncBatchNorm)) and m.track_running_stats]
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -52,16 +52,13 @@ def frozen_bn_stats(model: nn.Module) -> Iterator[None]:
 
 
 def checkpoint_without_bn_update(model: nn.Module):
-    """What `torch.utils.checkpoint.checkpoint` takes as `context_fn`, with the model bound by `partial`: the contexts
-    of a block's first forward pass and of its second.
-
-    Checkpointing runs each block twice. Running statistics would move twice as far as they do without it.
-    """
+    """The `context_fn` of `torch.utils.checkpoint.checkpoint`, if `partial` binds the model: the contexts of a block's
+    first and second forward pass. Without it, both passes would update the running statistics."""
     return nullcontext(), frozen_bn_stats(model)
 
 
 class BatchNormCheckpointingMixin:
-    """For models with batch norms: checkpointing changes their memory, but not what they learn."""
+    """For models with batch norms: gradient checkpointing leaves their running statistics as they are without it."""
 
     if hasattr(PreTrainedModel, "activation_checkpointing_enable"):
 
@@ -82,7 +79,7 @@ class BatchNormCheckpointingMixin:
 
 
 class HRNetBasicBlock(GradientCheckpointingLayer):
-    """ResNet's block of two 3x3 convolutions; shapes stay as they are."""
+    """ResNet's block of two 3x3 convolutions: (batch, channels, h, w) to the same shape."""
 
     def __init__(self, config: HRNetConfig, channels: int):
         super().__init__()
@@ -118,9 +115,9 @@ class HRNetBottleneck(GradientCheckpointingLayer):
 
 
 class HRNetModule(nn.Module):
-    """Residual blocks on every branch, then an exchange: each branch receives the sum of all.
+    """Residual blocks on every branch, then an exchange: each branch becomes the sum of all branches.
 
-    A coarser branch comes up by a 1x1 convolution and an upsampling, a finer one down by 3x3 convolutions of stride 2.
+    A coarser branch is upsampled after a 1x1 convolution; a finer one passes 3x3 convolutions with stride 2.
     """
 
     def __init__(self, config: HRNetConfig, branches: int, blocks: int):
@@ -130,7 +127,7 @@ class HRNetModule(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(*(HRNetBasicBlock(config, width) for _ in range(blocks))) for width in channels
         )
-        # fuse_layers[i][j] takes branch j to branch i; on the diagonal there is nothing to do
+        # fuse_layers[i][j] converts branch j to branch i; the diagonal holds identities
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._path(config, source, target) for source in range(branches))
             for target in range(branches)
@@ -138,7 +135,7 @@ class HRNetModule(nn.Module):
 
     @staticmethod
     def _path(config: HRNetConfig, source: int, target: int) -> nn.Module:
-        """What takes a map from branch `source` to branch `target`; an upsampling follows if that is a finer one."""
+        """The layers from branch `source` to branch `target`. An upsampling follows if the target is finer."""
         before, after, zero_init = (
             config.branch_channels[source],
             config.branch_channels[target],
@@ -184,7 +181,7 @@ class HRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
-        """As mmsegmentation: He initialisation of convolutions (normal, fan out), batch norms at weight 1, bias 0."""
+        """As mmsegmentation: convolutions by He initialisation (normal, fan out), batch norms with weight 1, bias 0."""
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -193,7 +190,7 @@ class HRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
 
 
 class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
-    """HRNetV2 without a head. `feature_maps` holds the branches named in `config.out_features`, finest first.
+    """HRNetV2 without a head. It returns the branches named in `config.out_features`, finest first.
 
     Args:
         config ([`HRNetConfig`]): the architecture.
@@ -232,7 +229,7 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
 
     @staticmethod
     def _transition(config: HRNetConfig, inputs: list[int], branches: int) -> nn.ModuleList:
-        """One path a branch of the next stage: existing branches pass (or change width), the new one is strided."""
+        """One path per branch of the next stage: existing branches pass or change width, the new one is strided."""
         paths = nn.ModuleList()
         for i, width in enumerate(config.branch_channels[:branches]):
             if i >= len(inputs):
@@ -255,16 +252,25 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
 
         Args:
             pixel_values: normalised images, (batch, num_channels, height, width), any height and width.
-            output_hidden_states: return all four branches as `hidden_states` too; `config.output_hidden_states` by
-                default.
-            return_dict: `False` for a plain tuple.
+            output_hidden_states: also return all four branches as `hidden_states` (`None`: as the config says).
+            return_dict: `False` returns a plain tuple.
 
         Returns:
-            [`~transformers.modeling_outputs.BackboneOutput`]; branch b of `feature_maps` is
+            [`~transformers.modeling_outputs.BackboneOutput`]; branch b of `feature_maps` (b from 0) is
             (batch, branch_channels[b], ceil(height / 2^(b+2)), ceil(width / 2^(b+2))).
 
         Raises:
-            ValueError: for images of another number of channels.
+            ValueError: if the images don't have `config.num_channels` channels.
+
+        Example:
+
+        >>> import torch
+        >>> from modeling_ocrnet import HRNetBackbone, HRNetConfig
+
+        >>> backbone = HRNetBackbone(HRNetConfig(out_features=["branch1", "branch4"])).eval()
+        >>> feature_maps = backbone(torch.randn(1, 3, 64, 96)).feature_maps
+        >>> [tuple(x.shape) for x in feature_maps]
+        [(1, 18, 16, 24), (1, 144, 2, 3)]
         """
         if pixel_values.shape[1] != self.config.num_channels:
             raise ValueError(
@@ -281,7 +287,7 @@ class HRNetBackbone(BackboneMixin, HRNetPreTrainedModel):
             (self.transition2, self.stage3),
             (self.transition3, self.stage4),
         ):
-            # a new branch grows out of the coarsest one there is
+            # the new branch starts from the coarsest one
             branches = [path(branches[min(i, len(branches) - 1)]) for i, path in enumerate(transition)]
             for module in stage:
                 branches = module(branches)

@@ -30,18 +30,18 @@ from .modeling_hrnet import BatchNormCheckpointingMixin, HRNetBackbone
 
 @dataclass
 class OCRNetOutput(SemanticSegmenterOutput):
-    """What [`OCRNetForSemanticSegmentation`] returns; h and w are the backbone's finest size (stride 4 for HRNet).
+    """Output of [`OCRNetForSemanticSegmentation`]; h and w are the finest feature map's size (stride 4 for HRNet).
 
     Args:
-        loss: `ocr_loss + config.auxiliary_loss_weight * auxiliary_loss`, with labels only.
+        loss: `ocr_loss + config.auxiliary_loss_weight * auxiliary_loss`, if labels were given.
         logits: (batch, classes, h, w).
-        hidden_states: the backbone's, if asked for.
-        attentions: always `None` (`region_attention` is OCRNet's).
+        hidden_states: the backbone's hidden states, if requested.
+        attentions: always `None`; OCRNet's attention is `region_attention`.
         auxiliary_logits: (batch, classes, h, w), the soft object regions before their softmax.
-        ocr_loss: the OCR head's part of the loss.
-        auxiliary_loss: the auxiliary head's part, not yet weighted.
-        region_representations: (batch, classes, ocr_channels), the paper's f_k, if asked for.
-        region_attention: (batch, classes, h, w), the paper's w_ik: how much pixel i draws from region k, if asked for.
+        ocr_loss: the OCR head's loss, if labels were given.
+        auxiliary_loss: the auxiliary head's loss without its weight, if labels were given.
+        region_representations: (batch, classes, ocr_channels), the paper's f_k, if requested.
+        region_attention: (batch, classes, h, w), the paper's w_ik, the weight of region k at pixel i, if requested.
     """
 
     auxiliary_logits: Tensor | None = None
@@ -62,8 +62,8 @@ class OCRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
-        """As mmsegmentation: He initialisation of convolutions (normal, fan out) with biases 0, batch norms at weight 1
-        and bias 0, classifiers normal with standard deviation 0.01 and bias 0."""
+        """As mmsegmentation: convolutions by He initialisation (normal, fan out) with bias 0, batch norms with weight 1
+        and bias 0, classifiers normal with `classifier_initializer_range` as standard deviation and bias 0."""
         super()._init_weights(module)
         if isinstance(module, OCRNetClassifier):
             init.normal_(module.weight, std=self.config.classifier_initializer_range)
@@ -73,63 +73,63 @@ class OCRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
             init.zeros_(module.weight)
 
     def get_input_embeddings(self) -> None:
-        """There are none: accelerate asks every model before it shards it, and the base class would raise."""
+        """`None`: OCRNet has no embeddings. accelerate calls this before it shards a model; the base class raises."""
         return
 
 
 def build_backbone(config: OCRNetConfig) -> nn.Module:
-    """The backbone that a config describes.
+    """Build the backbone of a config.
 
     Raises:
-        ValueError: if the model was made over a backbone that only its own code describes.
+        ValueError: if the model was built with a backbone of the user's, which the config can't describe.
     """
     if config.custom_backbone is not None:
         name = config.custom_backbone
-        raise ValueError(f"the model was made over a backbone of its own: give it again, backbone={name}(...)")
-    # by its type's name: code that came from a Hub has a second HRNetConfig class
+        raise ValueError(f"the model was built with your own backbone: pass it again, backbone={name}(...)")
+    # compared by model_type: code from the Hub has an HRNetConfig class of its own
     is_hrnet = config.backbone_config.model_type == "hrnet"
     return HRNetBackbone(config.backbone_config) if is_hrnet else AutoBackbone.from_config(config.backbone_config)
 
 
 def _channels(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
-    """Widths of a backbone's feature maps, of which the config must choose some that there are."""
+    """Widths of a backbone's feature maps. The config's `*_in_indices` must be indices of them."""
     name = type(backbone).__name__
     if not isinstance(backbone, nn.Module) or not hasattr(backbone, "channels"):
-        raise ValueError(f"backbone is a {name}, expected an nn.Module with `channels`, the widths of its feature maps")
+        raise ValueError(f"backbone is a {name}, expected an nn.Module whose `channels` are its feature maps' widths")
     widths = list(backbone.channels)
     for field in ("auxiliary_in_indices", "ocr_in_indices"):
         indices = getattr(config, field)
         if not set(indices) <= set(range(-len(widths), len(widths))):
             raise ValueError(
-                f"{field} is {indices}, but {name} has {len(widths)} feature maps, of {widths} channels: choose of "
-                f"0 to {len(widths) - 1}"
+                f"{field} is {indices}, but {name} has {len(widths)} feature maps, with {widths} channels: choose "
+                f"indices from 0 to {len(widths) - 1}"
             )
     return widths
 
 
 def _checked_maps(backbone: nn.Module, maps: list[Tensor]) -> tuple[Tensor, ...]:
-    """What a backbone of one's own gave, if it is what it said it would give."""
+    """The output of a user's backbone, if it has the channels that the backbone declares."""
     listed = isinstance(maps, (list, tuple)) and all(isinstance(x, Tensor) and x.ndim == 4 for x in maps)
     found = [x.shape[1] for x in maps] if listed else f"a {type(maps).__name__}"
     if found != list(backbone.channels):
         raise ValueError(
-            f"{type(backbone).__name__} gave {found}, expected a list of feature maps, (batch, channels, h, w), of as "
-            f"many channels as its `channels` says: {list(backbone.channels)}"
+            f"{type(backbone).__name__} returned {found}, expected a list of feature maps, (batch, channels, h, w), "
+            f"with the channels that its `channels` declares: {list(backbone.channels)}"
         )
     return tuple(maps)
 
 
 class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
-    """OCRNet over any transformers backbone, or one of your own.
+    """OCRNet with any transformers backbone, or a backbone of your own.
 
     Args:
-        config ([`OCRNetConfig`]): the architecture; [`OCRNetConfig.from_variant`] has the published ones.
-        backbone (`nn.Module`, *optional*): in place of the config's: a module that takes images to a list of feature
-            maps, and whose `channels` lists their widths. Its weights stay as they are. They are saved with the
-            model's, but not its code: [`~PreTrainedModel.from_pretrained`] has to be given such a module again.
+        config ([`OCRNetConfig`]): the architecture; [`OCRNetConfig.from_variant`] returns the published ones.
+        backbone (`nn.Module`, *optional*): a module that replaces the config's backbone. It maps images to a list of
+            feature maps, and its `channels` lists their widths. Its weights are kept, and saved with the model. Its
+            code isn't saved: pass such a module to [`~PreTrainedModel.from_pretrained`] again.
 
     Raises:
-        ValueError: if such a model is loaded without its backbone, or the maps aren't as backbone and config say.
+        ValueError: if such a model is loaded without its backbone, or the feature maps don't fit `channels` or config.
 
     Example:
 
@@ -154,7 +154,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
     torch.Size([1, 5, 16, 24])
     """
 
-    is_fused = False  # [`fuse`] makes it true of its copies
+    is_fused = False  # [`fuse`] sets it in its copies
 
     def __init__(self, config: OCRNetConfig, backbone: nn.Module | None = None):
         super().__init__(config)
@@ -169,7 +169,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         self.ocr_head = OCRHead(config, sum(widths[i] for i in config.ocr_in_indices))
         self.criterion = SegmentationLoss()
         self.post_init()
-        if not hasattr(self, "backbone"):  # given: `post_init` would have drawn its weights anew
+        if not hasattr(self, "backbone"):  # it was passed: `post_init` would have initialised its weights again
             config.backbone_config = backbone.config if isinstance(backbone, BackboneMixin) else None
             config.custom_backbone = None if config.backbone_config else type(backbone).__name__
             self.backbone = backbone.to(self.dtype)
@@ -177,7 +177,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
     def fuse(self) -> "OCRNetForSemanticSegmentation":
         """A copy for inference that computes the same, within rounding, with fewer operations (`fusion_ocrnet.py`).
 
-        It can't be trained or saved. Of a fused model, the model itself.
+        The copy can't be trained or saved. A fused model returns itself.
         """
         return self if self.is_fused else fuse(self)
 
@@ -185,10 +185,10 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         """As `nn.Module.train`.
 
         Raises:
-            RuntimeError: if a fused model is to be trained.
+            RuntimeError: if `mode` is `True` and the model is fused.
         """
         if mode and self.is_fused:
-            raise RuntimeError("a fused OCRNet can't be trained: train the model it was made from, and fuse that again")
+            raise RuntimeError("a fused OCRNet can't be trained: train the original model, and fuse it again")
         return super().train(mode)
 
     def save_pretrained(self, *args, **kwargs):
@@ -199,12 +199,12 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         """
         if self.is_fused:
             raise RuntimeError(
-                "a fused OCRNet can't be saved: save the model it was made from, and call fuse() after loading"
+                "a fused OCRNet can't be saved: save the original model, and call fuse() after loading it"
             )
         return super().save_pretrained(*args, **kwargs)
 
     def _encode(self, pixel_values: Tensor, output_hidden_states: bool | None) -> BackboneOutput:
-        """The backbone's feature maps, and hidden states if they are asked for and there are any."""
+        """The backbone's feature maps, and its hidden states if requested and available."""
         if not isinstance(self.backbone, BackboneMixin):
             return BackboneOutput(feature_maps=_checked_maps(self.backbone, self.backbone(pixel_values)))
         return self.backbone.forward_with_filtered_kwargs(
@@ -212,7 +212,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         )
 
     def _decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Both heads: feature maps to soft object regions' logits, logits, regions and attention."""
+        """Both heads: feature maps to region logits, logits, region representations and attention."""
         config = self.config
         region_logits = self.auxiliary_head([features[i] for i in config.auxiliary_in_indices])
         return region_logits, *self.ocr_head([features[i] for i in config.ocr_in_indices], region_logits)
@@ -230,18 +230,36 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
 
         Args:
             pixel_values: normalised images, (batch, 3, height, width), any height and width.
-            labels: class indices, (batch, height, width) int64, `config.loss_ignore_index` where unknown. They may have
-                another size than the image: the loss is computed at theirs.
-            output_regions: return `region_representations` and `region_attention` too.
-            output_hidden_states: return the backbone's hidden states too.
-            return_dict: `False` for a plain tuple.
+            labels: class indices, (batch, height, width) int64; unlabelled pixels are `config.loss_ignore_index`. Their
+                size may differ from the images': the loss is computed at the labels' size.
+            output_regions: also return `region_representations` and `region_attention`.
+            output_hidden_states: also return the backbone's hidden states.
+            return_dict: `False` returns a plain tuple.
 
         Returns:
-            [`OCRNetOutput`]. The logits have the finest feature map's size: the image processor's
-            `post_process_semantic_segmentation` brings them to the image's.
+            [`OCRNetOutput`]. Its logits have the finest feature map's size.
 
         Raises:
             ValueError: if the labels aren't (batch, height, width).
+
+        Example:
+
+        >>> import torch
+        >>> from PIL import Image
+        >>> from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+        >>> import modeling_ocrnet  # registers OCRNet with the Auto classes
+
+        >>> processor = AutoImageProcessor.from_pretrained("runs/street_scenes/model")
+        >>> model = AutoModelForSemanticSegmentation.from_pretrained("runs/street_scenes/model").eval()
+        >>> image = Image.open("street.png")  # 1024 x 512 pixels; the processor resizes it to 256 x 128
+        >>> inputs = processor(images=image, return_tensors="pt")
+        >>> with torch.no_grad():
+        ...     outputs = model(**inputs)
+        >>> outputs.logits.shape  # (batch, classes, height / 4, width / 4)
+        torch.Size([1, 19, 32, 64])
+        >>> (label_map,) = processor.post_process_semantic_segmentation(outputs, target_sizes=[image.size[::-1]])
+        >>> label_map.shape  # (height, width)
+        torch.Size([512, 1024])
         """
         if labels is not None and (labels.ndim != 3 or labels.shape[0] != pixel_values.shape[0]):
             raise ValueError(f"labels must be (batch, height, width), got {tuple(labels.shape)}")
@@ -267,11 +285,11 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         )
 
 
-# pipeline("image-segmentation") looks here whether a class is supported; Auto classes' `register` doesn't reach it.
-# This stands here and not in the package's __init__ because this file travels: it holds for code from a Hub too.
+# pipeline("image-segmentation") looks here for supported classes, and the Auto classes' `register` doesn't add to it.
+# It isn't in the package's __init__ because this file is saved with checkpoints, so that code from the Hub has it too.
 try:
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
-except ImportError:  # no public name: without it the pipeline works as well, but logs an error
+except ImportError:  # not a public name; without it, the pipeline works but logs an error
     pass
 else:
     MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[OCRNetConfig.model_type] = OCRNetForSemanticSegmentation.__name__

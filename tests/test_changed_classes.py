@@ -102,7 +102,7 @@ def test_what_is_not_labelled_follows_the_number_of_classes(checkpoint, caplog):
     transformers_logging.enable_propagation()
     config = OCRNetConfig.from_pretrained(checkpoint, num_labels=300)
     assert config.loss_ignore_index == 65535
-    assert "loss_ignore_index is 65535 for 300 classes, where it was 255" in caplog.text
+    assert "loss_ignore_index is now 65535 for 300 classes (it was 255)" in caplog.text
     config.num_labels = 3
     assert config.loss_ignore_index == 255
     own = OCRNetConfig.from_pretrained(checkpoint, loss_ignore_index=-100)

@@ -195,9 +195,9 @@ def test_the_model_itself_stays_as_it_was(model):
 def test_it_can_only_infer(model, tmp_path):
     fused = model.fuse()
     assert fused.eval() is fused.fuse() is fused
-    with pytest.raises(RuntimeError, match="can't be trained: train the model it was made from"):
+    with pytest.raises(RuntimeError, match="can't be trained: train the original model"):
         fused.train()
-    with pytest.raises(RuntimeError, match="can't be saved: save the model it was made from"):
+    with pytest.raises(RuntimeError, match="can't be saved: save the original model"):
         fused.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -206,5 +206,5 @@ def test_a_picture_is_no_label_map(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("bad", [np.full((20, 30), -1), np.full((20, 30), 65536), np.full((20, 30), 0.5)])
 def test_labels_that_are_none_are_refused(backend, bad):
-    with pytest.raises(ValueError, match="a label map of .*expected whole numbers from 0 to 65535"):
+    with pytest.raises(ValueError, match="a label map holds .*expected integers from 0 to 65535"):
         backend()(np.zeros((20, 30, 3), np.uint8), segmentation_maps=bad)

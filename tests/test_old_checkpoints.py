@@ -49,7 +49,7 @@ def test_the_old_name_is_said_once_and_never_written(tmp_path, monkeypatch, capl
     with caplog.at_level(logging.WARNING):
         configs = [OCRNetConfig.from_pretrained(FOLDER), OCRNetConfig(loss_average="valid")]
     said = [x.getMessage() for x in caplog.records if "loss_average" in x.getMessage()]
-    assert said == ["loss_average is called loss_normalizer now, and is saved under that name"]
+    assert said == ["loss_average is now called loss_normalizer, and is saved under that name"]
     for config in configs:
         config.save_pretrained(tmp_path)
         written = json.loads((tmp_path / "config.json").read_text())
@@ -60,7 +60,7 @@ def test_the_old_name_is_said_once_and_never_written(tmp_path, monkeypatch, capl
 
 def test_a_wish_of_today_wins_over_an_old_file_and_two_wishes_may_not_contradict():
     assert OCRNetConfig.from_pretrained(FOLDER, loss_normalizer="all").loss_normalizer == "all"
-    with pytest.raises(ValueError, match="loss_normalizer is valid, and its old name loss_average is all"):
+    with pytest.raises(ValueError, match="loss_normalizer is valid, but its old name loss_average is all"):
         OCRNetConfig(loss_normalizer="valid", loss_average="all")
 
 

@@ -78,12 +78,12 @@ def test_a_round_trip(kind, dtype, tmp_path):
 
 def test_loading_without_it_says_what_is_missing(tmp_path):
     over(TwoMaps()).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"backbone of its own: give it again, backbone=TwoMaps\(...\)$"):
+    with pytest.raises(ValueError, match=r"your own backbone: pass it again, backbone=TwoMaps\(...\)$"):
         OCRNetForSemanticSegmentation.from_pretrained(tmp_path)
 
 
 def test_without_channels_it_is_refused():
-    with pytest.raises(ValueError, match="backbone is a Conv2d, expected an nn.Module with `channels`"):
+    with pytest.raises(ValueError, match="backbone is a Conv2d, expected an nn.Module whose `channels`"):
         over(nn.Conv2d(3, 6, 1))
 
 
@@ -108,10 +108,10 @@ def test_a_backbone_of_transformers_is_described_by_its_config(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (lambda maps: maps[:1], r"TwoMaps gave \[6\], expected a list of feature maps, .*: \[6, 10\]"),
-        (lambda maps: maps[::-1], r"TwoMaps gave \[10, 6\], expected"),
-        (lambda maps: maps[0], "TwoMaps gave a Tensor, expected"),
-        (lambda maps: dict(enumerate(maps)), "TwoMaps gave a dict, expected"),
+        (lambda maps: maps[:1], r"TwoMaps returned \[6\], expected a list of feature maps, .*: \[6, 10\]"),
+        (lambda maps: maps[::-1], r"TwoMaps returned \[10, 6\], expected"),
+        (lambda maps: maps[0], "TwoMaps returned a Tensor, expected"),
+        (lambda maps: dict(enumerate(maps)), "TwoMaps returned a dict, expected"),
     ],
 )
 def test_maps_that_are_not_as_it_said_are_named(given, said, monkeypatch):
@@ -132,5 +132,5 @@ def test_maps_that_there_are_not_cannot_be_chosen():
 
 @pytest.mark.parametrize("backbone", [TwoMaps, nn.Identity(), [nn.Identity()]])
 def test_what_is_no_backbone_is_named(backbone):
-    with pytest.raises(ValueError, match=r"backbone is a \w+, expected an nn.Module with `channels`"):
+    with pytest.raises(ValueError, match=r"backbone is a \w+, expected an nn.Module whose `channels`"):
         over(backbone)

@@ -96,7 +96,7 @@ def test_whole_numbers_and_flags():
 
 @pytest.mark.parametrize("wrong", [0, 33, True, [3, 3], [5, 1], [0, float("nan")], [0, float("inf")]])
 def test_a_range_that_is_none_is_refused(wrong):
-    with pytest.raises(ValueError, match="value_range is .*expected two numbers in order, or 1 to 32 bits"):
+    with pytest.raises(ValueError, match="value_range is .*expected two numbers, the lower one first, or 1 to 32 bits"):
         to_range(wrong)
 
 
@@ -120,7 +120,7 @@ def test_a_range_is_refused_where_none_can_be_told(backend, tmp_path):
         lambda: to_rgb(Image.open(tmp_path / "a.png"), 12),
         lambda: read_image({"path": str(tmp_path / "a.png"), "bytes": None}, 12),
     ):
-        with pytest.raises(ValueError, match="16-bit colours, which are read by their upper 8 bits"):
+        with pytest.raises(ValueError, match="16-bit colours, of which only the upper 8 bits are read"):
             read()
     with pytest.raises(ValueError, match=r"value_range is \[5, 1\], expected"):
         backend()(np.zeros((8, 8, 3), np.uint8), value_range=[5, 1])

@@ -1,1 +1,1 @@
-"""Evaluation: metrics, and the loop that fills them."""
+"""Evaluation: metrics, and the loop that computes them on a dataset."""

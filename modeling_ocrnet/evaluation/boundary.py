@@ -1,4 +1,4 @@
-"""How well boundaries are met: boundary IoU and boundary F1."""
+"""Boundary metrics: boundary IoU and boundary F1."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ..data.labels import IGNORE
 class BoundaryScores:
     """Boundary IoU (Cheng et al., CVPR 2021) and boundary F1 (Csurka et al., BMVC 2013), by class.
 
-    Boundary IoU compares the pixels of prediction and reference that lie within `width` of their own contour, inside;
-    as for mIoU, pixels are counted over all images before they are divided. Boundary F1 asks which share of each
-    contour has the other within `tolerance`; it is computed for an image and a class that occurs in its reference, and
-    averaged over images. Ignored pixels belong to no class, in the prediction either.
+    Boundary IoU is the IoU of the pixels inside prediction and reference that are at most `width` from their contour.
+    As for mIoU, pixels are counted over all images before the division. Boundary F1 combines two shares: of the
+    prediction's contour that is within `tolerance` of the reference's, and vice versa. It is computed for each image
+    and each class in its reference, and averaged over images. Ignored pixels belong to no class, in the prediction too.
 
     Args:
         num_labels: the number of classes.
-        width: of the boundary, as a share of the image's diagonal (2 % in the paper).
+        width: the boundary's width, as a share of the image's diagonal (2 % in the paper).
         tolerance: as a share of the diagonal (0.75 % in the paper).
         ignore_index: the label of reference pixels that don't count.
     """
 
     def __init__(self, num_labels: int, width: float = 0.02, tolerance: float = 0.0075, ignore_index: int = IGNORE):
         self.num_labels, self.width, self.tolerance, self.ignore_index = num_labels, width, tolerance, ignore_index
-        # by class: pixels in both boundaries, pixels in either, the sum of F1 over images, images
+        # by class: pixels in both boundaries, pixels in either, sum of F1 over images, number of images
         self.counts = np.zeros((4, num_labels))
 
     def add(self, prediction: np.ndarray, reference: np.ndarray) -> None:
-        """Count one image; both (height, width) class indices, `ignore_index` where the reference is ignored."""
+        """Count one image. Both maps are (height, width) class indices; ignored reference pixels are `ignore_index`."""
         diagonal = float(np.hypot(*reference.shape))
         known = reference != self.ignore_index
         for label in np.union1d(prediction[known], reference[known]):
@@ -45,7 +45,7 @@ class BoundaryScores:
                 self.counts[3, label] += 1
 
     def compute(self) -> dict:
-        """`boundary_iou` and `boundary_f1`, means over classes, and both by class (NaN: a class that doesn't occur)."""
+        """`boundary_iou` and `boundary_f1`, means over classes, and both by class (NaN if a class doesn't occur)."""
         with np.errstate(invalid="ignore"):
             iou, f1 = self.counts[0] / self.counts[1], self.counts[2] / self.counts[3]
         return {
@@ -57,7 +57,7 @@ class BoundaryScores:
 
 
 def boundary(mask: np.ndarray, width: int) -> np.ndarray:
-    """The pixels of a mask, (height, width) bool, that are at most `width` steps (of a chess king) from its outside.
+    """The pixels of a mask, (height, width) bool, whose Chebyshev distance to its outside is at most `width`.
 
     The image's edge counts as outside.
     """
@@ -72,7 +72,7 @@ def boundary(mask: np.ndarray, width: int) -> np.ndarray:
 
 
 def _f1(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> float:
-    """Of two contours: the harmonic mean of the shares of each that have the other within `tolerance` pixels."""
+    """F1 of two contours: the harmonic mean of the shares of each that lie within `tolerance` pixels of the other."""
     if not ours.any():
         return 0.0
     precision, recall = (_near(theirs, tolerance)[ours].mean(), _near(ours, tolerance)[theirs].mean())

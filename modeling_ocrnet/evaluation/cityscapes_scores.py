@@ -1,4 +1,4 @@
-"""Cityscapes' further scores: IoU of categories, and iIoU, in which each instance weighs alike."""
+"""Further scores of Cityscapes: IoU by category, and iIoU, in which all instances have the same weight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ..data.labels import IGNORE, LabelSet
 
-# Mean instance sizes in pixels, by which iIoU is defined (cityscapesscripts 2.3, evalPixelLevelSemanticLabeling).
+# Mean instance sizes in pixels, from the definition of iIoU (cityscapesscripts 2.3, evalPixelLevelSemanticLabeling).
 MEAN_SIZES = {
     "bicycle": 4672.3249222261,
     "motorcycle": 6298.7200839748,
@@ -23,17 +23,17 @@ def category_iou(confusion: np.ndarray, labels: LabelSet) -> dict[str, float]:
     """IoU of each category (flat, human, vehicle ...) from a confusion matrix of train ids.
 
     Args:
-        confusion: (256, 256) counts, rows references, columns predictions.
-        labels: names the categories.
+        confusion: (256, 256) counts; rows are references, columns predictions.
+        labels: the label set, which names the categories.
 
     Returns:
-        The IoU by category; NaN where it doesn't occur. Confusions within a category are no mistakes.
+        The IoU by category; NaN if a category doesn't occur. Confusion within a category isn't an error.
     """
     return {name: _iou(_hits(confusion, ids), *_errors(confusion, ids, labels)) for name, ids in _categories(labels)}
 
 
 class InstanceIoU:
-    """iIoU: IoU in which an instance's pixels are weighted by the class's mean size over the instance's own.
+    """iIoU: IoU in which an instance's pixels have a weight, the class's mean instance size divided by its own size.
 
     Args:
         labels: Cityscapes' label set; only classes with instances have an iIoU.
@@ -54,7 +54,7 @@ class InstanceIoU:
 
         Args:
             prediction: (height, width) train ids.
-            instances: (height, width) label id * 1000 + number for each instance; less than 1000 elsewhere.
+            instances: (height, width), label id * 1000 + number for pixels of instances, less than 1000 for others.
         """
         of_id = {label.id: label for label in self.labels.trained}
         found, index, sizes = np.unique(instances, return_inverse=True, return_counts=True)
@@ -77,7 +77,7 @@ class InstanceIoU:
         self.counts[kind, 1, index] += misses
 
     def compute(self, confusion: np.ndarray) -> dict[str, dict[str, float]]:
-        """`{"iiou": by class, "category_iiou": by category}`; false positives come from the confusion matrix."""
+        """`{"iiou": by class, "category_iiou": by category}`. The confusion matrix gives the false positives."""
         classes = [(label.name, [label.train_id]) for label in self.labels.trained if label.has_instances]
         return {
             "iiou": {name: self._iou(0, ids[0], ids, confusion) for name, ids in classes},
@@ -100,7 +100,7 @@ def _hits(confusion: np.ndarray, ids: list[int]) -> int:
 
 
 def _errors(confusion: np.ndarray, ids: list[int], labels: LabelSet) -> tuple[int, int]:
-    """False positives (ignored pixels aren't any) and misses."""
+    """False positives (without ignored pixels) and false negatives."""
     others = [label.train_id for label in labels.trained if label.train_id not in ids and label.train_id != IGNORE]
     return confusion[np.ix_(others, ids)].sum(), confusion[ids].sum() - _hits(confusion, ids)
 

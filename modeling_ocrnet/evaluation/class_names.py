@@ -1,4 +1,4 @@
-"""A model's classes and a dataset's, matched by their names."""
+"""Match a model's classes with a dataset's by their names."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ SHOWN = 5  # names that a message lists
 
 
 def match_classes(ours: Sequence[str], theirs: Sequence[str], model: str, dataset: str) -> np.ndarray | None:
-    """Where each class of a model stands among a dataset's: indices mean nothing by themselves.
+    """Find the dataset's index of each of a model's classes, because equal indices don't imply equal classes.
 
     Args:
         ours: the model's class names, by index.
-        theirs: the dataset's.
-        model, dataset: what they are called in messages.
+        theirs: the dataset's class names, by index.
+        model, dataset: their names in messages.
 
     Returns:
-        For the same names in another order (upper and lower case are alike), the dataset's index of each class of the
-        model; `None` where they stand alike. Where other names stand in the same places, a warning says so.
+        `None` if the order is the same. If the same names (ignoring case) are in another order, the dataset's index of
+        each of the model's classes. If some indices have different names on the two sides, `None` with a warning.
 
     Raises:
-        UserError: for another number of classes; and where a name stands in another place and the names aren't the
-            same, so that nothing tells what the others mean.
+        UserError: if the number of classes differs; or if a name has different indices on the two sides and the sets
+            of names differ, because the other classes then can't be matched.
     """
     if len(ours) != len(theirs):
-        raise UserError(f"{model} knows {len(ours)} classes, {dataset} has {len(theirs)}: choose --name")
+        raise UserError(f"{model} has {len(ours)} classes, {dataset} has {len(theirs)}: choose --data.name")
     known, wanted = ([_plain(x) for x in names] for names in (ours, theirs))
     if known == wanted:
         return None
     places = {name: index for index, name in enumerate(wanted)}
     if len(places) == len(wanted) and places.keys() == set(known):
-        logger.info("%s and %s: the same classes in another order, matched by their names", model, dataset)
+        logger.info("%s and %s have the same classes in another order: matched by their names", model, dataset)
         return np.array([places[name] for name in known])
     for index, name in enumerate(known):
         if name in places and wanted[index] != name:
             raise UserError(
-                f"{model} and {dataset}: {ours[index]!r} is class {index} of the one, {places[name]} of the other, and "
-                f"not all names agree ({_listed(ours)}; {_listed(theirs)}): give both the same names, in the model's "
-                "config.json (id2label) or in the dataset's classes"
+                f"{model} and {dataset}: {ours[index]!r} is class {index} of the first, {places[name]} of the second, "
+                f"and other names differ ({_listed(ours)}; {_listed(theirs)}): give both the same names, in the "
+                "model's config.json (id2label) or in the dataset's classes"
             )
     others = [f"{a!r} for {b!r}" for a, b, x, y in zip(ours, theirs, known, wanted, strict=True) if x != y]
     logger.warning(
-        "%s and %s: %d of %d classes have other names, %s: taken to mean the same",
+        "%s and %s: %d of %d classes have different names (%s); they are assumed to mean the same",
         model,
         dataset,
         len(others),
@@ -59,7 +59,7 @@ def match_classes(ours: Sequence[str], theirs: Sequence[str], model: str, datase
 
 
 def _plain(name: str) -> str:
-    """A name without what people write differently: case, spaces, hyphens."""
+    """A name without case, spaces and punctuation, which often differ."""
     text = nfc(name).casefold()
     return "".join(x for x in text if x.isalnum()) or text
 

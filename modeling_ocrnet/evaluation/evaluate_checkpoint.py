@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint: from names to scores, predictions and submissions on disk."""
+"""Evaluate a checkpoint on a dataset, and write scores, predictions and submissions."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ logger = logging.getLogger("modeling_ocrnet.evaluation")
 
 @dataclass
 class EvaluationArguments(data.DataSource):
-    """What is evaluated, and what is kept."""
+    """What to evaluate, and what to write."""
 
     split: str = "val"
-    """Split; one without labels is segmented, not scored."""
+    """Split; if it has no labels, it is segmented but not scored."""
     output: str | None = None
     """JSON file for the scores."""
     save_predictions: str | None = None
@@ -42,9 +42,9 @@ class EvaluationArguments(data.DataSource):
     submission: str | None = None
     """Zip file for Cityscapes' test server."""
     boundaries: bool = False
-    """Boundary IoU and boundary F1 too (slow)."""
+    """Also compute boundary IoU and boundary F1 (slow)."""
     workers: int = 2
-    """Processes that read images, for each process."""
+    """Number of data workers of each process."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -61,7 +61,7 @@ def evaluate_checkpoint(
     engine: EngineName = "auto",
     precision: Precision | None = None,
 ) -> dict | None:
-    """Evaluate a checkpoint on a dataset, on one or many processes, and print a table from the main one.
+    """Evaluate a checkpoint on a dataset, on one or more processes. The main process prints a table.
 
     Args:
         model_name: checkpoint folder or Hub repository.
@@ -70,18 +70,18 @@ def evaluate_checkpoint(
         engine, precision: see [`load_engine`].
 
     Returns:
-        The record that is written as JSON; `None` for a split without labels, and where no pixel is labelled.
+        The record that is written as JSON; `None` if no pixel is labelled, and in all but the main process.
 
     Raises:
-        UserError: for what doesn't fit together.
+        UserError: if the arguments, the checkpoint and the dataset don't fit together.
     """
     accelerator = Accelerator()
     check_launch(accelerator)
     if task.submission and not task.save_predictions and accelerator.num_processes > 1:
-        raise UserError("--submission on several processes needs --save_predictions too, a folder that all see")
+        raise UserError("--submission on several processes also needs --save_predictions, a folder that all can access")
     labels = data.label_set(task)
     keeps = task.save_predictions or task.submission
-    with accelerator.main_process_first():  # a dataset may have to be made
+    with accelerator.main_process_first():  # it may have to generate the dataset
         dataset = data.load(task, split=task.split, instances=True)
     if keeps:
         _check_names(dataset.with_format(None)["name"][:])
@@ -92,7 +92,7 @@ def evaluate_checkpoint(
         data.log_findings(findings, labels, task.split)
     labelled = any(x is not None for x in dataset.with_format(None)["label"])
     if not labelled and not keeps:
-        raise UserError(f"{task.split} has no labels to score: ask for --save_predictions or --submission")
+        raise UserError(f"{task.split} has no labels to score: give --save_predictions or --submission")
     if labelled and not keeps:
         data.require_labelled(dataset, findings, task.split)
     model, processor = load_engine(model_name, engine, precision)
@@ -115,18 +115,18 @@ def evaluate_checkpoint(
             return None
         if task.submission:
             write_submission(task.submission, folder, dataset, labels)
-            logger.info("submission: %s", task.submission)
+            logger.info("wrote the submission %s", task.submission)
     if result:
         about = {"model": model_name, "dataset": task.title, "split": task.split, "images": len(dataset)}
         about |= {"inference": vars(options), "precision": precision_of(model)}
         return _say({**about, **as_record(result, labels.names)}, task.output)
     if labelled:
-        logger.warning("%s: no pixel is labelled: nothing is scored", task.split)
+        logger.warning("%s: no pixel is labelled, so nothing is scored", task.split)
     return None
 
 
 def _say(record: dict, output: str | None) -> dict:
-    """Print a record as a table, and write it if it is to be kept."""
+    """Print a record as a table, and write it if `output` is given."""
     print(as_table(record))
     if output:
         write_json(record, output)
@@ -134,18 +134,18 @@ def _say(record: dict, output: str | None) -> dict:
 
 
 def _check_names(names: list[str]) -> None:
-    """Refuse images that are called alike: the predictions of one would overwrite the other's."""
+    """Check that no two images have the same name, because one's prediction would overwrite the other's."""
     twice = [(name, count) for name, count in Counter(names).items() if count > 1]
     if twice:
         name, count = twice[0]
         raise data.DataError(
-            f"{name}: {count} images of the split are called so ({len(twice)} such names), but predictions are kept as "
-            "<name>.png: give the files names of their own, or evaluate without keeping predictions"
+            f"{name}: {count} images of the split have this name ({len(twice)} names occur more than once), but "
+            "predictions are written as <name>.png: rename the files, or evaluate without writing predictions"
         )
 
 
 def _folder(task: EvaluationArguments):
-    """Where predictions go: the folder asked for, or one beside the submission that goes away again."""
+    """The folder for predictions: the requested one, or a temporary one for a submission."""
     if task.save_predictions:
         with writing(task.save_predictions):
             Path(task.save_predictions).mkdir(parents=True, exist_ok=True)

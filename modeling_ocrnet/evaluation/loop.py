@@ -1,4 +1,4 @@
-"""Evaluating a model on a dataset."""
+"""Evaluate a model on a dataset."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def evaluate_model(
 ) -> dict:
     """Segment every image and score the label maps at the images' own size.
 
-    Each image is counted exactly once, whatever the number of processes.
+    Each image is counted exactly once for any number of processes.
 
     Args:
         model: an OCRNet, not wrapped; its mode is restored afterwards.
-        processor: its image processor.
-        dataset: from [`modeling_ocrnet.data.load`]. Rows without labels are segmented, but can't be scored.
-        accelerator: gives the process's share of the images, and precision.
+        processor: the model's image processor.
+        dataset: from [`modeling_ocrnet.data.load`]. Rows without labels are segmented, but not scored.
+        accelerator: determines the process's share of the images, and the precision.
         labels: the dataset's classes.
         options: how images are segmented; whole by default.
-        order: the dataset's index of each class of the model, where they stand in another order.
-        boundaries: boundary IoU and boundary F1 too (slow: by class and image).
-        workers: processes that read images.
-        on_prediction: called with each row of this process and its label map (height, width) of class indices.
+        order: the dataset's index of each of the model's classes, if their order differs.
+        boundaries: also compute boundary IoU and boundary F1 (slow, because it is done by class and image).
+        workers: the number of data workers.
+        on_prediction: called with each row of this process and its label map, (height, width) class indices.
 
     Returns:
-        What [`MeanIoU`] computes, the same in every process; `category_iou` where the labels have categories; `iiou`
-        and `category_iiou` where the dataset was loaded with instances; what [`BoundaryScores`] computes, if asked
-        for. Empty where no row has labels.
+        The scores of [`MeanIoU`], the same in every process; `category_iou` if the labels have categories; `iiou` and
+        `category_iiou` if the dataset was loaded with instances; the scores of [`BoundaryScores`] if requested. Empty
+        if no pixel is labelled.
     """
     options = options or InferenceOptions()
     metric, instances = MeanIoU(), InstanceIoU(labels)
@@ -63,7 +63,7 @@ def evaluate_model(
         options.batch_size,
         collate_fn=_same,
         num_workers=workers,
-        generator=torch.Generator(),  # its own: training's dropout must not depend on how often it is evaluated
+        generator=torch.Generator(),  # not the global one: training's dropout must not depend on evaluations
     )
     with_instances = "instances" in dataset.column_names
     training = model.training
@@ -106,7 +106,7 @@ def evaluate_model(
 
 
 def _quiet(accelerator: Accelerator) -> bool | None:
-    return None if accelerator.is_main_process else True  # None: quiet where there is no terminal
+    return None if accelerator.is_main_process else True  # None disables the bar if there is no terminal
 
 
 def _same(rows: list[dict]) -> list[dict]:

@@ -6,18 +6,19 @@ import datasets
 import evaluate
 import numpy as np
 
-IDS = 256  # of maps of one byte
-MOST_IDS = 8192  # of maps of two: their matrix takes 512 MB
-NO_CLASS = 2**16 - 1  # the id of pixels that don't count in maps of two bytes; it has the last place of their matrix
-CHUNK = 2**17  # pixels that are counted at once: NumPy's 64-bit copy of them stays in a processor's caches
+IDS = 256  # number of ids in 8-bit maps
+MOST_IDS = 8192  # most ids that are counted in 16-bit maps: their matrix takes 512 MB
+NO_CLASS = 2**16 - 1  # the id of ignored pixels in 16-bit maps; it has the last row and column of their matrix
+CHUNK = 2**17  # pixels counted at once: NumPy's 64-bit copy of them fits a processor's caches
 
 
 class MeanIoU(evaluate.Metric):
     """Intersection over union, averaged over classes.
 
-    Unlike evaluate's own `mean_iou`, which stores every map, this keeps one matrix of counts (`confusion`, int64: rows
-    are references, columns predictions): memory doesn't grow with the maps, and processes add theirs up. It is 256 x
-    256, and grows where ids beyond 255 occur; then its last row and column stand for the id 65535.
+    Unlike evaluate's own `mean_iou`, which stores every map, this keeps one matrix of counts (`confusion`, int64; rows
+    are references, columns predictions). So memory doesn't grow with the number of maps, and the matrices of several
+    processes can be added. The matrix is 256 x 256, and grows if ids above 255 occur; its last row and column then
+    stand for the id 65535.
     """
 
     def __init__(self, *args, **kwargs):
@@ -25,21 +26,21 @@ class MeanIoU(evaluate.Metric):
         self.confusion = np.zeros((IDS, IDS), np.int64)
 
     def reserve(self, num_labels: int) -> None:
-        """Make room for so many classes, as it would be made when they occur: processes' matrices are then alike.
+        """Enlarge the matrix for this number of classes, so that it has the same size in all processes.
 
         Raises:
-            ValueError: for more classes than a matrix can be kept of.
+            ValueError: if the number is above `MOST_IDS`.
         """
         if num_labels > MOST_IDS:
-            raise ValueError(f"ids up to {num_labels - 1}: scores are counted for at most {MOST_IDS} classes")
+            raise ValueError(f"ids up to {num_labels - 1}: at most {MOST_IDS} classes can be scored")
         if num_labels >= IDS and num_labels >= len(self.confusion):
             old, self.confusion = self.confusion, np.zeros((2 ** num_labels.bit_length(),) * 2, np.int64)
-            kept = len(old) - (len(old) > IDS)  # without the place of NO_CLASS, which moves
+            kept = len(old) - (len(old) > IDS)  # without NO_CLASS, whose place moves
             places = [*range(kept), *([len(self.confusion) - 1] if len(old) > IDS else [])]
             self.confusion[np.ix_(places, places)] = old
 
     def place(self, ids):
-        """Where ids stand in the matrix: at their own number, 65535 at the end."""
+        """The row and column of ids in the matrix: their own number; for 65535, the last one."""
         return np.where(np.asarray(ids) == NO_CLASS, len(self.confusion) - 1, ids)
 
     def _info(self):
@@ -55,7 +56,7 @@ class MeanIoU(evaluate.Metric):
         """Count one label map; see `add_batch`."""
         prediction, reference = np.asarray(prediction), np.asarray(reference)
         if prediction.shape != reference.shape:
-            raise ValueError(f"a prediction of shape {prediction.shape} for a reference of shape {reference.shape}")
+            raise ValueError(f"a prediction has shape {prediction.shape}, but its reference {reference.shape}")
         prediction, reference = prediction.ravel(), reference.ravel()
         for name, ids in (("prediction", prediction), ("reference", reference)):
             if ids.size and not (ids.min() >= 0 and ids.max() <= NO_CLASS):
@@ -67,7 +68,7 @@ class MeanIoU(evaluate.Metric):
             return
         counts = np.zeros(IDS * IDS, np.int64)
         for start in range(0, prediction.size, CHUNK):
-            # predictions count for more than references: they hold no 255, so that few counts are needed
+            # predictions are the high byte: they never hold 255, so bincount's result is shorter
             pairs = prediction[start : start + CHUNK].astype(np.uint16) * np.uint16(IDS)
             pairs += reference[start : start + CHUNK].astype(np.uint16)
             found = np.bincount(pairs)
@@ -84,7 +85,7 @@ class MeanIoU(evaluate.Metric):
 
         Args:
             predictions: a list of (height, width) arrays of ids, 0..255 or 0..65535.
-            references: the same number of arrays, each of its prediction's shape.
+            references: the same number of arrays, each with its prediction's shape.
         """
         for prediction, reference in zip(predictions, references, strict=True):
             self.add(prediction=prediction, reference=reference)
@@ -101,23 +102,23 @@ class MeanIoU(evaluate.Metric):
         reduce_labels: bool = False,
         **kwargs,
     ) -> dict:
-        """The scores of all maps counted since the last call, and of those given here.
+        """Compute the scores of all maps counted since the last call, and of the maps passed here.
 
         Args:
-            predictions, references: as for `add_batch`, optional.
+            predictions, references: as in `add_batch`, optional.
             num_labels: the number of classes.
-            ignore_index: reference id that doesn't count.
-            nan_to_num: what to put for classes that occur neither in predictions nor in references (NaN by default;
-                means leave NaN out).
-            label_map: reference ids to change, `{old: new}`.
-            reduce_labels: take 1 from every reference id, and make 0 ignored.
+            ignore_index: the reference id that doesn't count.
+            nan_to_num: the value of classes that occur neither in predictions nor in references (NaN by default; means
+                leave NaN out).
+            label_map: reference ids to replace, `{old: new}`.
+            reduce_labels: subtract 1 from every reference id, and ignore 0.
 
         Returns:
             `mean_iou`, `mean_accuracy`, `overall_accuracy`, `frequency_weighted_iou`, and by class `per_category_iou`,
             `per_category_accuracy`, `per_category_dice`.
 
         Raises:
-            ValueError: if no pixel counts: there is nothing to take a mean of.
+            ValueError: if all pixels are ignored, so that there is no score.
         """
         if predictions is not None:
             self.add_batch(predictions=predictions, references=references)
@@ -134,12 +135,12 @@ class MeanIoU(evaluate.Metric):
             confusion[self.place(ignore_index)] = 0
         self.confusion = np.zeros((IDS, IDS), np.int64)
         if not confusion[:num_labels].any():
-            raise ValueError("no pixel of the references counts: there is nothing to score")
+            raise ValueError("all pixels of the references are ignored: there is nothing to score")
         return scores(confusion, num_labels, nan_to_num)
 
 
 def scores(confusion: np.ndarray, num_labels: int, nan_to_num: float | None = None) -> dict:
-    """All scores from a matrix of counts, (>= num_labels, >= num_labels), rows references, columns predictions."""
+    """All scores of a matrix of counts, (>= num_labels, >= num_labels); rows are references, columns predictions."""
     hits = np.diag(confusion)[:num_labels].astype(np.float64)
     references = confusion.sum(1)[:num_labels]
     predictions = confusion.sum(0)[:num_labels]

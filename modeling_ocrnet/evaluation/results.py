@@ -1,4 +1,4 @@
-"""Scores as a table to read and as JSON to keep."""
+"""Format scores as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BY_CLASS = {
 
 
 def as_record(result: dict, names: tuple[str, ...]) -> dict:
-    """What [`evaluate_model`] returns as plain values for JSON: classes by name, `None` for what doesn't occur."""
+    """Convert the result of [`evaluate_model`] to plain values for JSON: classes by name, `None` instead of NaN."""
     classes = {name: {} for name in names}
     for key, values in result.items():
         if key.startswith("per_category_"):
@@ -50,7 +50,7 @@ def _plain(value: float) -> float | None:
 
 
 def as_table(record: dict) -> str:
-    """A record as text: a line a class, in percent, then categories and the means."""
+    """Format a record as text, in percent: one line per class, then categories and means."""
     columns = [key for key in _BY_CLASS if any(key in row for row in record["classes"].values())]
     lines = [["class", *(_BY_CLASS[key] for key in columns)]]
     lines += [[name, *(_percent(row.get(key)) for key in columns)] for name, row in record["classes"].items()]
@@ -68,6 +68,6 @@ def _percent(value: float | None) -> str:
 
 
 def write_json(record: dict, path: str | Path) -> None:
-    """Write a record, whole or not at all."""
+    """Write a record to a file, atomically."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

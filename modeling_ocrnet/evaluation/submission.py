@@ -1,4 +1,4 @@
-"""Submissions to Cityscapes' test server: a flat zip of label id PNGs, one a frame, at the frame's size."""
+"""Submissions to Cityscapes' test server: a flat zip of PNGs with label ids, one per frame, at the frame's size."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from ..common.errors import UserError
 from ..data.decoding import DataError, decoded, open_image
 from ..data.labels import LabelSet
 
-SHOWN = 10  # problems that a message lists by name
+SHOWN = 10  # problems that a message lists
 
 
 def write_submission(path: str | Path, folder: str | Path, dataset: Dataset, labels: LabelSet) -> None:
-    """Pack predictions, and check the result as [`check_submission`] does.
+    """Pack predictions into a zip, and check it with [`check_submission`].
 
     Args:
         path: the zip to write.
-        folder: holds a `<name>.png` of label ids for each of the dataset's frames.
-        dataset: the split that is submitted.
-        labels: its label set.
+        folder: the folder with a `<name>.png` of label ids for each of the dataset's frames.
+        dataset: the split to submit.
+        labels: the dataset's label set.
 
     Raises:
-        UserError: listing what is missing or wrong; the zip isn't written then.
+        UserError: if predictions are missing or wrong; the message lists them. The zip isn't written then.
     """
     path, folder = Path(path), Path(folder)
     missing = [name for name in dataset.with_format(None)["name"] if not (folder / f"{name}.png").is_file()]
     if missing:
         raise UserError(f"{path} would be incomplete: {_listed([f'{name}: no prediction' for name in missing])}")
     with atomic_write(path) as part:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:  # PNGs are already compressed
             for name in dataset.with_format(None)["name"]:
                 file.write(folder / f"{name}.png", f"{name}.png")
         problems = check_submission(part, dataset, labels)
@@ -44,12 +44,15 @@ def write_submission(path: str | Path, folder: str | Path, dataset: Dataset, lab
 
 
 def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> list[str]:
-    """What the server would refuse, a line each; an empty list for a good submission.
+    """List what the server would refuse, one line per problem.
 
     Args:
         path: a zip.
         dataset: the split that it is for.
-        labels: its label set.
+        labels: the dataset's label set.
+
+    Returns:
+        The problems; an empty list for a valid submission.
     """
     if not Path(path).is_file():
         return [f"{path}: there is no such file"]
@@ -73,7 +76,7 @@ def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> li
             if name.suffix != ".png":
                 problems.append(f"{entry}: not a .png")
                 continue
-            # <city>_<sequence>_<frame>*.png belongs to a frame
+            # a frame's prediction is called <city>_<sequence>_<frame>*.png
             frame = "_".join(name.stem.split("_")[:3])
             if frame not in sizes:
                 problems.append(f"{entry}: no frame of this split; names begin with <city>_<sequence>_<frame>")
@@ -88,32 +91,32 @@ def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> li
 def _entry_problems(file: zipfile.ZipFile, entry: str, frame: dict, labels: LabelSet) -> list[str]:
     with open_image(frame) as image:
         expected = image.size
-    # unpacked, a PNG takes no more than its pixels and a little
+    # a PNG is hardly larger than its pixels
     limit = expected[0] * expected[1] * 2 + 2**16
     try:
         if file.getinfo(entry).file_size > limit:
-            return [f"{entry}: {file.getinfo(entry).file_size} bytes, more than a prediction of this size takes"]
+            return [f"{entry}: {file.getinfo(entry).file_size} bytes, more than a prediction of this size can have"]
         with file.open(entry) as packed:
             content = packed.read(limit)
         prediction = open_image({"path": entry, "bytes": content})
         size = prediction.size
-        if size != expected:  # not worth decoding, whatever it is
-            return [f"{entry}: {size[0]}x{size[1]} pixels, its frame has {expected[0]}x{expected[1]}"]
+        if size != expected:  # don't decode it
+            return [f"{entry}: {size[0]}x{size[1]} pixels, but its frame has {expected[0]}x{expected[1]}"]
         ids = np.asarray(decoded(prediction, entry))
     except DataError as error:
         return [str(error)]
-    # damaged; encrypted, or packed in a way that Python doesn't know (RuntimeErrors)
+    # damaged; or encrypted, or compressed by a method that Python doesn't know (RuntimeErrors)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
         return [f"{entry}: can't be unpacked ({error or type(error).__name__})"]
     if prediction.mode != "L":
-        return [f"{entry}: mode {prediction.mode}, expected 8-bit grey levels of label ids"]
+        return [f"{entry}: mode {prediction.mode}, expected label ids as 8-bit greys"]
     problems = []
     unknown = sorted(set(np.unique(ids).tolist()) - {label.id for label in labels.labels})
     if unknown:
-        problems.append(f"{entry}: holds the ids {unknown[:10]}, which are no label ids")
+        problems.append(f"{entry}: holds the ids {unknown[:10]}, which aren't label ids")
     trained = set(labels.ids)
     if not unknown and ids.max() < len(trained) and not set(np.unique(ids).tolist()) & trained:
-        problems.append(f"{entry}: holds no evaluated class at all: are these train ids?")
+        problems.append(f"{entry}: holds no evaluated class: are these train ids?")
     return problems
 
 

@@ -1,1 +1,1 @@
-"""A trained network as a file for another runtime, checked against the network itself."""
+"""Export a trained network for another runtime, and check the export against the network."""

@@ -1,4 +1,4 @@
-"""From a checkpoint to an export: written, checked, and only then put in place."""
+"""Export a checkpoint: write the export to a temporary folder, check it, then move it to its place."""
 
 from __future__ import annotations
 
@@ -27,27 +27,28 @@ from .parity import BOUNDS, ParityReport, compare
 
 @dataclass
 class ExportArguments(data.DataSource):
-    """What is exported, and the images that it is checked on."""
+    """What to export, and the images to check the export on."""
 
     format: Literal["onnx", "openvino", "torch", "aotinductor"] = "onnx"
-    """For ONNX Runtime, for OpenVINO, a torch.export program, or machine code of this CPU by AOTInductor."""
+    """Format: onnx and openvino are files for these runtimes, torch is a torch.export program, aotinductor is machine
+    code for this CPU."""
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
-    """onnx: fp32, int8; openvino: all (fp16: its weights only); torch and aotinductor: all but int8."""
+    """Precision. onnx: fp32, int8; openvino: all (fp16: weights only); torch and aotinductor: all but int8."""
     images: list[str] = field(default_factory=list)
-    """Images, folders or patterns instead of a dataset: there is no mIoU then. Of a folder all images by their suffix,
-    links followed, nothing hidden."""
+    """Images, folders or patterns to use instead of a dataset, without mIoU. A folder stands for all its images by
+    suffix, without hidden ones; links are followed."""
     split: str = "val"
-    """The dataset's split to check on."""
+    """The dataset's split to check the export on."""
     check_images: int = 16
-    """How many images, evenly spread, the export is checked on."""
+    """Number of images to check the export on, evenly spread."""
     calibration_split: str = "train"
-    """The dataset's split that int8 is calibrated on."""
+    """The dataset's split to calibrate int8 on."""
     calibration_images: int = 64
-    """How many of its images, evenly spread."""
+    """Number of images to calibrate int8 on, evenly spread."""
     agreement: float | None = None
     """Share of pixels that must keep their class (null: 0.999 for fp32, 0.99 for fp16, 0.98 for bf16 and int8)."""
     points: float = 0.5
-    """mIoU that may be lost, in percent."""
+    """Largest accepted loss of mIoU, in percentage points."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -56,7 +57,7 @@ class ExportArguments(data.DataSource):
         if self.agreement is not None and not 0 <= self.agreement <= 1:
             raise UserError(f"agreement must be a share from 0 to 1, got {self.agreement}")
         if not 0 <= self.points <= 100:
-            raise UserError(f"points must be percents from 0 to 100, got {self.points}")
+            raise UserError(f"points must be percentage points from 0 to 100, got {self.points}")
 
 
 def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityReport:
@@ -64,20 +65,20 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
 
     Args:
         name: checkpoint folder or Hub repository.
-        output: the new folder: the exported file, `config.json`, `preprocessor_config.json` and `export.json`.
-        task: how.
+        output: the folder to write: the exported file, `config.json`, `preprocessor_config.json` and `export.json`.
+        task: the format, and the images to check on.
 
     Returns:
-        How the export agrees with the checkpoint.
+        How well the export agrees with the checkpoint.
 
     Raises:
-        UserError: for what can't be exported or read, and where the export differs too much; nothing is
-            left then.
+        UserError: if the checkpoint can't be exported, a file can't be read, or the export differs too much from the
+            checkpoint. Nothing is written then.
     """
     folder = Path(output)
     check_packages(task.format, task.precision)
     if folder.is_dir() and any(folder.iterdir()) and Export.read(folder) is None:
-        raise UserError(f"{output}: holds something other than an export: give a new folder")
+        raise UserError(f"{output}: holds other files than an export: choose a new folder")
     model, processor = load_model(name)
     order = None
     if not task.images:
@@ -116,7 +117,7 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
 
 
 def _rows(task: ExportArguments, split: str, count: int, value_range: ValueRange) -> Sequence[dict]:
-    """Up to `count` rows of a split, evenly spread, or of the images given."""
+    """Up to `count` rows of a split or of the given images, evenly spread."""
     if task.images:
         rows = _Files(list(find_images(task.images, "predictions")), value_range)
     else:
@@ -139,7 +140,7 @@ class _Files(Sequence):
 
 
 class _Chosen(Sequence):
-    """Some rows of many, read when they are asked for."""
+    """A selection of rows, read on access."""
 
     def __init__(self, rows, indices: list[int]):
         self.rows, self.indices = rows, indices
@@ -152,7 +153,7 @@ class _Chosen(Sequence):
 
 
 class _Calibration(Sequence):
-    """Rows as what the network reads, (1, 3, height, width) float32."""
+    """Rows as the network's input, (1, 3, height, width) float32."""
 
     def __init__(self, rows: Sequence[dict], processor):
         self.rows, self.processor = rows, processor

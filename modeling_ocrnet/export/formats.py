@@ -1,4 +1,4 @@
-"""The network as a file: ONNX, OpenVINO, a `torch.export` program, an AOTInductor package; 8-bit where asked for."""
+"""Write the network as ONNX, OpenVINO, a `torch.export` program or an AOTInductor package, optionally in 8 bits."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .quantization import quantize
 
 
 def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precision: str, images: list) -> None:
-    """Write the network to a folder, under the name that the format's engine looks for.
+    """Write the network to a folder, under the file name of its format.
 
     Args:
-        model: in eval mode; in float32 but for programs and packages, which keep its precision.
-        folder: where to.
-        kind: one of `FORMATS`.
-        precision: one of the format's.
-        images: for int8: what to calibrate on, anything whose items are (1, 3, height, width) float32 arrays.
+        model: the model in eval mode. It must be float32, except for programs and packages, which keep its precision.
+        folder: an existing folder.
+        kind: a key of `FORMATS`.
+        precision: one of the format's precisions.
+        images: the calibration images for int8, a sequence of (1, 3, height, width) float32 arrays.
 
     Raises:
-        UserError: where a package or a compiler is missing, or the backbone isn't one for such files.
+        UserError: if a package or a compiler is missing, or the backbone can't be exported.
     """
     check_packages(kind, precision)
     path = folder / FORMATS[kind].file
@@ -53,13 +53,13 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
 
 
 def check_packages(kind: str, precision: str) -> None:
-    """Refuse what can't be made, before anything is.
+    """Check that a format can be exported here, before any work starts.
 
     Raises:
-        UserError: for a precision that the format doesn't have, or a package that isn't installed.
+        UserError: if the format doesn't have the precision, or a package isn't installed.
     """
     if precision not in FORMATS[kind].precisions:
-        raise UserError(f"{kind} is exported in {', '.join(FORMATS[kind].precisions)}, not in {precision}")
+        raise UserError(f"{kind} can be exported in {', '.join(FORMATS[kind].precisions)}, not in {precision}")
     with unreported():
         for package in {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(kind, ()):
             import_optional(package)

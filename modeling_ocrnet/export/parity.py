@@ -1,4 +1,4 @@
-"""Does an exported network see what the network itself sees?"""
+"""Compare an exported network with the original one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..configuration_ocrnet import ignore_index
 from ..evaluation.mean_iou import MeanIoU
 from ..inference.segmentation import segment
 
-# Shares of pixels on which the exported network must agree. In float32 only rounding may decide a tie elsewhere.
+# Shares of pixels on which the exported network must agree. In float32, only ties may be decided differently.
 BOUNDS = {"fp32": 0.999, "fp16": 0.99, "bf16": 0.98, "int8": 0.98}
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What a comparison found.
+    """The result of a comparison.
 
     Args:
-        images: how many.
-        labels: share of their pixels with the same class.
-        before, after: mIoU of the network itself and of the exported one, 0 to 1; `None` without references.
+        images: the number of images.
+        labels: share of their pixels with the same class in both.
+        before, after: mIoU of the original and the exported network, 0 to 1; `None` without references.
     """
 
     images: int
@@ -39,14 +39,14 @@ class ParityReport:
         return f"{text}; mIoU {100 * self.after:.2f} for {100 * self.before:.2f} ({change:+.2f} points)"
 
     def check(self, least: float, most_points: float) -> None:
-        """Refuse a network that differs by more.
+        """Check that the exported network agrees with the original one.
 
         Args:
-            least: share of pixels.
-            most_points: of mIoU that may be lost, in percent.
+            least: the smallest accepted share of pixels with the same class.
+            most_points: the largest accepted loss of mIoU, in percentage points.
 
         Raises:
-            ValueError: saying what was found and expected.
+            UserError: if it doesn't; the message says what was found and expected.
         """
         if self.labels < least:
             raise UserError(f"{self}: expected at least {least:.2%}")
@@ -55,14 +55,14 @@ class ParityReport:
 
 
 def compare(model, exported, processor, rows: Iterable[dict], order: np.ndarray | None = None) -> ParityReport:
-    """Segment images with both.
+    """Segment images with both networks and compare the label maps.
 
     Args:
-        model: the network itself.
-        exported: the same from a file.
+        model: the original network.
+        exported: the exported network.
         processor: the image processor.
-        rows: with `image`, and `label` where there is a reference.
-        order: the references' index of each class of the model, where they stand in another order.
+        rows: dicts with `image`, and `label`, the reference or `None`.
+        order: the references' index of each of the model's classes, if their order differs.
     """
     classes, ignored = model.config.num_labels, ignore_index(model.config.num_labels)
     same = pixels = images = 0

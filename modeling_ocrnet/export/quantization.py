@@ -1,4 +1,4 @@
-"""8-bit networks by NNCF's post-training quantization."""
+"""Quantize networks to 8 bits by NNCF's post-training quantization."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..inference.engines.program import INPUT
 
 
 def quantize(network, images: list, classes: int):
-    """An 8-bit copy of a network.
+    """Make an 8-bit copy of a network.
 
-    Not in 8 bits are: what is multiplied with maps of features or of regions (the attention, the heads' resizes) and
-    the layers of regions, all little work by which classes are chosen; both softmaxes; both classifiers; the
-    convolution that reads the image.
+    Some operations aren't quantized, because they decide between classes and take little time: products of two maps
+    (the attention, the heads' resizes), the layers of regions, both softmaxes and both classifiers. The convolution
+    that reads the image isn't quantized either.
 
     Args:
-        network: an `onnx.ModelProto` or an `openvino.Model`, made of products (`export_program`).
-        images: what to calibrate on: items are (1, 3, height, width) float32 arrays.
-        classes: how many there are.
+        network: an `onnx.ModelProto` or an `openvino.Model`, exported with `products` (`export_program`).
+        images: the calibration images, (1, 3, height, width) float32 arrays.
+        classes: the number of classes.
     """
     nncf = import_optional("nncf")
     is_onnx = hasattr(network, "graph")
@@ -31,14 +31,14 @@ def quantize(network, images: list, classes: int):
 
 
 def _of_onnx(network, classes: int) -> list[str]:
-    """Names of what isn't quantized."""
+    """Names of the operations that aren't quantized."""
     shapes = {x.name: tuple(x.dims) for x in network.graph.initializer}
     layers = (x for x in network.graph.node if x.op_type in ("Conv", "MatMul", "Gemm"))
     return [x.name for x in layers if _is_exact(x.op_type, shapes.get(x.input[1], ()), classes)]
 
 
 def _of_openvino(network, classes: int) -> list[str]:
-    """The same; and sums of lists of pixels: a product before an 8-bit sum would be computed in float32."""
+    """The same, and sums of two lists of pixels: a product before an 8-bit sum would be computed in float32."""
     found = []
     for x in network.get_ordered_ops():
         kind, name = x.get_type_name(), x.get_friendly_name()
@@ -52,5 +52,5 @@ def _of_openvino(network, classes: int) -> list[str]:
 
 
 def _is_exact(kind: str, weight: tuple[int, ...], classes: int) -> bool:
-    """Whether an operation multiplies two maps, reads the image (3 channels), or puts out the classes."""
+    """Whether an operation multiplies two maps, reads the image (3 channels), or outputs the classes."""
     return not weight or (weight[1:2] == (3,) if kind.startswith("Conv") else classes in weight)

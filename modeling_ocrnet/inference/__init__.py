@@ -1,6 +1,6 @@
-"""Inference: an image in, a label map out; and pictures of it.
+"""Inference: images to label maps, and pictures of them.
 
-`from modeling_ocrnet.inference import Predictor` is the whole of it for most purposes; it is imported when asked for.
+`Predictor` is enough for most purposes. It is imported on first use.
 """
 
 __all__ = ["Predictor"]

@@ -9,32 +9,32 @@ from ..data.labels import distinct_color, ignored_in, label_dtype
 
 
 def class_palette(colors: list[list[int]] | None, classes: int) -> np.ndarray:
-    """RGB colours by class: those given, or PASCAL VOC's colour map, which tells any number apart.
+    """RGB colours by class: the given ones, or PASCAL VOC's colour map, which has a distinct colour for each class.
 
     Returns:
-        (256, 3) uint8, or (65536, 3) for more than 255 classes: a colour for each value of a label map.
+        (256, 3) uint8, or (65536, 3) for more than 255 classes: one colour for each value of a label map.
     """
     palette = np.zeros((np.iinfo(label_dtype(classes)).max + 1, 3), np.uint8)
     if colors is not None:
         palette[: len(colors)] = colors
         return palette
-    palette[:classes] = [distinct_color(index + 1) for index in range(classes)]  # 0 would be black
+    palette[:classes] = [distinct_color(index + 1) for index in range(classes)]  # index 0 is black
     return palette
 
 
 def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """(height, width) ids to (height, width, 3) uint8 RGB; `palette` has a row for each id."""
+    """(height, width) ids to (height, width, 3) uint8 RGB; `palette` has one row per id."""
     return palette[label_map]
 
 
 def overlay(image: np.ndarray, label_map: np.ndarray, palette: np.ndarray, opacity: float = 0.6) -> np.ndarray:
-    """The classes' colours laid over an RGB image of the same size; ignored pixels (255, 65535) show the image."""
+    """Blend the classes' colours over an RGB image of the same size. Ignored pixels (255, 65535) show the image."""
     mixed = (1 - opacity) * image + opacity * colorize(label_map, palette)
     return np.where((label_map == ignored_in(label_map))[..., None], image, mixed.round()).astype(np.uint8)
 
 
 def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
-    """RGB pictures of one height next to each other, with a white gap."""
+    """Put RGB pictures with the same height next to each other, separated by a white gap."""
     bar = np.full((panels[0].shape[0], gap, 3), 255, np.uint8)
     row = [panels[0]]
     for panel in panels[1:]:
@@ -43,14 +43,14 @@ def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
 
 
 def shares(label_map: np.ndarray, classes: int) -> list[tuple[int, float]]:
-    """The classes found and their shares of the picture, the largest first."""
+    """The classes in a label map and their shares of its pixels, the largest first."""
     counts = np.bincount(label_map.ravel(), minlength=classes)[:classes]
     order = np.argsort(-counts, kind="stable")
     return [(int(i), counts[i] / label_map.size) for i in order if counts[i]]
 
 
 def with_legend(picture: np.ndarray, label_map: np.ndarray, names: list[str], palette: np.ndarray) -> Image.Image:
-    """An RGB picture with a legend below it: the classes found, their colours and their shares of the label map."""
+    """An RGB picture with a legend below it: the classes in the label map, their colours and their shares."""
     height, width = picture.shape[:2]
     size = min(max(11, height // 45), 40)
     font = ImageFont.load_default(size)

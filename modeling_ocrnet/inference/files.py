@@ -1,4 +1,4 @@
-"""Segmenting image files."""
+"""Segment image files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = ("mask", "overlay", "ids")
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image, and the path that its results' names begin with."""
+    """An image file, and the path prefix of its results."""
 
     image: Path
     target: Path
@@ -40,15 +40,15 @@ class InputImage:
 
 
 def collect_inputs(inputs: list[str], output_dir: str | Path) -> list[InputImage]:
-    """What is to be segmented, and where the results go.
+    """Find the images to segment, and choose the paths of their results.
 
     Args:
-        inputs: as for [`find_images`].
-        output_dir: keeps the folders' structure, as seen from each input; where two results would have one name, as
-            seen from the folder that all inputs lie in.
+        inputs: as in [`find_images`].
+        output_dir: the results' folder. It keeps the folder structure relative to each input. If two results would
+            have the same name, it keeps the structure relative to the folder that contains all inputs.
 
     Raises:
-        DataError: for an input without images, and where a result would overwrite an input.
+        DataError: if an input has no images, or a result would overwrite an input.
     """
     output_dir, found = Path(output_dir), find_images(inputs, output_dir)
     jobs = [InputImage(path, output_dir / target) for path, target in _targets(found).items()]
@@ -63,20 +63,23 @@ def collect_inputs(inputs: list[str], output_dir: str | Path) -> list[InputImage
 
 
 def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
-    """The images that inputs mean, each once, and for each the folder that its input begins at.
+    """Find all images of the inputs, without duplicates.
 
     Args:
         inputs: images, folders (with their subfolders, see [`image_files`]) or glob patterns.
-        output_dir: results of an earlier run there aren't inputs, where it lies below a folder that is given.
+        output_dir: the results' folder. If an input contains it, the results of earlier runs in it are skipped.
+
+    Returns:
+        For each image, the base folder of its input.
 
     Raises:
-        DataError: for an input without images.
+        DataError: if an input has no images.
     """
     found, seen = {}, set()
     for text in inputs:
         base, images = _images(text, _real(output_dir))
         if not images:
-            raise DataError(f"{text}: no image, folder of images or pattern that matches any ({', '.join(SUFFIXES)})")
+            raise DataError(f"{text}: not an image, a folder with images or a matching pattern ({', '.join(SUFFIXES)})")
         for path in images:
             if (place := os.path.abspath(path)) not in seen:
                 seen.add(place)
@@ -85,7 +88,7 @@ def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
 
 
 def _images(text: str, output_dir: Path) -> tuple[Path, list[Path]]:
-    """The folder that an input begins at, and its images. Earlier results in a folder below it aren't."""
+    """The base folder of an input, and its images. Earlier results in a folder below it are skipped."""
     path = path_on_disk(Path(text), {})
     if path.is_file():
         return path.parent, [path]
@@ -103,10 +106,10 @@ def _images(text: str, output_dir: Path) -> tuple[Path, list[Path]]:
 
 
 def _targets(found: dict[Path, Path]) -> dict[Path, Path]:
-    """What the images' results are called: no two alike.
+    """A distinct result name for each image.
 
     Raises:
-        DataError: where two would be, and no folder holds all inputs.
+        DataError: if two names are equal and no folder contains all inputs.
     """
     targets = _short({path: path.relative_to(base) for path, base in found.items()})
     first = {}
@@ -115,41 +118,41 @@ def _targets(found: dict[Path, Path]) -> dict[Path, Path]:
         return targets
     try:
         top = os.path.commonpath([os.path.abspath(base) for base in found.values()])
-    except ValueError as error:  # on several drives of Windows
+    except ValueError as error:  # inputs on several drives (Windows)
         other = first[_alike(targets[twice])]
         raise DataError(
-            f"{other} and {twice}: both results would be called {targets[twice]}: run them apart"
+            f"{other} and {twice}: both results would be called {targets[twice]}: run them separately"
         ) from error
     longer = _short({path: Path(os.path.relpath(os.path.abspath(path), top)) for path in found})
-    if longer != targets:  # or they differ in case alone, which their disk can tell apart
-        logger.info("several images are called %s: results go by their paths below %s", targets[twice].name, top)
+    if longer != targets:  # equal if the names differ only in case, on a disk that distinguishes case
+        logger.info("several images are called %s: results keep their paths below %s", targets[twice].name, top)
     return longer
 
 
 def _short(names: dict[Path, Path]) -> dict[Path, Path]:
-    """Names without their suffixes, but where others would be called so."""
+    """Names without their suffixes, except if that would make them equal to others."""
     stems = {path: name.with_suffix("") for path, name in names.items()}
     count = Counter(map(_alike, (*stems.values(), *names.values())))
     return {path: stems[path] if count[_alike(stems[path])] == 1 else names[path] for path in names}
 
 
 def _real(path: str | Path) -> Path:
-    """Where links lead; `Path.resolve` raises at one that leads to itself."""
+    """The path with links resolved. `Path.resolve` would raise for a link to itself."""
     return Path(os.path.realpath(path))
 
 
 def _alike(path: Path) -> str:
-    """The same for paths that macOS or Windows would take for one."""
+    """A key that is equal for paths that macOS or Windows would treat as the same file."""
     return nfc(nfc(str(path)).casefold())
 
 
 def predict_files(model, processor, jobs: list[InputImage], options: InferenceOptions) -> list[str]:
-    """Segment images and write, for each, its coloured mask, an overlay with a legend, and its ids.
+    """Segment images and write a coloured mask, an overlay with a legend, and the ids of each.
 
-    The ids are the dataset's own where the checkpoint knows them (`config.label_ids`), class indices otherwise.
+    The ids are the dataset's own if the checkpoint has them (`config.label_ids`), class indices otherwise.
 
     Returns:
-        A line for each image that couldn't be read; the others are done.
+        One message for each image that couldn't be read; all others are written.
     """
     config = model.config
     names = class_names(config)

@@ -1,4 +1,4 @@
-"""An image in, a label map out, as fast as the machine allows."""
+"""Segment images in a program."""
 
 from __future__ import annotations
 
@@ -25,17 +25,30 @@ ImageLike = Image.Image | np.ndarray | str | Path
 
 
 class Predictor:
-    """Segments images: `Predictor("runs/street_scenes/model")("street.png")`. May be called from several threads.
+    """Segments images. Several threads may call it.
 
     Args:
-        name: a checkpoint folder, a folder that `scripts/export.py` wrote, or a Hub repository.
-        engine: what runs the network; see [`load_engine`].
-        precision: "auto" is bf16 where the device has instructions for it and fp32 elsewhere; of an export, its own.
+        name: a checkpoint folder, an export's folder (`ocrnet export`), or a Hub repository.
+        engine: the engine that runs the network; see [`load_engine`].
+        precision: "auto" means bf16 if the device has instructions for it, fp32 otherwise; an export keeps its own.
         options: sliding window, scales, mirrors, batch size; whole images, one at a time, by default.
-        value_range: black and white in images of more than 8 bits, see [`to_rgb`]; the checkpoint's by default.
+        value_range: the values of black and white in images with more than 8 bits, see [`to_rgb`]; the checkpoint's
+            by default.
 
     Raises:
-        ValueError: where there is no such checkpoint, or it can't be loaded; for a range that is none.
+        ValueError: if there is no such checkpoint, it can't be loaded, or the range isn't valid.
+
+    Example:
+
+    >>> from modeling_ocrnet.inference import Predictor
+
+    >>> predictor = Predictor("runs/street_scenes/model")
+    >>> label_map = predictor("street.png")  # 1024 x 512 pixels
+    >>> label_map.shape, str(label_map.dtype)  # (height, width) of class indices
+    ((512, 1024), 'uint8')
+    >>> label_maps = predictor(["street.png", "street.png"])
+    >>> len(label_maps)
+    2
     """
 
     def __init__(
@@ -56,18 +69,18 @@ class Predictor:
             self.processor.value_range = value_range
 
     def __call__(self, images: ImageLike | list[ImageLike]) -> np.ndarray | list[np.ndarray]:
-        """Segment an image, or each of a list.
+        """Segment one image, or a list of images.
 
         Args:
-            images: PIL images, which are turned as their EXIF says; paths; arrays (height, width, 3) of RGB, (height,
-                width) of greys, or with a fourth channel of opacity: uint8 or uint16, see [`scale_values`].
+            images: PIL images, which are turned upright by their EXIF; paths; or arrays, (height, width) greys,
+                (height, width, 3) RGB or (height, width, 4) RGBA, uint8 or uint16 (see [`scale_values`]).
 
         Returns:
             (height, width) class indices, uint8 (uint16 for more than 255 classes); a list of them for a list.
 
         Raises:
-            DataError: for a file that can't be read.
-            ValueError: for an array of another kind.
+            DataError: if a file can't be read.
+            ValueError: if an array has another shape or dtype.
         """
         if not isinstance(images, list):
             return self([images])[0]
@@ -78,15 +91,15 @@ class Predictor:
         return [x for chunk in chunks for x in segment(self.model, self.processor, chunk, self.options)]
 
     def warmup(self, size: tuple[int, int], compile: bool = True) -> Predictor:
-        """Do beforehand what the first image would have to wait for.
+        """Compile the network and segment an empty image, so that the first image is as fast as the next ones.
 
         Args:
-            size: height and width of an image to come.
-            compile: compile the network first: half a minute with OpenVINO, minutes without, but only once for a model
-                on a machine (see [`compiled`]).
+            size: height and width of the images to expect.
+            compile: compile the network: half a minute with OpenVINO, minutes without. The result is cached for each
+                model and machine (see [`compiled`]).
 
         Returns:
-            Itself: `predictor = Predictor(folder).warmup((512, 1024))`.
+            The predictor itself: `predictor = Predictor(folder).warmup((512, 1024))`.
         """
         if compile and isinstance(self.model, OCRNetForSemanticSegmentation):
             self.model = compiled(self.model)
@@ -95,7 +108,7 @@ class Predictor:
 
 
 def as_image(image: ImageLike, value_range: ValueRange = None) -> Image.Image:
-    """Any kind of image as PIL's, RGB: upright and on white, as `scripts/predict.py` reads files."""
+    """Convert any kind of image to an RGB PIL image, upright and on white, as `ocrnet predict` reads files."""
     if isinstance(image, Image.Image):
         check_tiff_is_read_whole(image, getattr(image, "filename", None) or "the image")
         return to_rgb(image, value_range)

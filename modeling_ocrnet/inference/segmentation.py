@@ -1,7 +1,7 @@
-"""Segmenting images: whole or by a sliding window, at several scales, flipped; memory bounded for any image size.
+"""Segment images: whole or with a sliding window, at several scales, mirrored. Memory is bounded for any image size.
 
-Logits stay at the network's own resolution (a quarter of the image's for HRNet). They are brought to the image's size,
-averaged and reduced to labels in strips of rows, so that scores of all classes at full size never exist at once.
+Logits stay at the network's resolution (a quarter of the image's for HRNet). They are resized to the image's size,
+averaged and reduced to labels in strips of rows, so the scores of all classes at full size never exist at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from ..common.errors import UserError
 from ..data.labels import IGNORE, label_dtype
 
-STRIP = 2**20  # scores (classes x rows x width) that exist at once: 4 MB in float32
+STRIP = 2**20  # scores (classes x rows x width) per strip: 4 MB in float32
 
 
 @dataclass
@@ -27,15 +27,15 @@ class InferenceOptions:
     """How images are segmented."""
 
     window: tuple[int, int] | None = None
-    """Height and width of a sliding window (null: the whole image at once)."""
+    """Height and width of the sliding window (null: the whole image at once)."""
     stride: tuple[int, int] | None = None
-    """Steps of the window, down and across (null: two thirds of the window)."""
+    """Vertical and horizontal stride of the window (null: two thirds of the window)."""
     scales: list[float] = field(default_factory=lambda: [1.0])
-    """Sizes at which each image is seen; the probabilities are averaged."""
+    """Scale factors at which each image is segmented; the probabilities are averaged."""
     flip: bool = False
-    """See each image mirrored too."""
+    """Also segment each image mirrored; the probabilities are averaged."""
     batch_size: int = 1
-    """Images of equal size, or windows, of one forward pass."""
+    """Images of equal size, or windows, per forward pass."""
 
     def __post_init__(self):
         if self.stride is not None and self.window is None:
@@ -44,7 +44,7 @@ class InferenceOptions:
             self.stride = self.stride or tuple(max(1, round(x * 2 / 3)) for x in self.window)
             if min(*self.window, *self.stride) < 1 or any(s > w for s, w in zip(self.stride, self.window, strict=True)):
                 raise UserError(
-                    f"window {self.window} and stride {self.stride}: strides go from 1 to the window's size"
+                    f"window is {self.window} and stride {self.stride}: strides must be from 1 to the window's size"
                 )
         if not self.scales or not all(0 < x < math.inf for x in self.scales):
             raise UserError(f"scales must be positive numbers, got {self.scales}")
@@ -54,7 +54,7 @@ class InferenceOptions:
 
 @dataclass
 class _Window:
-    """Part of a view: its box in pixels and the network's logits for it, (classes, h, w) of any resolution."""
+    """Part of a view: its box in pixels and its logits, (classes, h, w) at any resolution."""
 
     top: int
     left: int
@@ -64,13 +64,13 @@ class _Window:
 
 
 class TTAView:
-    """One look at an image (at a scale, perhaps mirrored): windows of logits on a canvas of `size`."""
+    """One pass over an image (at one scale, possibly mirrored): windows of logits on a canvas of `size`."""
 
     def __init__(self, size: tuple[int, int], align_corners: bool):
         self.size, self.align_corners, self.windows = size, align_corners, []
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Logits of rows `start` to `stop` of the canvas, (classes, stop - start, width); windows are averaged."""
+        """Logits of rows `start` to `stop` of the canvas, (classes, stop - start, width), averaged over windows."""
         if len(self.windows) == 1:  # a whole image
             return interpolate_rows(self.windows[0].logits, self.size, start, stop, self.align_corners)
         total, count = None, torch.zeros(stop - start, self.size[1])
@@ -92,13 +92,13 @@ class TTAView:
 def interpolate_rows(
     source: Tensor | TTAView, size: tuple[int, int], start: int, stop: int, align_corners: bool
 ) -> Tensor:
-    """Rows `start` to `stop` of what a bilinear `F.interpolate` to `size` would give, in float32.
+    """Rows `start` to `stop` of a bilinear `F.interpolate` to `size`, in float32.
 
     Args:
         source: (channels, h, w), or a view.
-        size: height and width of the result that the rows are taken from.
-        start, stop: the rows.
-        align_corners: as for `F.interpolate`.
+        size: height and width of the whole result.
+        start, stop: the range of rows.
+        align_corners: as in `F.interpolate`.
 
     Returns:
         (channels, stop - start, width).
@@ -125,10 +125,10 @@ def interpolate_rows(
 
 
 class Prediction:
-    """What the network says about one image, not yet at the image's size.
+    """The network's logits for one image, not yet resized to the image's size.
 
     Args:
-        views: what was seen; all of them count alike.
+        views: the passes over the image; all have the same weight.
         size: height and width of the image.
     """
 
@@ -136,8 +136,8 @@ class Prediction:
         self.views, self.size = views, (int(size[0]), int(size[1]))
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Scores of rows `start` to `stop`, (classes, stop - start, width) float32: logits of a single view, the
-        mean probabilities of several."""
+        """Scores of rows `start` to `stop`, (classes, stop - start, width) float32: logits if there is one view, mean
+        probabilities if there are several."""
         parts = (interpolate_rows(view, self.size, start, stop, view.align_corners) for view in self.views)
         if len(self.views) == 1:
             return next(parts)
@@ -150,7 +150,7 @@ class Prediction:
         step = max(1, STRIP // (classes * self.size[1]))
         strips = range(0, self.size[0], step)
         scores = (self.rows(x, min(x + step, self.size[0])) for x in strips)
-        # the same as argmax, in a quarter of its time on a CPU
+        # the same as argmax, in a quarter of the time on a CPU
         labels = torch.cat([x.max(dim=0).indices.to(narrow).cpu() for x in scores]).numpy()
         return labels.astype(label_dtype(classes), copy=False)
 
@@ -160,13 +160,13 @@ def predict(model, pixel_values: Tensor, options: InferenceOptions | None = None
     """Run the network on images of one size. Agrees with mmsegmentation's whole, slide and multi-scale inference.
 
     Args:
-        model ([`OCRNetForSemanticSegmentation`]): in eval mode, on any device, in any precision.
+        model ([`OCRNetForSemanticSegmentation`]): the model in eval mode, on any device, in any precision.
         pixel_values: (batch, 3, height, width), normalised.
-        options: whole images by default.
-        size: height and width of the label maps; those of `pixel_values` by default.
+        options: how to segment; whole images by default.
+        size: height and width of the label maps; the size of `pixel_values` by default.
 
     Returns:
-        A prediction an image.
+        One prediction per image.
     """
     options = options or InferenceOptions()
     height, width = pixel_values.shape[-2:]
@@ -186,7 +186,7 @@ def predict(model, pixel_values: Tensor, options: InferenceOptions | None = None
 
 
 def _forward_windows(model, images: Tensor, options: InferenceOptions) -> list[TTAView]:
-    """One view an image, (batch, 3, height, width)."""
+    """One view for each of the images, (batch, 3, height, width)."""
     size = tuple(images.shape[-2:])
     views = [TTAView(size, model.config.align_corners) for _ in images]
     boxes = [(i, *box) for box in window_boxes(size, options) for i in range(len(images))]
@@ -199,7 +199,7 @@ def _forward_windows(model, images: Tensor, options: InferenceOptions) -> list[T
 
 
 def window_boxes(size: tuple[int, int], options: InferenceOptions) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes (top, left, height, width) that cover an image, all of one size: the last ones are moved inside."""
+    """Boxes (top, left, height, width) of equal size that cover an image. The last ones are shifted to lie inside."""
     height, width = (min(a, b) for a, b in zip(options.window or size, size, strict=True))
     down, across = options.stride or size
     for top in _starts(size[0], height, down):
@@ -213,7 +213,7 @@ def _starts(length: int, window: int, stride: int) -> list[int]:
 
 
 def _unflip(view: TTAView, flip_pairs) -> TTAView:
-    """The view as if the image hadn't been mirrored: positions, and classes that have a left and a right."""
+    """Undo the mirroring of a view: positions, and classes that have a left and a right."""
     order = None
     for window in view.windows:
         if order is None:
@@ -226,16 +226,17 @@ def _unflip(view: TTAView, flip_pairs) -> TTAView:
 
 
 def segment(model, processor, images: list[Image.Image], options: InferenceOptions | None = None) -> list[np.ndarray]:
-    """The label maps of images, each at its image's size.
+    """Segment images.
 
     Args:
-        model ([`OCRNetForSemanticSegmentation`]): in eval mode.
-        processor ([`OCRNetImageProcessor`]): its preprocessing.
-        images: RGB, of any sizes; neighbours of one size share forward passes of up to `options.batch_size`.
-        options: whole images by default.
+        model ([`OCRNetForSemanticSegmentation`]): the model in eval mode.
+        processor ([`OCRNetImageProcessor`]): the model's image processor.
+        images: RGB images of any sizes. Up to `options.batch_size` consecutive images of equal size share a forward
+            pass.
+        options: how to segment; whole images by default.
 
     Returns:
-        (height, width) class indices, an image each: uint8, or uint16 for more than 255 classes.
+        One label map per image, at its size: (height, width) class indices, uint8 (uint16 for more than 255 classes).
     """
     options = options or InferenceOptions()
     label_maps, first = [], 0

@@ -1,1 +1,1 @@
-"""What a run leaves to look at."""
+"""Reports of training runs: a curve and pictures."""

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: the curve, predictions, and a table of classes."""
+"""Draw a training run's curve and some of its predictions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger("modeling_ocrnet.training")
 
 
 def draw_curve(records: list[dict], path: Path) -> None:
-    """Loss and mIoU over steps, if matplotlib is installed (the extra `plot`)."""
+    """Draw loss and mIoU over steps, if matplotlib is installed (the extra `plot`)."""
     if importlib.util.find_spec("matplotlib") is None:
         logger.info("no curve.png: matplotlib isn't installed (pip install modeling-ocrnet[plot])")
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # the later record wins if a resumed run repeated steps
+    # if a resumed run repeated steps, the later record is used
     losses = {r["step"]: r["loss"] for r in records if "loss" in r}
     scores = {r["step"]: r["mean_iou"] for r in records if "mean_iou" in r}
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -42,7 +42,7 @@ def draw_curve(records: list[dict], path: Path) -> None:
 
 
 def draw_pictures(model, processor, dataset: Dataset, labels: LabelSet, count: int, folder: Path) -> None:
-    """Write `count` pictures to `folder`, each an image, its prediction and the truth, spread evenly over a dataset."""
+    """Write `count` pictures, evenly spread over a dataset, to `folder`: image, prediction, reference side by side."""
     folder.mkdir(exist_ok=True)
     palette, drawn = labels.palette, set()
     model.eval()

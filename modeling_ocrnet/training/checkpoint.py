@@ -1,6 +1,6 @@
-"""Checkpoints that a run can be resumed from, and model folders that anybody can load.
+"""Write and read checkpoints, from which a run can be resumed, and model folders, for `from_pretrained`.
 
-No code in a checkpoint runs, and nothing in it that is wrong goes unnoticed.
+Loading a checkpoint runs no code from it, and checks all of its content.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PATTERN = re.compile(r"step-(\d{7,})")
 
 
 def write_recipe(recipe: Recipe, folder: Path) -> None:
-    """The recipe as run, as `recipe.yaml`: `--config` reads it."""
+    """Write the recipe of the run to `recipe.yaml`, which `--config` can read."""
     text = yaml.safe_dump(as_dict(recipe), sort_keys=False, default_flow_style=None)
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 
@@ -51,11 +51,11 @@ def find_checkpoints(output_dir: Path) -> list[Path]:
 
 
 def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: TrainState) -> Path:
-    """Write everything that resuming needs after `state.step` steps, then delete what is older than wanted.
+    """Write a checkpoint of step `state.step`, then delete all but the last `checkpoint.keep_last` up to this step.
 
-    That is: the weights, their average, the optimizer's state, fp16's loss scale, each process's random generators, the
-    recipe, and `state`. The learning rate and the samples to come are functions of the step (of `state.stream`, for
-    streams). Checkpoints of later steps stay: a run that goes on from an earlier one writes them anew.
+    It holds the weights, their average, the optimizer's state, fp16's loss scale, each process's random generators, the
+    recipe, and `state`. The learning rate and the next samples are functions of the step (of `state.stream`, for
+    streams). Checkpoints of later steps stay: a run that is resumed from an earlier one overwrites them.
     """
     target = output_dir / "checkpoints" / _NAME.format(state.step)
     with saving(target), atomic_folder(target, accelerator, manifest=True) as folder:
@@ -71,19 +71,23 @@ def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, 
 
 
 def open_run(accelerator: Accelerator, resume: str | None, output_dir: Path) -> tuple[Path | None, list[str]]:
-    """Where a run begins: what [`choose_checkpoint`] says, after clearing away what a crash left in `output_dir`.
+    """Delete partial files that a crash left in `output_dir`, and choose where the run begins.
 
-    Only the main process looks, so that all agree.
+    Only the main process reads the folder, so that all processes agree.
+
+    Returns:
+        The result of [`choose_checkpoint`]; `None` without a message for a new run. Only the main process gets the
+        messages, so that they are logged once.
 
     Raises:
         CheckpointError: as `choose_checkpoint`, or if a new run would write into an old one's folder.
-        OSError: if the folder can't be read or cleared.
+        OSError: if the folder can't be read, or files can't be deleted.
     """
     answer: list = [None]
     if accelerator.is_main_process:
         try:
             if resume is None:
-                _refuse_older_run(output_dir)  # which may be going on: nothing is cleared away
+                _refuse_older_run(output_dir)  # it may still be running, so this comes before anything is deleted
             clean_partial_writes(output_dir / "checkpoints", "step-*")
             for name in MODEL_FOLDERS:
                 clean_partial_writes(output_dir, name)
@@ -94,7 +98,7 @@ def open_run(accelerator: Accelerator, resume: str | None, output_dir: Path) -> 
     if isinstance(answer, Exception):
         raise answer
     path, damaged = answer
-    return path, damaged if accelerator.is_main_process else []  # to be said once
+    return path, damaged if accelerator.is_main_process else []
 
 
 def _refuse_older_run(output_dir: Path) -> None:
@@ -106,13 +110,13 @@ def _refuse_older_run(output_dir: Path) -> None:
 
 
 def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[str]]:
-    """The checkpoint that `--resume` means: `last`, `auto` (the last one, or none), or a folder.
+    """Find the checkpoint that `--resume` selects: `last`, `auto` (the last one, or none), or a folder.
 
     Returns:
-        The checkpoint, whose files are as they were written; and a line for each later one that is damaged.
+        The checkpoint, with its files as they were written, and one message for each later one that is damaged.
 
     Raises:
-        CheckpointError: if there is none, or none that is whole.
+        CheckpointError: if there is none, or all are damaged.
     """
     if resume not in ("last", "auto"):
         path = Path(resume)
@@ -122,18 +126,18 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
             )
         if reason := find_corruption(path):
             raise CheckpointError(
-                f"{path}: damaged ({reason}): choose another; --resume last takes the last one that is whole"
+                f"{path}: damaged ({reason}): choose another; --resume last takes the last intact one"
             )
         return path, []
     skipped = []
     for path in reversed(find_checkpoints(output_dir)):
         if (reason := find_corruption(path)) is None:
             return path, skipped
-        skipped.append(f"{path}: damaged ({reason}), so an earlier one is taken")
+        skipped.append(f"{path}: damaged ({reason}), so an earlier one is used")
     if skipped:
-        found = "\n  ".join(x.removesuffix(", so an earlier one is taken") for x in skipped)
+        found = "\n  ".join(x.removesuffix(", so an earlier one is used") for x in skipped)
         raise CheckpointError(
-            f"no checkpoint is whole; remove {output_dir}/checkpoints to start anew, or choose another "
+            f"no checkpoint is intact; remove {output_dir}/checkpoints to start again, or choose another "
             f"--output:\n  {found}"
         )
     if resume == "last":
@@ -147,13 +151,16 @@ def load_checkpoint(
     """Load a checkpoint into the prepared model and optimizer.
 
     Args:
-        fingerprint: this run's, from [`run_fingerprint`], to compare with that of the run that wrote the checkpoint.
+        accelerator: the accelerator that prepared them.
+        recipe: this run's recipe, which is compared with the checkpoint's.
+        path: the checkpoint's folder.
+        fingerprint: this run's fingerprint, from [`run_fingerprint`], which is compared with the checkpoint's.
 
     Returns:
-        The state that it was saved with.
+        The state that was saved with it.
 
     Raises:
-        CheckpointError: if it is damaged, or was written by a run that computes something else.
+        CheckpointError: if it is damaged, or the run that wrote it computes something else than this one.
         UserError: if its recipe can't be read.
     """
     theirs = read_recipe(path / "recipe.yaml")
@@ -168,51 +175,53 @@ def load_checkpoint(
 
 
 def reseed(accelerator: Accelerator, seed: int, step: int) -> None:
-    """Random generators for a run that goes on with another number of processes than wrote its checkpoint.
+    """Seed the random generators of a run that is resumed with a different number of processes.
 
-    The count of micro-batches starts anew too: a step has another number of them now.
+    This also restarts the count of micro-batches, because a step has a different number of them now.
     """
     set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
     restart_accumulation(accelerator)
 
 
 def restore(accelerator: Accelerator, path: Path, generators: bool = True) -> None:
-    """The weights, the optimizer's state and the random generators of the checkpoint `path`, in place.
-
-    Args:
-        generators: this process has its own in the checkpoint, which must be taken.
+    """Load the weights, the optimizer's state and the random generators of a checkpoint, in place.
 
     Pickles are read with `weights_only=True` (by `accelerator.load_state`): they can hold tensors and numbers, and
-    call nothing.
+    can't call anything.
+
+    Args:
+        accelerator: the accelerator that prepared model and optimizer.
+        path: the checkpoint's folder.
+        generators: whether to load this process's random generators.
 
     Raises:
-        CheckpointError: if a file is missing, is damaged, wants to run something, or is of another network.
+        CheckpointError: if a file is missing or damaged, would run code, or belongs to another network.
     """
     file = path / random_states_file(accelerator.process_index)
     seed = None
     try:
-        if generators:  # accelerate would go on without
+        if generators:  # accelerate would ignore a missing file
             seed = _mapping(load(file), "torch_manual_seed")["torch_manual_seed"]
         _check_contents(path)
     except damaged_file_errors() as error:
         raise _damaged(file, error) from error
     try:
-        # to the device itself fails on some devices; DeepSpeed reads by itself and takes no such argument
+        # loading directly to the device fails on some devices; DeepSpeed loads by itself, without `map_location`
         where = {} if accelerator.distributed_type == DistributedType.DEEPSPEED else {"map_location": "cpu"}
         accelerator.load_state(str(path), **where)
         misfits = [x for optimizer in prepared_optimizers(accelerator) for x in _misfits(optimizer)]
-    except damaged_file_errors() as error:  # a RuntimeError is also what a network says to weights of another
+    except damaged_file_errors() as error:  # torch raises a RuntimeError for weights of another network
         if of_the_machine(error):
             raise
         raise _damaged(path, error) from error
     if misfits:
-        raise damaged(path, f"the optimizer's state is of another network: {misfits[0]}")
+        raise damaged(path, f"the optimizer's state belongs to another network: {misfits[0]}")
     if seed is not None and not torch.equal(torch.get_rng_state(), seed):
-        raise damaged(file, "the random generators refuse what it holds")
+        raise damaged(file, "its content doesn't fit the random generators")
 
 
 def _check_contents(path: Path) -> None:
-    """Refuse files that hold something else than state dicts, which torch would fail on as on a bug of ours."""
+    """Check that files hold state dicts. Others would make torch raise errors that look like bugs."""
     patterns = ("optimizer*.bin", "pytorch_model*.bin", "custom_checkpoint_*.pkl", "scaler.pt")
     for file in (file for pattern in patterns for file in path.glob(pattern)):
         try:
@@ -230,7 +239,7 @@ def _mapping(content: Any, *keys: str) -> dict:
 
 def _misfits(optimizer: torch.optim.Optimizer) -> list[str]:
     return [
-        f"{name} of {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+        f"{name} has shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}"
         for parameter, state in optimizer.state.items()
         for name, value in state.items()
         if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape
@@ -239,12 +248,12 @@ def _misfits(optimizer: torch.optim.Optimizer) -> list[str]:
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     if isinstance(error, pickle.UnpicklingError):
-        return damaged(path, "it holds more than tensors and numbers; nothing in it was run")
+        return damaged(path, "it holds something other than tensors and numbers; no code from it was run")
     return damaged(path, reason(error, 200))
 
 
 def save_model(accelerator: Accelerator, model, processor, recipe: Recipe, target: Path, metrics: dict) -> None:
-    """A folder for `from_pretrained`: weights, config, code, processor, the recipe as run, and `metrics.json`."""
+    """Write a folder for `from_pretrained`: weights, config, code, processor, the run's recipe and `metrics.json`."""
     model = unsharded_model(accelerator, model)
     with saving(target), atomic_folder(target, accelerator) as folder:
         if accelerator.is_main_process:

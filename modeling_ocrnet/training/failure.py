@@ -1,4 +1,4 @@
-"""What ends a run, as errors that say what to do: a loss that isn't a number, a full disk, processes that are lost."""
+"""Errors that end a run and say what to do: a loss that isn't finite, a full disk, lost processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ..common.compat import no_room, of_the_machine, peer_lost, safetensors_error, worker_died
 from ..common.errors import UserError, reason
 
-_FULL = 2**20  # bytes left on a disk on which a file couldn't be finished
+_FULL = 2**20  # a disk with fewer free bytes counts as full
 
 
 class NonFiniteLoss(UserError, RuntimeError):
@@ -19,38 +19,39 @@ class NonFiniteLoss(UserError, RuntimeError):
 
 
 class SaveError(UserError, RuntimeError):
-    """Something of a run couldn't be written."""
+    """A file of the run couldn't be written."""
 
 
 class WorkerDied(UserError, RuntimeError):
-    """A process that reads data is gone."""
+    """A data worker has ended."""
 
 
 class ProcessLost(UserError, RuntimeError):
-    """Another process of the run is gone; why, that one has said."""
+    """Another process of the run has ended. That process has logged the reason."""
 
     is_first_cause = False
 
 
 @contextmanager
 def saving(target: Path) -> Iterator[None]:
-    """Name what couldn't be written, and say whether room must be made.
+    """Turn write errors into messages that name the file, and say if the disk is full.
 
     Raises:
-        SaveError: for an `OSError`, what safetensors makes of one, and any error on a full disk. Other errors go on.
+        SaveError: for an `OSError`, safetensors' error for one, and any `RuntimeError` on a full disk. Other errors
+            pass unchanged.
     """
     try:
         yield
     except (OSError, RuntimeError, safetensors_error()) as error:
         if of_the_machine(error) or isinstance(error, UserError):
             raise
-        full = no_room(error) or _is_full(target)  # torch.save doesn't say why it couldn't write
+        full = no_room(error) or _is_full(target)  # torch.save's error doesn't say that the disk is full
         if isinstance(error, RuntimeError) and not full:
             raise
-        remedy = "make room" if full else "mend that"
+        remedy = "free disk space" if full else "fix that"
         raise SaveError(
-            f"{target}: can't be written ({reason(error, 200)}). What was saved before is intact: {remedy}, and go on "
-            "with --resume last"
+            f"{target}: can't be written ({reason(error, 200)}). Everything saved before is intact: {remedy}, and "
+            "continue with --resume last"
         ) from error
 
 
@@ -62,16 +63,16 @@ def _is_full(target: Path) -> bool:
 
 
 def _existing(path: Path) -> Path:
-    """The path itself, or the first folder above it that is there."""
+    """The path, or the nearest folder above it that exists."""
     path = path.absolute()
     return next(x for x in (path, *path.parents) if x.exists())
 
 
 def check_writable(folder: Path) -> None:
-    """Find out before work starts that files can be written below `folder`, of which only a part may exist yet.
+    """Check that files can be written below `folder`, before work starts. The folder need not exist yet.
 
     Raises:
-        UserError: where they can't.
+        UserError: if they can't.
     """
     folder = folder.absolute()
     there = _existing(folder)
@@ -89,11 +90,11 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def explained_processes() -> Iterator[None]:
-    """What torch raises when processes are lost, as errors that say what to do.
+    """Turn torch's errors for lost processes into errors that say what to do.
 
     Raises:
-        WorkerDied: for a data worker.
-        ProcessLost: for another process of the run.
+        WorkerDied: if a data worker has ended.
+        ProcessLost: if another process of the run has ended.
     """
     try:
         yield
@@ -101,12 +102,12 @@ def explained_processes() -> Iterator[None]:
         text = " ".join(str(error).split())[:160]
         if worker_died(error):
             raise WorkerDied(
-                f"a data worker died ({text}): most often because memory ran out; go on with --resume last and fewer "
-                "--data.workers"
+                f"a data worker died ({text}), most often because memory ran out: continue with --resume last and "
+                "fewer --data.workers"
             ) from error
         if peer_lost(error):
             raise ProcessLost(
-                f"another training process failed, or doesn't answer ({text}): what it said last is why; go on with "
-                "--resume last"
+                f"another training process failed, or doesn't answer ({text}): see its last log lines for the reason; "
+                "continue with --resume last"
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""What values of a recipe can be meant: its numbers, and the fields that go to the network's configs as they are."""
+"""Check a recipe's values: its numbers, and the fields that are passed to the network's configs."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ _MOST = {
     "data.cat_max_ratio": 1,
     "data.flip_probability": 1,
     "schedule.warmup_ratio": 1,
-    "process_timeout": 10**8,  # about three years: a limit of what timers take
-    "seed": 2**32 - 1,  # numpy's
+    "process_timeout": 10**8,  # about three years; timers take no longer ones
+    "seed": 2**32 - 1,  # numpy's limit
 }
 
 
-_BELOW = {"optimizer.momentum": 1}  # at 1 what was learnt once would never be forgotten
+_BELOW = {"optimizer.momentum": 1}  # with 1, gradients would never decay
 
 
 def check_numbers(values: dict[str, Any]) -> None:
-    """Refuse numbers that can't be meant.
+    """Check that a recipe's numbers are in their ranges.
 
     Args:
-        values: of a recipe's fields, by their full names; lists are checked number by number.
+        values: the values of fields, by their full names; each number of a list is checked.
 
     Raises:
-        UserError: naming the field.
+        UserError: if a number isn't; the message names the field.
     """
     for name, value in values.items():
         for x in value if isinstance(value, list) else [value]:
@@ -61,10 +61,10 @@ def check_numbers(values: dict[str, Any]) -> None:
 
 
 def _expected(name: str, x: float) -> str | None:
-    """What a field's number should be; `None` if it is."""
+    """What a field's number should be, or `None` if it is valid."""
     if not math.isfinite(x):
         return "a finite number"
-    if name.startswith(("model.config.", "model.backbone_config.")):  # the configs know what theirs may be
+    if name.startswith(("model.config.", "model.backbone_config.")):  # the configs check their own fields
         return None
     if name in _POSITIVE and x <= 0:
         return "positive"
@@ -75,42 +75,45 @@ def _expected(name: str, x: float) -> str | None:
     return f"below {_BELOW[name]}" if x >= _BELOW.get(name, math.inf) else None
 
 
-_OF_DATA = "follows from the dataset's classes (of own data: classes.json)"
-# fields of OCRNetConfig that model.config can't give
+_OF_DATA = "the dataset's classes determine (for your own data: classes.json)"
+# fields of OCRNetConfig that can't be set in model.config
 _SET_ELSEWHERE = {
     **dict.fromkeys(("id2label", "label2id", "num_labels", "palette", "label_ids", "flip_pairs"), _OF_DATA),
-    "backbone_config": "model.variant and model.backbone_config say",
+    "backbone_config": "model.variant and model.backbone_config determine",
 }
 
 
 def renamed_fields(given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`model.config` with fields that were renamed under today's names; of each a warning is given once.
+    """`model.config` with renamed fields under their new names, and one warning for each.
 
     Args:
         given: names and values.
-        prefix: what all names begin with.
+        prefix: the prefix of all names.
+
+    Raises:
+        UserError: if the old and the new name have different values.
     """
     old, new = prefix + OLD_NORMALIZER, prefix + "loss_normalizer"
     if old not in given:
         return given
-    logger.warning_once("model.config.%s is called loss_normalizer now", OLD_NORMALIZER)
+    logger.warning_once("model.config.%s is now called loss_normalizer", OLD_NORMALIZER)
     if given.get(new, given[old]) != given[old]:
         raise UserError(
-            f"model.config has loss_normalizer {given[new]}, and its old name {OLD_NORMALIZER} {given[old]}"
+            f"model.config has loss_normalizer {given[new]}, but its old name {OLD_NORMALIZER} {given[old]}"
         )
     return {new if key == old else key: value for key, value in given.items()}
 
 
 def check_fields(where: str, given: dict[str, Any], config: type) -> None:
-    """Refuse what a config doesn't know (it takes any keyword: a misspelt one would do nothing) or may not be told.
+    """Check that fields exist in a config, and may be set in the recipe. The config itself ignores unknown keywords.
 
     Args:
         where: the recipe's group, for messages.
         given: its fields.
-        config: the class of the config that they are for.
+        config: the config's class.
 
     Raises:
-        UserError: naming the field.
+        UserError: if not; the message names the field.
     """
     for key in sorted(given.keys() & _SET_ELSEWHERE.keys()) if config is OCRNetConfig else ():
         raise UserError(f"{where} has {key}, which {_SET_ELSEWHERE[key]}: take it out")
@@ -118,4 +121,4 @@ def check_fields(where: str, given: dict[str, Any], config: type) -> None:
         raise UserError(f"{where}.num_channels is {channels}, but images are read as three channels: take it out")
     known = {field.name for field in fields(config)}
     if unknown := sorted(set(given) - known):
-        raise UserError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't know; see its docstring")
+        raise UserError(f"{where} has {', '.join(unknown)}, which {config.__name__} doesn't have; see its docstring")

@@ -1,4 +1,4 @@
-"""Recipes on disk, read as the plain data that they are."""
+"""Find and read recipe files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..common.errors import FileError, MissingFileError, UserError, reason
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's own types alone, no key twice, and no aliases: a few lines of them can stand for billions of values."""
+    """Only YAML's own types; no duplicate keys; no aliases, because a few lines of them can make billions of values."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -33,12 +33,11 @@ def _place(mark: yaml.Mark) -> str:
 
 
 def find_recipe(name: str, folders: list[Path] | None = None) -> Path:
-    """The file that a recipe's name means: a file of that name, or else one of the project's own.
+    """Find a recipe's file: a file with this name, or else one of the project's recipes.
 
     Args:
-        name: a path, or a recipe as it lies below `configuration`, with or without `.yaml`:
-            `cityscapes/ocrnet_hr18_40k`.
-        folders: where the project's own recipes lie: inside the installed package, or beside it in a checkout.
+        name: a path, or a recipe's path below `configuration`, with or without `.yaml`: `cityscapes/ocrnet_hr18_40k`.
+        folders: the folders of the project's recipes; [`recipe_folders`] by default.
 
     Returns:
         The file; `Path(name)` if there is none.
@@ -55,13 +54,13 @@ def find_recipe(name: str, folders: list[Path] | None = None) -> Path:
 
 
 def recipe_folders() -> list[Path]:
-    """Where the project's own recipes may lie: inside the installed package, or beside it in a checkout."""
+    """The folders of the project's recipes: inside the installed package, or beside it in a clone."""
     package = Path(__file__).parents[1]
     return [package / "configuration", package.parent / "configuration"]
 
 
 def similar_recipes(name: str) -> list[str]:
-    """Names of the project's recipes that may have been meant, the likeliest first."""
+    """Names of the project's recipes that are similar to `name`, the most similar first."""
     files = (file for folder in recipe_folders() for file in folder.glob("*/*.yaml"))
     known = {f"{file.parent.name}/{file.stem}" for file in files if file.parent.name != "accelerate"}
     meant = str(below_configuration(Path(name))).removesuffix(".yaml")
@@ -69,17 +68,18 @@ def similar_recipes(name: str) -> list[str]:
 
 
 def below_configuration(path: Path) -> Path:
-    """`.../configuration/cityscapes/x.yaml` to `cityscapes/x.yaml`; what lies elsewhere as it is."""
+    """`.../configuration/cityscapes/x.yaml` to `cityscapes/x.yaml`; other paths are returned unchanged."""
     folders = path.parts
     last = max((i for i, name in enumerate(folders) if name == "configuration"), default=-1)
     return Path(*folders[last + 1 :])
 
 
 def read_recipe(file: Path) -> dict[str, Any]:
-    """The fields of a recipe.
+    """Read a recipe's fields.
 
     Raises:
-        UserError: if the file isn't YAML, or holds tags, aliases, or a key twice; one line that names it.
+        UserError: if the file isn't YAML, or holds tags, aliases or duplicate keys; the message is one line and names
+            the file.
         FileError: if it can't be read.
     """
     try:

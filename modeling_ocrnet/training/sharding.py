@@ -1,7 +1,8 @@
-"""What FSDP and DeepSpeed need beyond the other ways to launch. Anywhere else, nothing here does anything.
+"""Support for FSDP and DeepSpeed. With other launch configurations, these functions change nothing.
 
-FSDP (version 2) shares parameters, gradients and optimizer state out over the processes, as one unit: OCRNet has 6 to
-70 million parameters, and what takes memory are its activations. DeepSpeed's ZeRO 2 shares out the latter two.
+FSDP (version 2) shards parameters, gradients and optimizer state over the processes, as one unit: OCRNet has only 6 to
+70 million parameters, and most memory is taken by its activations. DeepSpeed's ZeRO 2 shards gradients and optimizer
+state.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from .recipe import Recipe
 
 
 def set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
-    """Tell the plugin that the launch configuration made what only the recipe knows.
+    """Pass the recipe's settings to the plugin that the launch configuration created.
 
     Raises:
-        UserError: for configurations that OCRNet can't be trained under.
+        UserError: if OCRNet can't be trained with the launch configuration.
     """
     kind = accelerator.distributed_type
     if recipe.model.ema_decay is not None and kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise UserError(
-            f"model.ema_decay averages whole weights, which {kind.value} shares out: leave it out, or launch without "
+            f"model.ema_decay averages whole weights, but {kind.value} shards them: leave it out, or launch without "
             f"{kind.value} (configuration/accelerate/gpu_4.yaml)"
         )
     if accelerator.distributed_type == DistributedType.FSDP:
@@ -36,8 +37,8 @@ def set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
             raise UserError(
                 "FSDP needs fsdp_version: 2 and fsdp_auto_wrap_policy: NO_WRAP; see configuration/accelerate/fsdp.yaml"
             )
-        # parameters stay in float32 and autocast decides by operation, as it does without FSDP: the plugin's policy
-        # would cast weights and outputs to half precision
+        # The plugin's policy would cast weights and outputs to half precision. Without it, parameters stay float32 and
+        # autocast chooses the precision by operation, as without FSDP.
         plugin.mixed_precision_policy = None
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         options = deepspeed_settings(accelerator)
@@ -47,18 +48,18 @@ def set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
 
 
 def supports_channels_last(accelerator: Accelerator) -> bool:
-    """Whether weights may be stored so: FSDP refuses parameters that aren't contiguous (images may always be)."""
+    """Whether weights may be channels_last. FSDP refuses parameters that aren't contiguous. Images always may be."""
     return accelerator.distributed_type != DistributedType.FSDP
 
 
 def supports_fused_optimizer(accelerator: Accelerator) -> bool:
-    """Whether fused kernels may update the weights: torch has none for SGD on FSDP's pieces of them."""
+    """Whether fused kernels can update the weights. torch has none for SGD on FSDP's shards."""
     return accelerator.distributed_type != DistributedType.FSDP
 
 
 @contextmanager
 def unsharded(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
-    """All parameters in every process, so that processes may compute on different numbers of images."""
+    """A context in which every process has all parameters, so that processes can use different numbers of images."""
     if not accelerator.is_fsdp2:
         yield
         return
@@ -70,13 +71,13 @@ def unsharded(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None
 
 
 def unsharded_model(accelerator: Accelerator, model: OCRNetForSemanticSegmentation) -> OCRNetForSemanticSegmentation:
-    """What the main process can `save_pretrained`; all processes must ask.
+    """A model that the main process can save by `save_pretrained`. All processes must call this.
 
-    FSDP gives a model's class another name, which would end up in `config.json` and doesn't exist elsewhere.
+    FSDP changes the name of the model's class. That name would be written to `config.json`, but no code has it.
     """
     if not accelerator.is_fsdp2:
         return model
-    weights = accelerator.get_state_dict(model)  # complete in the main process alone
+    weights = accelerator.get_state_dict(model)  # complete only in the main process
     with torch.device("meta"):
         copy = OCRNetForSemanticSegmentation(model.config)
     if accelerator.is_main_process:

@@ -1,4 +1,4 @@
-"""Batches on their way to the device."""
+"""Copy batches to the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @cache
 def can_pin(device: torch.device) -> bool:
-    """Whether host memory can be pinned for a device: not every one that torch knows brings an allocator for it."""
+    """Whether host memory can be pinned for a device. Not every torch device has an allocator for pinned memory."""
     if device.type == "cpu":
         return False
     try:
@@ -21,7 +21,7 @@ def can_pin(device: torch.device) -> bool:
 
 @cache
 def copies_in_background(device: torch.device) -> bool:
-    """Whether a device copies to and from pinned memory while it computes, and says when it is done."""
+    """Whether a device can copy to and from pinned memory while it computes, with streams and events."""
     if not can_pin(device):
         return False
     try:
@@ -33,9 +33,9 @@ def copies_in_background(device: torch.device) -> bool:
 
 
 class ToDevice:
-    """Copies batches to the device while it still computes on the one before, if it can.
+    """Copies a batch to the device while the device computes on the previous one, if it can.
 
-    The copies have a stream of their own, for which the computation waits; the host waits for neither.
+    The copies have a separate stream. The computation's stream waits for it; the host doesn't wait.
     """
 
     def __init__(self, device: torch.device):
@@ -53,5 +53,5 @@ class ToDevice:
             torch.accelerator.set_stream(computing)
         computing.wait_stream(self.stream)
         for x in copies:
-            x.record_stream(computing)  # or its memory would be given to the next batch's copy too early
+            x.record_stream(computing)  # otherwise the next copy could reuse its memory too early
         return copies

@@ -1,4 +1,4 @@
-"""What a run says: a log file, a line every few steps, metrics as JSON lines, and trackers."""
+"""A run's logs: the log file, metrics as JSON lines, and trackers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("modeling_ocrnet.training")
 
 
 def start_logging(accelerator: Accelerator, output_dir: Path) -> None:
-    """Say things on the console and in `train.log`, from the main process; the others say warnings alone."""
+    """Log to the console and `train.log` in the main process; other processes log only warnings, to the console."""
     package = logging.getLogger("modeling_ocrnet")
     package.handlers.clear()
     package.propagate = False
@@ -38,7 +38,7 @@ def start_logging(accelerator: Accelerator, output_dir: Path) -> None:
 
 
 def log_run_header(accelerator: Accelerator, recipe: Recipe) -> None:
-    """What must be known to read the rest: versions, device, world, precision, commit, recipe."""
+    """Log versions, device, processes, precision, commit and recipe."""
     logger.info(
         "torch %s on python %s, device %s (%s), processes %d, precision %s, accumulation %d, threads %d, commit %s",
         torch.__version__,
@@ -55,7 +55,7 @@ def log_run_header(accelerator: Accelerator, recipe: Recipe) -> None:
 
 
 def _commit() -> str:
-    """The commit that this code is of, with `+` if files were changed since; `unknown` outside a checkout."""
+    """The commit of this code, with `+` if files were changed since; `unknown` outside a clone."""
     here = Path(__file__).parent
     try:
         commit = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--match="]
@@ -65,14 +65,14 @@ def _commit() -> str:
 
 
 class MetricsLog:
-    """`metrics.jsonl` and the trackers: one record a log line or evaluation, each with its `step`."""
+    """`metrics.jsonl` and the trackers: one record per log line or evaluation, with its `step`."""
 
     def __init__(self, accelerator: Accelerator, recipe: Recipe, output_dir: Path):
         self.accelerator, self.path = accelerator, output_dir / "metrics.jsonl"
         if accelerator.is_main_process and self.path.exists():
             with self.path.open("rb+") as file:
                 if (content := file.read()) and not content.endswith(b"\n"):
-                    file.write(b"\n")  # a crash cut the last record off: the next one isn't part of it
+                    file.write(b"\n")  # a crash cut the last record off: don't append the next one to it
         if recipe.logging.trackers:
             scalars = {
                 k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in flatten(as_dict(recipe)).items()
@@ -87,7 +87,7 @@ class MetricsLog:
         self.accelerator.log(values, step=step)
 
     def read(self) -> list[dict]:
-        """All records of the run, also of the parts before it was resumed."""
+        """All records of the run, including those from before it was resumed."""
         if not self.path.exists():
             return []
         records = []
@@ -95,12 +95,12 @@ class MetricsLog:
             try:
                 records.append(json.loads(line))
             except ValueError:
-                logger.warning("%s: a record that a crash cut off is left out: %s", self.path, line[:80])
+                logger.warning("%s: skipping a record that a crash cut off: %s", self.path, line[:80])
         return records
 
 
 class Meter:
-    """Means of values and the speed, since the last reading."""
+    """Computes means of values, and the speed, since the last reading."""
 
     def __init__(self):
         self.reset()
@@ -117,7 +117,7 @@ class Meter:
         self.images += images
 
     def read(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means over steps and processes, and `images_per_second` of all processes; then start anew."""
+        """Return means over steps and processes, and `images_per_second` of all processes; then reset."""
         keys = sorted(self.sums)
         means = accelerator.reduce(torch.stack([self.sums[k] for k in keys]) / self.steps, "mean").tolist()
         speed = self.images / (time.perf_counter() - self.start)

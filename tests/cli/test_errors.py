@@ -246,7 +246,7 @@ def test_room_is_asked_for_if_the_system_says_so(error, tmp_path):
     if isinstance(error, SafetensorError) and sys.platform != "linux":
         pytest.skip("these are Linux's numbers")
     with (
-        pytest.raises(SaveError, match=r"can't be written .*: make room, and go on with --resume last"),
+        pytest.raises(SaveError, match=r"can't be written .*: free disk space, and continue with --resume last"),
         saving(tmp_path),
     ):
         raise error
@@ -254,9 +254,9 @@ def test_room_is_asked_for_if_the_system_says_so(error, tmp_path):
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Not permitted"), OSError(errno.EROFS, "Read-only"), rust(13)])
 def test_room_is_not_asked_for_otherwise(error, tmp_path):
-    with pytest.raises(SaveError, match="intact: mend that") as refused, saving(tmp_path):
+    with pytest.raises(SaveError, match="intact: fix that") as refused, saving(tmp_path):
         raise error
-    assert "make room" not in str(refused.value)
+    assert "free disk space" not in str(refused.value)
 
 
 def test_a_bug_while_saving_is_no_full_disk(tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ def test_names_that_do_not_tell_the_order_are_refused(model, checkpoint, tmp_pat
     names = permuted()
     names[0] = "lorry"
     root = write_data(model, tmp_path / "own", names, ORDER)
-    with pytest.raises(ValueError, match="'road' is class 0 of the one, 3 of the other, and not all names agree"):
+    with pytest.raises(ValueError, match="'road' is class 0 of the first, 3 of the second, and other names differ"):
         evaluate_checkpoint(
             str(checkpoint), EvaluationArguments(name="folder", root=str(root), workers=0), InferenceOptions()
         )
@@ -102,8 +102,8 @@ def test_matching(caplog):
     assert match_classes(names, ["Road_Surface", "traffic light"], "m", "d").tolist() == [1, 0]
     caplog.clear()
     assert match_classes(["a", "b"], ["a", "x"], "m", "d") is None
-    assert "1 of 2 classes have other names, 'b' for 'x': taken to mean the same" in caplog.text
-    with pytest.raises(ValueError, match="m knows 3 classes, d has 2"):
+    assert "1 of 2 classes have different names ('b' for 'x'); they are assumed to mean the same" in caplog.text
+    with pytest.raises(ValueError, match="m has 3 classes, d has 2"):
         match_classes(["a", "b", "c"], ["a", "b"], "m", "d")
-    with pytest.raises(ValueError, match="'a' is class 0 of the one, 1 of the other"):
+    with pytest.raises(ValueError, match="'a' is class 0 of the first, 1 of the second"):
         match_classes(["a", "b"], ["x", "a"], "m", "d")

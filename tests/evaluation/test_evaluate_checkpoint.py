@@ -102,7 +102,7 @@ def test_images_of_one_name_are_refused_before_their_predictions_overwrite_each_
             shutil.copytree(city, tmp_path / "root" / kind / "val" / copy)
     task = EvaluationArguments("cityscapes", str(tmp_path / "root"), **{kept: str(tmp_path / "out")})
     name = min(x.name.removesuffix("_leftImg8bit.png") for x in (root / "leftImg8bit" / "val").rglob("*.png"))
-    with pytest.raises(data.DataError, match=f"{name}: 2 images of the split are called so .*<name>.png: give"):
+    with pytest.raises(data.DataError, match=f"{name}: 2 images of the split have this name .*<name>.png: rename"):
         evaluate_checkpoint(str(tmp_path / "none"), task, InferenceOptions())
     assert not (tmp_path / "out").exists()
 
@@ -120,7 +120,7 @@ def test_another_class_count_is_one_line(checkpoint, tmp_path):
         Image.new(mode, (48, 36)).save(tmp_path / folder / "a.png")
     done = run(checkpoint, "--name", "camvid", "--root", tmp_path)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].endswith("knows 19 classes, camvid has 11: choose --name")
+    assert done.stderr.strip().splitlines()[-1].endswith("has 19 classes, camvid has 11: choose --data.name")
 
 
 def test_the_metric_loads_by_evaluate(checkpoint, root):

@@ -83,5 +83,5 @@ def test_ids_beyond_two_bytes_are_refused(bad):
 
 
 def test_maps_of_another_size_are_refused():
-    with pytest.raises(ValueError, match=r"\(2, 2\) for a reference of shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"\(2, 2\), but its reference \(2, 3\)"):
         MeanIoU().add(prediction=np.zeros((2, 2), int), reference=np.zeros((2, 3), int))

@@ -45,7 +45,7 @@ def test_an_incomplete_one_is_not_written(frames, tmp_path):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda ids: Image.fromarray(np.full((16, 64), 7, np.uint8)), "64x16 pixels, its frame has 64x32"),
+        (lambda ids: Image.fromarray(np.full((16, 64), 7, np.uint8)), "64x16 pixels, but its frame has 64x32"),
         (lambda ids: Image.fromarray(np.full((32, 64), 200, np.uint8)), r"ids \[200\]"),
         (lambda ids: Image.fromarray(np.full((32, 64, 3), 7, np.uint8)), "mode RGB"),
         (lambda ids: Image.fromarray(np.zeros((32, 64), np.uint8)), "are these train ids"),

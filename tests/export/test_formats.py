@@ -182,7 +182,7 @@ def test_engines_that_arent_installed_are_named(exported, checkpoint, photos, tm
     ("wrong", "reason"),
     [
         (("onnx", "--engine", "openvino"), "was exported for onnxruntime, not for openvino"),
-        ((None, "--engine", "openvino"), "scripts/export.py .* --format openvino"),
+        ((None, "--engine", "openvino"), "run ocrnet export .* --format openvino"),
         (("onnx", "--precision", "bf16"), "model.onnx: was exported in fp32, not in bf16"),
     ],
 )

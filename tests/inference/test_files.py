@@ -69,7 +69,7 @@ def test_two_images_of_one_name_have_two_results(checkpoint, tmp_path, monkeypat
     with caplog.at_level("INFO"):
         run(monkeypatch, checkpoint, tmp_path / "day", tmp_path / "night", "--output", tmp_path / "out")
     assert "2 of 2 images" in capsys.readouterr().out
-    assert sum(f"results go by their paths below {tmp_path}" in x for x in caplog.messages) == 1
+    assert sum(f"results keep their paths below {tmp_path}" in x for x in caplog.messages) == 1
     for i, folder in enumerate(("day", "night")):
         (label_map,) = segment(reference.mmseg_model(), OCRNetImageProcessor(), [picture(i)])
         ids = np.asarray(Image.open(tmp_path / "out" / folder / "001_ids.png"))
@@ -121,7 +121,9 @@ def test_inputs_without_a_folder_in_common_are_refused(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
         picture().save(tmp_path / folder / "a.png")
     monkeypatch.setattr(files.os.path, "commonpath", on_two_drives)
-    with pytest.raises(DataError, match=r"d/a.png and .*e/a.png: both results would be called a.png: run them apart"):
+    with pytest.raises(
+        DataError, match=r"d/a.png and .*e/a.png: both results would be called a.png: run them separately"
+    ):
         files.collect_inputs([str(tmp_path / "d"), str(tmp_path / "e")], tmp_path / "out")
 
 

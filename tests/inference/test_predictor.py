@@ -70,7 +70,7 @@ def test_threads_get_what_one_gets(predictor):
 
 @pytest.mark.parametrize("array", [np.zeros((4, 5, 3)), np.zeros((3, 40, 50), np.uint8), np.zeros(7, np.uint8)])
 def test_arrays_that_are_no_images_are_refused(predictor, array):
-    with pytest.raises(ValueError, match=r"an array of .*expected uint8, \(height, width, 3\)"):
+    with pytest.raises(ValueError, match=r"an array of .*expected uint8 or uint16, \(height, width, 3\)"):
         predictor(array)
 
 
@@ -161,7 +161,7 @@ def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path
     monkeypatch.setattr(compiled, "compiler_problem", lambda: "there is no C++ compiler: install g++")
     with caplog.at_level(logging.WARNING, "modeling_ocrnet"):
         predictor = Predictor(checkpoint, precision="fp32").warmup((64, 64))
-    assert "there is no C++ compiler: install g++; going on without compiling" in caplog.text
+    assert "there is no C++ compiler: install g++; continuing without compilation" in caplog.text
     assert predictor(picture()).shape == (65, 101)
 
 

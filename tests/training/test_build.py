@@ -22,8 +22,8 @@ def test_impossible_runs_are_refused(tiny_recipe, monkeypatch):
     ("model", "message"),
     [
         ({"variant": "hr19"}, "variant 'hr19' is unknown"),
-        ({"config": {"dropuot": 0.1}}, "model.config has dropuot, which OCRNetConfig doesn't know"),
-        ({"backbone_config": {"dropout": 0.1}}, "model.backbone_config has dropout, which HRNetConfig doesn't know"),
+        ({"config": {"dropuot": 0.1}}, "model.config has dropuot, which OCRNetConfig doesn't have"),
+        ({"backbone_config": {"dropout": 0.1}}, "model.backbone_config has dropout, which HRNetConfig doesn't have"),
         ({"config": {"dropout": "much"}}, "model.config or model.backbone_config: .*dropout"),
         ({"config": {"class_weights": [1.0]}}, "class_weights has 1 entries for 19 classes"),
     ],

@@ -110,11 +110,11 @@ def test_it_resumes_exactly(averaging):
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, 1.5, -0.1, float("nan")])
 def test_a_decay_outside_0_to_1_is_refused(averaging, decay):
-    with pytest.raises(ValueError, match="model.ema_decay must be between 0 and 1, got"):
+    with pytest.raises(ValueError, match="model.ema_decay must be above 0 and below 1, got"):
         averaging(decay=decay)
 
 
 @pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
 def test_sharded_weights_are_not_averaged(averaging, kind):
-    with pytest.raises(ValueError, match=f"model.ema_decay averages whole weights, which {kind.value} shares out"):
+    with pytest.raises(ValueError, match=f"model.ema_decay averages whole weights, but {kind.value} shards them"):
         set_up_sharding(SimpleNamespace(distributed_type=kind), averaging())

@@ -56,7 +56,7 @@ def test_a_disk_that_is_full(quick_recipe, tmp_path):
     target = Path(recipe.output) / "checkpoints" / "step-0000004"
     assert run.last_line().startswith(f"train.py: {target}: can't be written (")
     assert "File too large" in run.last_line()
-    assert run.last_line().endswith("make room, and go on with --resume last")
+    assert run.last_line().endswith("free disk space, and continue with --resume last")
     assert run.last_line().removeprefix("train.py: ") in (Path(recipe.output) / "train.log").read_text()
     assert steps(recipe) == [2]
     assert_resumes(recipe)

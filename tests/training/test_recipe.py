@@ -170,7 +170,7 @@ def test_the_command_line_overrides_the_file_wherever_it_stands(tmp_path):
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--data.path", "user/set"], "path is given, but dataset 'cityscapes' doesn't take it: it is for hub"),
         (["--data.name", "hub"], "dataset 'hub' needs a path: owner/name on the Hub, or a local folder"),
-        (["--data.streaming=true"], "data.streaming is for data.name hub; 'cityscapes' is read from its files"),
+        (["--data.streaming=true"], "data.streaming is for data.name hub, not for 'cityscapes'"),
     ],
 )
 def test_mistakes_end_with_a_message(argv, message, capsys):
@@ -217,7 +217,7 @@ def test_accumulation_follows_from_the_processes(processes, steps):
 
 @pytest.mark.parametrize("processes", [3, 8])
 def test_batches_that_do_not_fit_are_refused(processes):
-    with pytest.raises(ValueError, match="a global batch of 8 can't be made of micro-batches of 2 on"):
+    with pytest.raises(ValueError, match="a global batch of 8 can't be divided into micro-batches of 2 on"):
         Recipe(global_batch=8, micro_batch=2).accumulation_steps(processes)
 
 
@@ -249,4 +249,4 @@ def test_a_field_under_both_its_names_must_be_one(tmp_path, capsys):
     (tmp_path / "both.yaml").write_text("model: {config: {loss_average: valid, loss_normalizer: all}}\n")
     with pytest.raises(SystemExit):
         parse("--config", str(tmp_path / "both.yaml"))
-    assert "loss_normalizer all, and its old name loss_average valid" in capsys.readouterr().err
+    assert "loss_normalizer all, but its old name loss_average valid" in capsys.readouterr().err

@@ -236,7 +236,7 @@ def test_empty_options_of_other_commands_are_named(command, argv, named, script_
     [
         ("evaluate", ["model", "--split", "null"], "split 'null' is unknown"),
         ("evaluate", ["model", "--workers", "-1"], "workers must be 0 or more, got -1"),
-        ("export", ["model", "out", "--points", ".nan"], "points must be percents from 0 to 100, got nan"),
+        ("export", ["model", "out", "--points", ".nan"], "points must be percentage points from 0 to 100, got nan"),
         ("export", ["model", "out", "--agreement", "99"], "agreement must be a share from 0 to 1, got 99"),
         ("prepare_data", ["inspect", "camvid", "--pictures", "-1"], "--pictures must be 0 or more, got -1"),
         ("prepare_data", ["inspect", "camvid", "--class_weights", ".nan"], "must be 0 or more, got nan"),

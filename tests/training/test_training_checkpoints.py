@@ -97,7 +97,9 @@ def test_the_newest_whole_checkpoint_is_taken(harm, reason, place):
 def test_where_none_is_whole_nothing_starts_anew(resume, place):
     for path in place.save(1, 2):
         flip_a_bit(path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"no checkpoint is whole; remove (?s:.*)step-0000002(?s:.*)step-0000001"):
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint is intact; remove (?s:.*)step-0000002(?s:.*)step-0000001"
+    ):
         open_run(place.prepare()[0], resume, place.output)
 
 

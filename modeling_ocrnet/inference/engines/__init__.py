@@ -1,1 +1,1 @@
-"""What runs the network: PyTorch, code that PyTorch compiled, ONNX Runtime, OpenVINO."""
+"""Engines that run the network: PyTorch, compiled code, ONNX Runtime, OpenVINO."""

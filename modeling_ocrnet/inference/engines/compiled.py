@@ -1,4 +1,4 @@
-"""A network compiled for a CPU, once for all image sizes, and kept on disk for the next process."""
+"""Compile a network for a CPU, once for all image sizes, and cache the result on disk for other processes."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ logger = logging.getLogger("modeling_ocrnet.inference")
 
 
 def compiler_problem() -> str | None:
-    """Why nothing can be compiled on this machine, or `None`. (A package from the cache needs no compiler.)"""
+    """Why this machine can't compile, or `None`. (Packages in the cache need no compiler.)"""
     if has_cpp_compiler():
         return None
-    return "there is no C++ compiler: install g++, or name one by the environment variable CXX"
+    return "there is no C++ compiler: install g++, or set the environment variable CXX to one"
 
 
 def compile_package(program: ExportedProgram, path: Path) -> None:
-    """Compile a program to a file that a process without a compiler can run, on this kind of machine.
+    """Compile a program to a file. Processes on this kind of machine can run it without a compiler.
 
     Raises:
-        UserError: where there is no compiler.
+        UserError: if there is no compiler.
     """
     if (problem := compiler_problem()) is not None:
         raise UserError(problem)
-    # threads: as many as the process that runs it has, not the one that compiles
+    # the number of threads is that of the process that runs the package, not of the one that compiles it
     settings = {"freezing": True, "cpp.dynamic_threads": True}
-    # torch takes names that end so, and wouldn't leave half a file under the one that is looked for
+    # torch requires this suffix; moving the finished file keeps partial ones from the final path
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         part = Path(scratch) / "part.pt2"
         with torch.no_grad():
@@ -56,7 +56,7 @@ def compile_package(program: ExportedProgram, path: Path) -> None:
 
 
 def package(path: Path) -> Callable[[Tensor], Tensor]:
-    """An AOTInductor package: machine code, so only for files that one has made oneself."""
+    """Load an AOTInductor package. It is machine code: load only files that you made yourself."""
     return aoti_load(str(path))
 
 
@@ -66,19 +66,19 @@ def open_file(path: Path, made_in: str, _wanted: str | None) -> tuple[Callable[[
 
 
 def compiler_name() -> str:
-    """What compiles for a CPU here."""
+    """The compiler for CPUs that is used in this environment."""
     return f"openvino {version('openvino')}" if find_spec("openvino") is not None else "aotinductor"
 
 
 def compiled(model: OCRNetForSemanticSegmentation) -> Engine | OCRNetForSemanticSegmentation:
-    """The model, compiled: from the cache if it has been before, on any number of threads and for images of any size.
+    """Compile a model, for any number of threads and any image size, or load it from the cache if it was compiled.
 
-    By OpenVINO where it is installed, which takes half a minute, else by AOTInductor, which takes minutes. The cache is
-    Hugging Face's for assets (`HF_ASSETS_CACHE`); what lies there belongs to weights, code, versions and CPU.
+    OpenVINO compiles if it is installed, in half a minute; otherwise AOTInductor, in minutes. The cache is Hugging
+    Face's cache for assets (`HF_ASSETS_CACHE`). Its key covers weights, code, versions and CPU.
 
     Returns:
-        An engine; on devices other than the CPU the model itself, which `torch.compile` compiles at its first image.
-        The model as it is, with a warning, where there is no compiler.
+        An engine. On devices other than the CPU, the model itself, which `torch.compile` compiles at its first image.
+        If there is no compiler, the unchanged model, with a warning.
     """
     if model.device.type != "cpu":
         model.compile(dynamic=True)
@@ -89,9 +89,9 @@ def compiled(model: OCRNetForSemanticSegmentation) -> Engine | OCRNetForSemantic
     path = folder / ("model.xml" if by_openvino else "model.pt2")
     if not path.is_file():
         if not by_openvino and (problem := compiler_problem()) is not None:
-            logger.warning("%s; going on without compiling", problem)
+            logger.warning("%s; continuing without compilation", problem)
             return model
-        logger.warning("compiling by %s, once for this model on this machine: %s", compiler, path)
+        logger.warning("compiling with %s, once for this model on this machine: %s", compiler, path)
         (_convert if by_openvino else _compile)(model, path)
     precision = precision_of(model)
     if by_openvino:
@@ -107,12 +107,12 @@ def _convert(model: OCRNetForSemanticSegmentation, path: Path) -> None:
     network = openvino_runtime.convert(model)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         import_module("openvino").save_model(network, Path(scratch) / path.name, compress_to_fp16=False)
-        for suffix in (".bin", ".xml"):  # the latter is looked for
+        for suffix in (".bin", ".xml"):  # .xml last: its presence means that both are there
             os.replace((Path(scratch) / path.name).with_suffix(suffix), path.with_suffix(suffix))
 
 
 def _key(model: OCRNetForSemanticSegmentation, compiler: str) -> str:
-    """What machine code depends on, as 16 hexadecimal digits."""
+    """A hash of everything that the machine code depends on, as 16 hexadecimal digits."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]
     own = (root / "inference" / "engines" / f"{name}.py" for name in ("program", "compiled", "openvino_runtime"))

@@ -1,4 +1,4 @@
-"""What runs the network: PyTorch, or an exported file in another runtime. All are called as the model is."""
+"""Exported files and the engine that runs them. An engine is called in the same way as the model."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from ...modeling_ocrnet import OCRNetOutput
 from .precision import Precision
 
 EngineName = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
-EXPORT = "export.json"  # beside an exported file: what it is
-FROM_WEIGHTS = ("auto", "torch", "compile")  # engines that run a checkpoint as it is; the others need an export
+EXPORT = "export.json"  # describes the exported file beside it
+FROM_WEIGHTS = ("auto", "torch", "compile")  # engines that run a checkpoint; the others need an export
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of exported file.
+    """A format of exported files.
 
     Args:
-        engine: what runs it.
-        file: its name.
-        precisions: those that it is made in, the usual one first.
-        module: the file of this folder that opens it. Its function `open_file(path, made_in, wanted)` takes the
-            precision of the file and the one asked for, if any, and returns what runs images, and the images' dtype.
-        computes_in_any: another precision may be asked for than the file's.
+        engine: the engine that runs them.
+        file: their name.
+        precisions: the precisions that they can be exported in, the usual one first.
+        module: the module in this folder that opens them. Its function `open_file(path, made_in, wanted)` takes the
+            file's precision and the requested one, or `None`. It returns a function from images to logits, and the
+            images' dtype.
+        computes_in_any: whether another precision than the file's can be requested.
     """
 
     engine: str
@@ -52,7 +53,7 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Export:
-    """What `export.json` says of the exported file beside it."""
+    """The content of `export.json`, which describes the exported file beside it."""
 
     format: str
     precision: str
@@ -64,10 +65,10 @@ class Export:
 
     @classmethod
     def read(cls, folder: Path) -> Export | None:
-        """What lies in a folder; `None` where nothing was exported to it.
+        """Read a folder's `export.json`; `None` if the folder isn't an export.
 
         Raises:
-            ValueError: where that is damaged, or the exported file isn't there.
+            UserError: if it is damaged, or the exported file is missing.
         """
         path = folder / EXPORT
         if not path.is_file():
@@ -76,24 +77,25 @@ class Export:
             export = cls(**json.loads(path.read_text(encoding="utf-8")))
             known = export.precision in FORMATS[export.format].precisions
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise UserError(f"{path}: not what scripts/export.py writes: export again") from error
+            raise UserError(f"{path}: damaged, or not written by ocrnet export: export again") from error
         if not known:
             raise UserError(f"{path}: {export.format} has no precision {export.precision!r}: export again")
         file = folder / FORMATS[export.format].file
         if not file.is_file():
-            raise UserError(f"{file}: there is no such file, but {EXPORT} beside it speaks of one: export again")
+            raise UserError(f"{file}: there is no such file, but {EXPORT} beside it names it: export again")
         return export
 
 
 class Engine(nn.Module):
-    """An exported OCRNet. [`segment`] and [`predict`] take it where they take a model.
+    """An exported OCRNet. [`segment`] and [`predict`] take it in place of a model.
 
     Args:
-        config: the network's.
-        run: normalised images (batch, 3, height, width) to logits (batch, classes, h, w); called from any thread.
-        precision: of the file.
-        device: of images and logits.
-        dtype: of images.
+        config: the network's config.
+        run: a function from normalised images, (batch, 3, height, width), to logits, (batch, classes, h, w). Any thread
+            may call it.
+        precision: the file's precision.
+        device: the device of images and logits.
+        dtype: the images' dtype.
     """
 
     def __init__(
@@ -113,17 +115,17 @@ class Engine(nn.Module):
 
 
 def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: Precision | None = None) -> Engine:
-    """An exported file, ready to run.
+    """Open an exported file.
 
     Args:
-        folder: where it lies.
-        export: what it is.
-        config: the network's.
-        precision: in which an OpenVINO model computes what isn't int8, if not as it was exported. The others compute as
-            they were exported.
+        folder: the export's folder.
+        export: the content of its `export.json`.
+        config: the network's config.
+        precision: the precision to compute in; the file's by default. Only OpenVINO models can compute in another one,
+            in which they run all operations that aren't int8.
 
     Raises:
-        UserError: where the runtime isn't installed, the file is damaged, or the precision isn't the file's.
+        UserError: if the runtime isn't installed, the file is damaged, or the format can't compute in this precision.
     """
     form = FORMATS[export.format]
     path = folder / form.file
@@ -134,7 +136,7 @@ def open_export(folder: Path, export: Export, config: OCRNetConfig, precision: P
         run, dtype = opener.open_file(path, export.precision, precision)
     except UserError:  # a package is missing
         raise
-    except Exception as error:  # each runtime has errors of its own for damaged files
+    except Exception as error:  # each runtime has its own error types for damaged files
         if is_bug(error):
             raise
         raise UserError(f"{path}: {form.engine} can't open it ({reason(error)}): export again") from error

@@ -1,4 +1,4 @@
-"""OpenVINO: the network converted for it, and run, faster for the sizes that come again."""
+"""The OpenVINO engine: converts the network and runs it, with kernels for the sizes that come repeatedly."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .precision import cpu_has_bf16
 from .program import export_program
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-KEPT_SIZES = 4  # each has the memory of a pass of its own
+KEPT_SIZES = 4  # each size holds the memory of a forward pass
 
 
 @contextmanager
 def unreported() -> Iterator[None]:
-    """OpenVINO and NNCF report each use to their makers, unless they believe to run in an automatic test."""
+    """Disable the telemetry of OpenVINO and NNCF: they send none if the environment variable CI is set."""
     before = os.environ.get("CI")
     os.environ["CI"] = "true"
     try:
@@ -39,23 +39,23 @@ def unreported() -> Iterator[None]:
 
 
 def convert(model: OCRNetForSemanticSegmentation):
-    """The fused model as an `openvino.Model` from float32 images of any size to logits."""
+    """Convert the fused model to an `openvino.Model` from float32 images of any size to logits."""
     with unreported():
         program = export_program(copy.deepcopy(model).float(), products=True)
         return import_module("openvino").convert_model(program)
 
 
 def for_size(network, shape: tuple[int, ...], precision: str) -> None:
-    """Fix the images' shape, in place, and mend what OpenVINO doesn't see by itself."""
+    """Fix the images' shape, in place, and make two optimizations that OpenVINO doesn't make."""
     network.reshape(list(shape))
     operations = import_module("openvino.opset13")
     for x in network.get_ops():
         kind = x.get_type_name()
-        # at most sizes a program's second resize changes nothing, but it would be carried out
+        # at most sizes, a program's second resize changes nothing, but OpenVINO would still run it
         if kind == "Interpolate" and x.input(0).get_shape() == x.output(0).get_shape():
             x.output(0).replace(x.input_value(0))
-        # Told to compute in bfloat16, OpenVINO leaves products with a constant factor in float32, which takes twice as
-        # long, unless something that isn't a constant stands between.
+        # In bfloat16, OpenVINO leaves products with a constant factor in float32, which takes twice as long. A
+        # conversion in between, which it doesn't treat as a constant, prevents that.
         elif kind == "MatMul" and precision == "bf16" and is_constant(x.input_value(0).get_node()):
             between = operations.convert(x.input_value(0), "bf16")
             back = operations.convert(between, "f32")
@@ -66,7 +66,7 @@ def for_size(network, shape: tuple[int, ...], precision: str) -> None:
 
 
 def is_constant(node) -> bool:
-    """Whether an operation's result depends on weights and sizes alone."""
+    """Whether an operation's result depends only on weights and sizes."""
     todo, seen = [node], set()
     while todo:
         x = todo.pop()
@@ -85,21 +85,21 @@ def open_file(path: Path, made_in: str, wanted: str | None) -> tuple[OpenVINONet
 
 
 def _computed_in(precision: str) -> str:
-    """In what a file of this precision is computed; of an int8 file what isn't int8."""
+    """The precision that a file with this precision is run in (int8 files: that of all other operations)."""
     if precision == "int8":
         return "bf16" if cpu_has_bf16() else "fp32"
-    return "fp32" if precision == "fp16" else precision  # that is only how weights are stored
+    return "fp32" if precision == "fp16" else precision  # fp16 files only store their weights in fp16
 
 
 class OpenVINONetwork:
-    """A converted network, ready to run; may be called from several threads.
+    """A converted network that images can be passed to. Several threads may call it.
 
-    The first size, and any that comes again, gets a network of its own, compiled in half a second: where sizes are
-    known, OpenVINO chooses faster kernels. Others share one for any size.
+    The first size, and any size that comes a second time, gets its own network, compiled in half a second: OpenVINO
+    chooses faster kernels if sizes are fixed. Other sizes share one network for any size.
 
     Args:
         path: the .xml file.
-        precision: in which what isn't int8 is computed. Left to itself, OpenVINO would take bf16 where the CPU has it.
+        precision: the precision for all that isn't int8. OpenVINO's own default is bf16 if the CPU has it.
     """
 
     def __init__(self, path: Path, precision: str):
@@ -109,7 +109,7 @@ class OpenVINONetwork:
         self.options["PERFORMANCE_HINT"] = "LATENCY"
         self.path, self.precision, self.lock = str(path), precision, threading.Lock()
         self.seen, self.of_size, self.of_any_size = set(), OrderedDict(), None
-        self.core.read_model(self.path)  # a damaged file is found out now
+        self.core.read_model(self.path)  # raises now if the file is damaged
 
     def __call__(self, pixel_values: Tensor) -> Tensor:
         """Images (batch, 3, height, width), float32, to logits."""
@@ -140,7 +140,7 @@ class OpenVINONetwork:
 
 
 class _Compiled:
-    """Its requests serve one caller at a time; there are as many as there ever were callers at once."""
+    """A compiled network. Each concurrent caller gets its own request; idle requests are reused."""
 
     def __init__(self, network):
         self.network, self.idle = network, []
@@ -151,6 +151,6 @@ class _Compiled:
         except IndexError:
             request = self.network.create_infer_request()
         (result,) = request.infer([array]).values()
-        result = result.copy()  # the request's memory is used again
+        result = result.copy()  # the request's memory is reused
         self.idle.append(request)
         return result

@@ -1,4 +1,4 @@
-"""In which numbers a machine computes fastest."""
+"""Precisions, and which one a device computes fastest in."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def precision_of(model) -> str:
-    """In what a model or an engine computes."""
+    """The precision that a model or an engine computes in."""
     return getattr(model, "precision", None) or _NAMES[model.dtype]
 
 
 def fast_precision(device: torch.device) -> Precision:
-    """bf16 where the device has instructions for it, else fp32."""
+    """bf16 if the device has instructions for it, fp32 otherwise."""
     if device.type == "cpu":
         return "bf16" if cpu_has_bf16() else "fp32"
     supported = getattr(torch.get_device_module(device), "is_bf16_supported", None)
@@ -31,12 +31,12 @@ def fast_precision(device: torch.device) -> Precision:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 by instructions of its own.
+    """Whether the CPU has instructions that multiply bfloat16.
 
-    oneDNN's own answer (`torch.ops.mkldnn._is_mkldnn_bf16_supported`) is yes on every CPU with AVX-512, also where it
-    has to emulate. What torch 2.6 can't tell counts as no.
+    oneDNN's own answer (`torch.ops.mkldnn._is_mkldnn_bf16_supported`) is `True` on every CPU with AVX-512, even if it
+    has to emulate them. Capabilities that torch 2.6 doesn't report count as missing.
     """
-    if not torch.backends.mkldnn.is_available():  # the instructions are there for oneDNN's kernels
+    if not torch.backends.mkldnn.is_available():  # only oneDNN's kernels use the instructions
         return False
     found = cpu_capabilities()
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))

@@ -1,4 +1,4 @@
-"""OCRNet as a program of tensor operations, for images of any size: what exporters and compilers take."""
+"""OCRNet as a `torch.export` program for images of any size, the input of exporters and compilers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ...modeling_hrnet import HRNetModule
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 
 INPUT, OUTPUT = "pixel_values", "logits"
-# No two sizes of any feature map are equal by chance, as they'd be for a multiple of 32. What is made of products works
-# in tiles (`resizing_ocrnet.TILE`), of which the example needs several: torch.export takes a 1 for a constant.
+# With these sizes, no two sizes of feature maps are equal by chance, as they would be for multiples of 32. Programs
+# made of products work in tiles (`resizing_ocrnet.TILE`). Their example needs several: torch.export treats 1 as a
+# constant.
 _EXAMPLE, _EXAMPLE_FOR_PRODUCTS = (2, 3, 65, 101), (2, 3, 325, 421)
 
 
 class _AnySizeModule(HRNetModule):
-    """An [`HRNetModule`] that doesn't ask whether sizes happen to agree: a program has no branches.
+    """An [`HRNetModule`] without a branch that depends on sizes, because a program can't have one.
 
-    The second resize, which the plain module skips where the sizes agree, changes nothing there.
+    The plain module skips the second resize if the sizes agree. Here it always runs, and changes nothing in that case.
     """
 
     def _upsample(self, x: Tensor, ratio: int, size: torch.Size) -> Tensor:
@@ -48,14 +49,15 @@ class _Logits(nn.Module):
 
 
 def export_program(model: OCRNetForSemanticSegmentation, products: bool = False) -> ExportedProgram:
-    """The fused model from `pixel_values` (batch, 3, height, width), all three of any size, to `logits`.
+    """Export the fused model as a program from `pixel_values`, (batch, 3, height, width), to `logits`. Batch, height
+    and width are dynamic.
 
     Args:
-        model: in eval mode; it stays as it is. The program has its precision and device.
-        products: the heads' convolutions as matrix products, for runtimes that lay memory out themselves.
+        model: the model in eval mode; it stays as it is. The program has its precision and device.
+        products: turn the heads' convolutions into matrix products, for runtimes with memory layouts of their own.
 
     Raises:
-        UserError: where this torch can't make programs for any size, or the backbone isn't one for them.
+        UserError: if this torch can't export dynamic sizes, or the backbone can't be exported.
     """
     fused = copy.deepcopy(model) if model.is_fused else model.fuse()
     for module in fused.modules():
@@ -72,6 +74,6 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
         raise UserError(str(error)) from error
     except Exception as error:
         kind = model.config.custom_backbone or model.config.backbone_config.model_type
-        if kind == HRNetConfig.model_type or is_bug(error):  # ours can be exported
+        if kind == HRNetConfig.model_type or is_bug(error):  # HRNet can be exported
             raise
-        raise UserError(f"a network over the backbone {kind!r} can't be made a program ({reason(error)})") from error
+        raise UserError(f"a network with the backbone {kind!r} can't be exported ({reason(error)})") from error

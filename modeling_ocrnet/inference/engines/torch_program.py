@@ -1,4 +1,4 @@
-"""PyTorch: a `torch.export` program, which needs none of this package's code."""
+"""The PyTorch engine for `torch.export` programs, which need none of this package's code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .precision import DTYPES
 
 
 def program(path: Path) -> Callable[[Tensor], Tensor]:
-    """A program's file, ready to run."""
+    """Load a program's file as a function from images to logits."""
     module = torch.export.load(path).module()
-    return lambda images: module(images)  # as a submodule it would refuse eval()
+    return lambda images: module(images)  # not as a submodule, because its eval() raises
 
 
 def open_file(path: Path, made_in: str, _wanted: str | None) -> tuple[Callable[[Tensor], Tensor], torch.dtype]:

@@ -1,4 +1,4 @@
-"""Faster layers for training, beside the plain ones of the model. They differ from those by rounding alone."""
+"""Faster layers for training, which replace the model's plain ones. Their results differ only by rounding."""
 
 from torch import nn
 
@@ -19,16 +19,16 @@ FAST_LAYERS = {
 
 
 def convert_for_training(model: nn.Module) -> nn.Module:
-    """Make a model's layers faster to train, in place, as `torch.nn.SyncBatchNorm.convert_sync_batchnorm` swaps them.
+    """Convert a model's layers to faster ones for training, in place.
 
-    Only classes change: parameters, buffers, hooks and state-dict keys stay as they are, so that the model is saved
-    and loaded as before. CPUs gain most: packed batch norms, resizes after the heads' projections, and a cross-entropy
-    in strips are for them alone, and other devices take the plain way. Before `transformers.Trainer`:
-    `Trainer(convert_for_training(model), ...)`. Layers of other classes (SyncBatchNorm, FSDP's, adapters) are left
-    alone.
+    Only the layers' classes change. Parameters, buffers, hooks and state dict keys stay the same, so the model is saved
+    and loaded as before. CPUs gain most: packed batch norms, resizes after the heads' projections and a cross-entropy
+    in strips are only for them. Layers of other classes (SyncBatchNorm, FSDP's, adapters) aren't changed.
+
+    With `transformers.Trainer`: `Trainer(convert_for_training(model), ...)`.
 
     Args:
-        model: an [`OCRNetForSemanticSegmentation`], or anything that holds one.
+        model: an [`OCRNetForSemanticSegmentation`], or a module that contains one.
 
     Returns:
         The same model.

@@ -1,22 +1,22 @@
-"""Batch norm that trains narrow maps on a processor several times faster. Exact but for rounding.
+"""A batch norm that trains several times faster on CPUs for maps with few channels. Exact except for rounding.
 
-torch's kernels take as many channels at once as fill a vector register (of AVX-512: 16 in float32, 32 in bfloat16) and
-are several times slower on the rest: on much of HRNet-W18's 18 and 36 channels. But channels_last memory may be read
-another way: `PACK` neighbouring pixels of c channels are one pixel of PACK * c channels. The kernels do the same for
-each of these. Afterwards PACK means are averaged, and so are PACK variances, to which the variance of those means is
-added; sums for the gradients are added.
+torch's kernels process as many channels at once as fit a vector register (AVX-512: 16 in float32, 32 in bfloat16). They
+are several times slower on the remaining channels, which are many for HRNet-W18's 18 and 36 channels. channels_last
+memory can be read in another way: `PACK` neighbouring pixels with c channels are one pixel with PACK * c channels. The
+kernels then compute statistics for each of these channels. The mean is the average of PACK means. The variance is the
+average of PACK variances plus the variance of those means. Sums for the gradients are added.
 """
 
 import torch
 from torch import Tensor, nn
 
-PACK = 16  # pixels that are treated as one
-MAX_CHANNELS = 48  # below which torch's kernels are slow
-MIN_ELEMENTS = 2**17  # of a map: with fewer the additional calls take longer than they save
+PACK = 16  # number of pixels that are treated as one
+MAX_CHANNELS = 48  # torch's kernels are slow below this number
+MIN_ELEMENTS = 2**17  # elements of a map; with fewer, the additional calls take longer than they save
 
 
 class FastBatchNorm2d(nn.BatchNorm2d):
-    """Takes [`PACK`] neighbouring pixels for one, if that is faster."""
+    """Treats [`PACK`] neighbouring pixels as one, if that is faster."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise maps, (batch, channels, height, width)."""
@@ -31,7 +31,7 @@ class FastBatchNorm2d(nn.BatchNorm2d):
         return (
             self.training
             and x.device.type == "cpu"
-            and x.dtype in (torch.float32, torch.bfloat16)  # float16 hasn't the range for the gradients' factors
+            and x.dtype in (torch.float32, torch.bfloat16)  # float16's range is too small for the gradients' factors
             and x.ndim == 4
             and x.shape[1] < MAX_CHANNELS
             and x.numel() >= MIN_ELEMENTS
@@ -46,18 +46,18 @@ class FastBatchNorm2d(nn.BatchNorm2d):
 
 
 def _pack(x: Tensor) -> Tensor:
-    """(batch, channels, height, width) to (1, PACK * channels, pixels / PACK, 1), the same memory."""
+    """(batch, channels, height, width) to (1, PACK * channels, pixels / PACK, 1), a view."""
     return x.permute(0, 2, 3, 1).view(1, -1, 1, PACK * x.shape[1]).permute(0, 3, 1, 2)
 
 
 def _repeat(*values: Tensor) -> tuple[Tensor, ...]:
-    """Each (channels,), to (PACK * channels,)."""
+    """Repeat each tensor, (channels,), to (PACK * channels,)."""
     return torch.stack(values).unsqueeze(1).expand(-1, PACK, -1).flatten(1).unbind()
 
 
 def _affine(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) * weight + bias, computed in float32; of x's shape, the others (channels,)."""
-    result = torch.empty_like(x)  # not a view of what the kernel makes: a ReLU may write into it
+    """(x - mean) / sqrt(variance + eps) * weight + bias in float32, in x's shape; the other tensors are (channels,)."""
+    result = torch.empty_like(x)  # not a view of the kernel's output, because an in-place ReLU may follow
     weight, bias, mean, variance = _repeat(weight, bias, mean, variance)
     out = {"out": _pack(result), "save_mean": weight.new_empty(0), "save_invstd": weight.new_empty(0)}
     torch.ops.aten.native_batch_norm.out(_pack(x), weight, bias, mean, variance, False, 0.0, eps, **out)
@@ -80,8 +80,8 @@ class _PackedBatchNorm(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
-        """With z = (x - mean) / deviation and n pixels: the gradients of bias and weight are sum(g) and sum(g * z), and
-        that of x is weight / deviation * (g - sum(g) / n - z * sum(g * z) / n)."""
+        """With z = (x - mean) / deviation, n pixels and the output's gradient g: the gradients of bias and weight are
+        sum(g) and sum(g * z). The gradient of x is weight / deviation * (g - sum(g) / n - z * sum(g * z) / n)."""
         x, weight, mean, inverse = ctx.saved_tensors  # inverse: 1 / deviation
         gradient, pixels = gradient.contiguous(memory_format=torch.channels_last), x.numel() // x.shape[1]
         weights, means, inverses = _repeat(weight, mean, inverse)

@@ -1,7 +1,7 @@
-"""The heads with fewer or cheaper operations: a layer's weight acts where there are fewest positions.
+"""The heads with fewer or cheaper operations: a layer's weight is applied to the smallest of the possible maps.
 
-[`ConvNormAct`]'s parts are called one by one here. An adapter (of peft, say) that has taken a convolution's place must
-be called itself: [`is_plain`] tells.
+The parts of [`ConvNormAct`] are called separately here. If an adapter (e.g. peft's) has replaced a convolution, its
+weight alone isn't enough, so the adapter must be called: [`is_plain`] finds out.
 """
 
 import torch
@@ -15,21 +15,21 @@ from ...resizing_ocrnet import FINE_MAPS, mix_and_resize, resize_concat, split_w
 
 
 def is_plain(conv: nn.Module) -> bool:
-    """Whether a layer is a convolution and nothing else, so that its weight says all of it."""
+    """Whether a layer is a plain convolution, which its weight and bias describe completely."""
     return type(conv) is nn.Conv2d
 
 
 def convolve_resized(features: list[Tensor], weight: Tensor, bias: Tensor | None, align_corners: bool) -> Tensor:
-    """What a convolution of [`resize_concat`]'s maps would give, its padding such that the size stays.
+    """The result of [`resize_concat`] and a convolution with "same" padding.
 
     Args:
-        features: (batch, width, h, w), the first one's size is the result's.
+        features: (batch, width, h, w) each; the first one's size is the result's.
         weight: (channels, sum of widths, kernel_size, kernel_size), kernel_size odd.
-        bias: (channels,).
-        align_corners: of the resizes.
+        bias: (channels,), or `None`.
+        align_corners: `align_corners` of the resizes.
 
     Returns:
-        (batch, channels, height, width), in channels_last memory where there are coarse maps.
+        (batch, channels, height, width), in channels_last memory if there are coarse maps.
     """
     fine, coarse = split_weight(weight, [x.shape[1] for x in features])
     maps = resize_concat(features[:FINE_MAPS], align_corners)
@@ -40,10 +40,10 @@ def convolve_resized(features: list[Tensor], weight: Tensor, bias: Tensor | None
 
 
 def project(layer: ConvNormAct, features: list[Tensor], align_corners: bool) -> Tensor:
-    """A head's first layer, of feature maps that are resized and concatenated.
+    """A head's first layer, applied to feature maps that are resized and concatenated.
 
-    Channels are mixed before the resize if a CPU trains in half precision. (float32 is finer than another order of
-    sums, inference has `fuse`, and other devices weren't measured.)
+    Channels are mixed before the resize only if a CPU trains in half precision: another order of sums would change
+    float32 results noticeably, inference has `fuse`, and other devices weren't measured.
     """
     x = features[0]
     half = x.dtype.itemsize < 4 or torch.is_autocast_enabled("cpu") and x.dtype == torch.float32
@@ -53,7 +53,7 @@ def project(layer: ConvNormAct, features: list[Tensor], align_corners: bool) -> 
 
 
 def fuse_maps(layer: ConvNormAct, first: Tensor, second: Tensor) -> Tensor:
-    """A 1x1 layer of two maps, (batch, channels, h, w) each, as if concatenated: the sum of two convolutions."""
+    """A 1x1 layer of two concatenated maps, (batch, channels, h, w) each, as the sum of two convolutions."""
     conv = layer.conv
     if not is_plain(conv):
         return layer(torch.cat([first, second], dim=1))
@@ -62,14 +62,15 @@ def fuse_maps(layer: ConvNormAct, first: Tensor, second: Tensor) -> Tensor:
 
 
 class FastSoftObjectRegions(SoftObjectRegions):
-    """Projects by [`project`]."""
+    """The auxiliary head with [`project`]."""
 
     def forward(self, features: list[Tensor]) -> Tensor:
         return self.classifier(self.dropout(project(self.projection, features, self.align_corners)))
 
 
 class FastSpatialGather(SpatialGather):
-    """Multiplies in bfloat16 if the pixels are: products are summed in float32. (float16 can't hold the weights.)"""
+    """Multiplies in bfloat16 if the pixels are bfloat16, because it accumulates in float32. (float16 can't hold the
+    weights.)"""
 
     def forward(self, pixels: Tensor, region_logits: Tensor) -> Tensor:
         if pixels.dtype != torch.bfloat16:
@@ -78,10 +79,10 @@ class FastSpatialGather(SpatialGather):
 
 
 class FastObjectAttention(ObjectAttention):
-    """Lets `out`'s convolution act on the regions' values, of which there are fewer than pixels.
+    """Applies `out`'s convolution to the regions' values, because there are fewer regions than pixels.
 
-    It mixes channels, and the attention mixes regions, so that their order doesn't matter. Its bias passes unchanged,
-    as the attention of a pixel sums to 1.
+    The convolution mixes channels and the attention mixes regions, so their order doesn't matter. The bias stays the
+    same, because a pixel's attention sums to 1.
     """
 
     def forward(self, pixels: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,7 @@ class FastObjectAttention(ObjectAttention):
 
 
 class FastOCRHead(OCRHead):
-    """Projects by [`project`], and concatenates nothing."""
+    """The OCR head with [`project`] and [`fuse_maps`], which avoid concatenations."""
 
     def forward(self, features: list[Tensor], region_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pixels = project(self.projection, features, self.align_corners)

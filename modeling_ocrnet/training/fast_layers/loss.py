@@ -1,4 +1,4 @@
-"""The cross-entropy without scores of all classes at full size: they never exist at once."""
+"""Cross-entropy that never holds the scores of all classes at full size."""
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,11 @@ from ...loss_ocrnet import (
 )
 from ...resizing_ocrnet import resize_tiles
 
-STRIP = 2**20  # scores (classes x rows x width) that exist at once, 4 MB: they stay in a processor's caches
+STRIP = 2**20  # scores (classes x rows x width) per strip: 4 MB, which fit a processor's caches
 
 
 class FastSegmentationLoss(SegmentationLoss):
-    """Computes a plain cross-entropy in strips of rows on a CPU. Elsewhere strips would be many small kernels."""
+    """Computes a plain cross-entropy in strips of rows on CPUs. Other devices would run many small kernels for it."""
 
     def forward(self, logits: Tensor, labels: Tensor, config) -> Tensor:
         mined = config.ohem_threshold is not None or config.ohem_min_kept is not None
@@ -35,10 +35,10 @@ class FastSegmentationLoss(SegmentationLoss):
 
 
 class _CrossEntropyInStrips(torch.autograd.Function):
-    """The sum of the cross-entropy over all pixels, of logits that are brought to the labels' size (bilinear).
+    """The sum of the cross-entropy over all pixels, for logits that are resized (bilinear) to the labels' size.
 
-    Columns are resized first. Then a strip of rows at a time is resized, and turned into losses and into its part of
-    the gradient.
+    Columns are resized first. Then each strip of rows is resized, and its losses and its part of the gradient are
+    computed.
     """
 
     @staticmethod
@@ -54,7 +54,7 @@ class _CrossEntropyInStrips(torch.autograd.Function):
             for start, first, mix in zip(
                 range(0, height, matrices.shape[1]), strips[:, 0].tolist(), matrices.squeeze(2), strict=True
             ):
-                mix = mix[: height - start, : rows - first]  # (strip, rows that it reads)
+                mix = mix[: height - start, : rows - first]  # (rows of the strip, rows read)
                 own, read = slice(start, start + len(mix)), slice(first, first + mix.shape[1])
                 scores = mix @ wide[image, :, read]  # (classes, strip, width)
                 total += _cross_entropy_(scores, labels[image, own], weight, ignore_index)
@@ -76,7 +76,7 @@ class _CrossEntropyInStrips(torch.autograd.Function):
 
 
 def _cross_entropy_(scores: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """The summed cross-entropy of scores (classes, height, width), which are overwritten with its gradient."""
+    """The summed cross-entropy of scores, (classes, height, width). They are overwritten with its gradient."""
     valid = labels != ignore_index
     truth = labels.where(valid, 0)
     pixel_weight = valid.to(scores.dtype) if weight is None else weight[truth] * valid  # (height, width)
