@@ -10,7 +10,7 @@ everything out and estimates what a run takes; --resume last continues after an 
 
 import sys
 
-from ..training.dry_run import dry_run, fit_to_time_budget
+from ..training.dry_run import dry_run
 from ..training.failure import explained_processes
 from ..training.loop import train
 from .parser import Parser
@@ -32,7 +32,9 @@ def build_parser() -> Parser:
     parser.add_option(
         "--minutes",
         type=float | None,
-        help="Measure a few steps first, and choose schedule.max_steps so that all takes about so many minutes.",
+        help="Minutes that the whole run takes, its start and end included. The learning rate follows the clock, not "
+        "schedule.max_steps. With --resume, the time that was used before counts. Two such runs differ, and a resumed "
+        "one isn't the same to the bit as one that wasn't interrupted.",
     )
     return parser
 
@@ -47,9 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         if options.check:
             dry_run(recipe)
             return
-        if options.minutes is not None:
-            recipe = fit_to_time_budget(recipe, options.minutes, options.resume)
-        train(recipe, options.resume)
+        train(recipe, options.resume, options.minutes)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +35,7 @@ from .recipe import Recipe
 from .recipe_checks import check_fields
 from .sharding import set_up_sharding, supports_channels_last, supports_fused_optimizer
 from .step_flags import StepFlags
+from .time_budget import TimeBudget
 from .to_device import ToDevice, can_pin
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -47,7 +49,8 @@ class Experiment:
 
     `model` is wrapped for distributed training, `bare_model` is not. `flags`: whether steps are sound, and a process
     wants to stop. `ema`: the weights' moving average, if the recipe wants one. `positions`: how far this process's
-    workers of a stream have come. `skipped`: samples that this process couldn't read and replaced.
+    workers of a stream have come. `skipped`: samples that this process couldn't read and replaced. `budget`: the run's
+    time, if that was given instead of a number of steps.
     """
 
     recipe: Recipe
@@ -64,6 +67,7 @@ class Experiment:
     ema: EMA | None = None
     positions: list[Position] | None = None
     skipped: int = 0
+    budget: TimeBudget | None = None
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:
@@ -270,7 +274,7 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
         rank=accelerator.process_index,
         processes=accelerator.num_processes,
         start=start,
-        stop=recipe.schedule.max_steps,
+        stop=recipe.schedule.max_steps if experiment.budget is None else sys.maxsize,
     )
     stream = TrainingDataset(experiment.train_data, transform, recipe.seed, skip=options.on_error == "skip")
     return iter(training_loader(stream, batches, options.workers, pin_memory=pinned))

@@ -1,5 +1,4 @@
-"""A dry run: everything a run does, once, in a folder that is thrown away; what the run would take, and how long a
-run fits into a given time."""
+"""A dry run: everything a run does, once, in a folder that is thrown away, and what the run would take."""
 
 from __future__ import annotations
 
@@ -9,22 +8,18 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import psutil
 import torch
-from accelerate.utils import broadcast_object_list
 
-from ..common.errors import UserError
 from ..common.runtime import use_all_cores
 from ..evaluation.loop import evaluate_model
 from .build import build, build_accelerator, build_batches
-from .checkpoint import choose_checkpoint, open_run, save_checkpoint
+from .checkpoint import choose_checkpoint, save_checkpoint
 from .failure import check_writable
 from .recipe import Recipe
-from .recipe_file import read_recipe
 from .sharding import unsharded
 from .state import TrainState
 from .step import train_step
@@ -55,7 +50,7 @@ def dry_run(recipe: Recipe) -> None:
     Raises:
         What [`modeling_ocrnet.training.loop.train`] would raise before and in its first steps.
     """
-    costs = measure(recipe, steps=2, verbose=True)
+    costs = measure(recipe, steps=2)
     logger.info(
         "all is well. A full run: %d steps of %.2f s and %d evaluations of %d images at %.2f s each, about %s; "
         "peak memory %.1f GB a process; %.2f GB for each of %d checkpoints",
@@ -71,36 +66,8 @@ def dry_run(recipe: Recipe) -> None:
     )
 
 
-def fit_to_time_budget(recipe: Recipe, minutes: float, resume: str | None = None) -> Recipe:
-    """The recipe with as many steps as this machine does in so many minutes, everything included.
-
-    A few steps are measured, and fill what is left of the time since the process began. Their number is a multiple of
-    50, so that equal machines mostly come to equal runs. A run that has begun keeps the length that it began with.
-
-    Raises:
-        UserError: for a time that isn't positive.
-        What [`dry_run`] raises.
-    """
-    if not minutes > 0:
-        raise UserError(f"minutes must be positive, got {minutes}")
-    begun, _ = open_run(build_accelerator(recipe), resume, Path(recipe.output))
-    if begun is not None:
-        steps = read_recipe(begun / "recipe.yaml")["schedule"]["max_steps"]
-    else:
-        costs = measure(recipe, steps=10)
-        left = 60 * minutes - seconds_since_the_start() - costs.image * costs.images
-        left *= 0.9  # checkpoints, log lines and pictures take the rest
-        steps = max(50, int(left / costs.step) // 50 * 50)
-        (steps,) = broadcast_object_list([steps])  # processes measure different times
-        logger.info("%d steps of %.2f s fit into %g minutes", steps, costs.step, minutes)
-    return replace(recipe, schedule=replace(recipe.schedule, max_steps=steps))
-
-
-def measure(recipe: Recipe, steps: int, verbose: bool = False) -> RunCost:
-    """Build everything in a folder that is thrown away, and do everything once, steps several times.
-
-    `verbose`: log what the run is, and each step's loss.
-    """
+def measure(recipe: Recipe, steps: int) -> RunCost:
+    """Build everything in a folder that is thrown away, and do everything once, steps several times."""
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator.device)
     choose_checkpoint("auto", Path(recipe.output))
@@ -108,16 +75,14 @@ def measure(recipe: Recipe, steps: int, verbose: bool = False) -> RunCost:
     with tempfile.TemporaryDirectory() as scratch:
         start_logging(accelerator, Path(scratch))
         experiment = build(recipe, accelerator)
-        if verbose:
-            log_run_header(accelerator, recipe)
+        log_run_header(accelerator, recipe)
         batches = build_batches(experiment, 0)
         seconds = []
         for step in range(min(steps, recipe.schedule.max_steps)):
             start = time.perf_counter()
             values = train_step(experiment, batches, step)
             loss = values["loss"].item()
-            if verbose:
-                logger.info("step %d: loss %.4f", step + 1, loss)
+            logger.info("step %d: loss %.4f", step + 1, loss)
             seconds.append(time.perf_counter() - start)
 
         experiment.flags.read()
@@ -143,11 +108,6 @@ def measure(recipe: Recipe, steps: int, verbose: bool = False) -> RunCost:
         checkpoint=disk,
         peak_memory=_peak_memory(accelerator.device),
     )
-
-
-def seconds_since_the_start() -> float:
-    """Of this process, its imports included."""
-    return time.time() - psutil.Process().create_time()
 
 
 def _peak_memory(device: torch.device) -> float:

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate.utils import gather_object
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..common.runtime import use_all_cores
-from ..evaluation.loop import evaluate_model
 from ..interop.model_zoo_log import write_model_zoo_line
-from ..report.training_run import draw_curve, draw_pictures
 from .build import Experiment, build, build_accelerator, build_batches
-from .checkpoint import load_checkpoint, open_run, save_checkpoint, save_model, write_recipe
+from .checkpoint import load_checkpoint, open_run, write_recipe
 from .failure import check_writable, saving
 from .graceful_shutdown import GracefulShutdown
-from .optimization import broadcast_buffers
 from .recipe import Recipe
-from .sharding import unsharded
-from .state import TrainState, run_fingerprint
+from .results import all_reduce_sum, evaluate, finish, measure_the_end, save
+from .state import CheckpointError, TrainState, run_fingerprint
 from .step import train_step
+from .time_budget import TimeBudget
 from .tracking import Meter, MetricsLog, log_run_header, start_logging
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
 
-def train(recipe: Recipe, resume: str | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    resume: str | None = None,
+    minutes: float | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Path:
     """Run an experiment to its end, or until it is told to stop.
 
     Args:
         recipe: the experiment.
         resume: `"last"`, `"auto"` (the last checkpoint if there is one), a checkpoint folder, or `None` for a new run.
+        minutes: how long the whole run takes, in place of `schedule.max_steps`; see [`TimeBudget`].
+        clock: for `minutes`: seconds since the process began; its own by default.
 
     Returns:
         `output_dir/model`, a folder for `from_pretrained`.
@@ -49,6 +53,9 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     shutdown = GracefulShutdown()
     output_dir = Path(recipe.output)
     accelerator = build_accelerator(recipe)
+    budget = None
+    if minutes is not None:
+        budget = TimeBudget(accelerator, minutes, timedelta(seconds=recipe.process_timeout), clock)
     use_all_cores(accelerator.device)
     check_writable(output_dir)
     checkpoint, damaged = open_run(accelerator, resume, output_dir)
@@ -57,8 +64,11 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
     for line in damaged:
         logger.warning("%s", line)
     experiment = build(recipe, accelerator)
+    experiment.budget = budget
     state = begin(experiment, checkpoint, output_dir)
     log_run_header(accelerator, recipe)
+    if budget is not None:
+        logger.info("the run takes %g minutes: its schedule follows the clock, not schedule.max_steps", minutes)
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
     metrics = MetricsLog(accelerator, recipe, output_dir)
@@ -69,7 +79,11 @@ def train(recipe: Recipe, resume: str | None = None) -> Path:
 
 
 def begin(experiment: Experiment, checkpoint: Path | None, output_dir: Path) -> TrainState:
-    """The state of a new run, or that of `checkpoint`, which is loaded into the experiment."""
+    """The state of a new run, or that of `checkpoint`, which is loaded into the experiment.
+
+    Raises:
+        CheckpointError: if it can't be resumed from, or one run follows the clock and the other doesn't.
+    """
     recipe, accelerator = experiment.recipe, experiment.accelerator
     fingerprint = run_fingerprint(accelerator, experiment.train_data, experiment.labels)
     if checkpoint is None:
@@ -78,6 +92,18 @@ def begin(experiment: Experiment, checkpoint: Path | None, output_dir: Path) -> 
         return TrainState(fingerprint=fingerprint)
     state = load_checkpoint(accelerator, recipe, checkpoint, fingerprint)
     state.fingerprint = fingerprint  # the number of processes may have changed
+    budget = experiment.budget
+    if budget is not None and state.seconds is None:
+        raise CheckpointError(
+            f"{checkpoint} is of a run of {recipe.schedule.max_steps} steps, which --minutes can't change: leave it out"
+        )
+    if budget is None and state.seconds is not None:
+        raise CheckpointError(
+            f"{checkpoint} is of a run whose length was given in minutes, of which it has used "
+            f"{state.seconds / 60:.1f}: give --minutes, the time of the whole run"
+        )
+    if budget is not None:
+        budget.go_on(state.seconds, state.share)
     if recipe.data.streaming:
         experiment.positions = state.stream_positions(accelerator)
     if accelerator.is_main_process:
@@ -96,23 +122,31 @@ def training_loop(
             or two later if it takes several processes, or a device, to agree.
     """
     recipe, accelerator, flags = experiment.recipe, experiment.accelerator, experiment.flags
-    last = recipe.schedule.max_steps
+    last, budget = recipe.schedule.max_steps, experiment.budget
+
+    def is_last() -> bool:
+        return state.step == last if budget is None else budget.last
 
     def due(every: int) -> bool:
-        return state.step % every == 0 or state.step == last
+        return state.step % every == 0 or is_last()
 
     batches, meter = build_batches(experiment, state.step), Meter()
-    bar = tqdm(total=last, initial=state.step, unit="step", disable=None if accelerator.is_main_process else True)
-    for step in range(state.step, last):
+    bar = progress_bar(experiment, state)
+    for step in range(state.step, last) if budget is None else budget.steps(state.step):
         state.step = step + 1
         values = train_step(experiment, batches, step, with_accuracy=due(recipe.logging.every), shutdown=shutdown)
         accuracy = values.pop("pixel_accuracy", None)
         meter.add(values, recipe.global_batch)
-        bar.update()
+        bar.update(1 if budget is None else budget.used - bar.n)
+        unmeasured = budget is not None and budget.step_done()
         if due(recipe.logging.every):
             flags.read()
             log_step(experiment, state, meter, accuracy, metrics, bar)
-        if due(recipe.evaluation.every):
+        if unmeasured:
+            flags.read()
+            measure_the_end(experiment, state, metrics, output_dir)
+            meter.reset()
+        if due(recipe.evaluation.every) and (budget is None or budget.has_time_to_evaluate()):
             flags.read()
             evaluate(experiment, state, metrics, output_dir)
             meter.reset()
@@ -123,7 +157,7 @@ def training_loop(
             flags.read()
             save(experiment, state, output_dir)
             meter.reset()
-        if stop and state.step < last:
+        if stop and not is_last():
             reason = shutdown.reason or "another process"
             logger.info("stopped by %s after step %d: go on with --resume last", reason, state.step)
             raise SystemExit(shutdown.exit_code)
@@ -140,12 +174,15 @@ def log_step(
     if recipe.data.on_error == "skip":
         line["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
     metrics.write(state.step, **line)
-    left = (recipe.schedule.max_steps - state.step) * recipe.global_batch / line["images_per_second"]
+    if (budget := experiment.budget) is None:
+        done = f"{state.step}/{recipe.schedule.max_steps}"
+        left = (recipe.schedule.max_steps - state.step) * recipe.global_batch / line["images_per_second"]
+    else:
+        done = f"{state.step}  {budget.used / budget.seconds:.0%} of {budget.minutes:g} minutes"
+        left = max(0.0, budget.left)
     logger.info(
-        "step %d/%d  loss %.4f  ocr_loss %.4f  auxiliary_loss %.4f  pixel_accuracy %.4f  lr %.3e  "
-        "%.2f images/s  left %s",
-        state.step,
-        recipe.schedule.max_steps,
+        "step %s  loss %.4f  ocr_loss %.4f  auxiliary_loss %.4f  pixel_accuracy %.4f  lr %.3e  %.2f images/s  left %s",
+        done,
         *(line[x] for x in ("loss", "ocr_loss", "auxiliary_loss", "pixel_accuracy", "lr", "images_per_second")),
         timedelta(seconds=int(left)),
     )
@@ -156,99 +193,11 @@ def log_step(
             write_model_zoo_line(path, state.step, line["loss"], line["images_per_second"])
 
 
-def save(experiment: Experiment, state: TrainState, output_dir: Path) -> None:
-    """A checkpoint of all processes."""
-    accelerator = experiment.accelerator
-    if experiment.positions is not None:
-        state.stream = gather_object([experiment.positions])
-    state.skipped = all_reduce_sum(accelerator, experiment.skipped)
-    path = save_checkpoint(accelerator, experiment.recipe, output_dir, state)
-    logger.info("saved %s", path)
-
-
-def finish(experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path) -> None:
-    """What a run that came to its end leaves: the model, its moving average if there is one, and pictures."""
-    recipe, accelerator = experiment.recipe, experiment.accelerator
-    model, processor = experiment.bare_model, experiment.processor
-    save_model(accelerator, model, processor, recipe, output_dir / "model", state.scores)
-    if experiment.ema is not None:
-        save_model(accelerator, experiment.ema.module, processor, recipe, output_dir / "model_ema", state.ema_scores)
-    with unsharded(accelerator, model):
-        if accelerator.is_main_process:
-            draw_curve(metrics.read(), output_dir / "curve.png")
-            folder, count = output_dir / "pictures", recipe.logging.pictures
-            draw_pictures(model, processor, experiment.val_data, experiment.labels, count, folder)
-    accelerator.end_training()
-    scores, best = state.scores, state.best
-    logger.info("done: mIoU %.4f after %d steps, the best %.4f", scores["mean_iou"], scores["step"], best["mean_iou"])
-    names = {"model": "model", "moving average": "model_ema", "curve": "curve.png", "pictures": "pictures"}
-    for what, name in names.items():
-        if (output_dir / name).exists():
-            logger.info("%s: %s", what, output_dir / name)
-
-
-def evaluate(experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path) -> None:
-    """Score the weights, and their moving average if there is one; keep whichever is the best so far of both.
-
-    The scores become `state.scores` and `state.ema_scores`.
-    """
-    state.scores = score(experiment, experiment.bare_model, state.step, metrics)
-    found = [(state.scores, experiment.bare_model)]
-    if experiment.ema is not None:
-        averaged = experiment.ema.module
-        state.ema_scores = score(experiment, averaged, state.step, metrics, weights="ema")
-        found.append((state.ema_scores, averaged))
-    scores, model = max(found, key=lambda x: x[0]["mean_iou"])
-    if state.best is None or scores["mean_iou"] > state.best["mean_iou"]:
-        state.best = {x: scores[x] for x in ("step", "weights", "mean_iou")}
-        if experiment.recipe.checkpoint.keep_best:
-            folder = output_dir / "best"
-            save_model(experiment.accelerator, model, experiment.processor, experiment.recipe, folder, scores)
-
-
-def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights: str = "raw") -> dict:
-    """Score `model` on the validation split, and say so: what `metrics.json` holds.
-
-    Args:
-        weights: `raw`, or `ema`: then the names in `metrics.jsonl` begin with `ema_`.
-    """
-    recipe, accelerator, labels = experiment.recipe, experiment.accelerator, experiment.labels
-    start = time.perf_counter()
-    broadcast_buffers(accelerator, model)
-    with unsharded(accelerator, model):
-        result = evaluate_model(
-            model,
-            experiment.processor,
-            experiment.val_data,
-            accelerator,
-            labels,
-            recipe.evaluation.inference,
-            workers=min(recipe.data.workers, 2),
-        )
-    overall = {key: result[key] for key in ("mean_iou", "mean_accuracy", "overall_accuracy")}
-    by_class = {
-        name: None if iou != iou else float(iou)
-        for name, iou in zip(labels.names, result["per_category_iou"], strict=True)
-    }
-    metrics.write(step, **{key if weights == "raw" else f"{weights}_{key}": x for key, x in overall.items()})
-    logger.info(
-        "evaluated %sstep %d on %d images: mIoU %.4f  mean accuracy %.4f  pixel accuracy %.4f  (%.0f s)",
-        "" if weights == "raw" else "the moving average after ",
-        step,
-        len(experiment.val_data),
-        *overall.values(),
-        time.perf_counter() - start,
-    )
-    return {
-        "step": step,
-        "weights": weights,
-        "dataset": recipe.data.title,
-        "split": recipe.evaluation.split,
-        **overall,
-        "iou": by_class,
-    }
-
-
-def all_reduce_sum(accelerator, count: int) -> int:
-    """The sum of a small number over all processes."""
-    return round(accelerator.reduce(torch.tensor([float(count)], device=accelerator.device), "sum").item())
+def progress_bar(experiment: Experiment, state: TrainState) -> tqdm:
+    """Of the steps, or of the seconds if the run has so many minutes."""
+    budget = experiment.budget
+    disable = None if experiment.accelerator.is_main_process else True
+    if budget is None:
+        return tqdm(total=experiment.recipe.schedule.max_steps, initial=state.step, unit="step", disable=disable)
+    form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
+    return tqdm(total=budget.seconds, initial=budget.used, bar_format=form, disable=disable)

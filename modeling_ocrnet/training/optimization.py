@@ -93,11 +93,12 @@ def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def learning_rate(step: int, base: float, schedule: ScheduleRecipe) -> float:
+def learning_rate(step: float, base: float, schedule: ScheduleRecipe) -> float:
     """Polynomial decay from `base` to the floor, after a linear warm-up if there is one. A pure function of the step.
 
     Args:
-        step: counted from 0; the last one, `max_steps - 1`, has the floor.
+        step: counted from 0; the last one, `max_steps - 1`, has the floor. It needn't be a whole number: see
+            [`modeling_ocrnet.training.time_budget.TimeBudget`].
         base: the learning rate at step 0 (without warm-up).
         schedule: length, power, floor and warm-up.
 

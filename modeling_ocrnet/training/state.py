@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class TrainState:
         ema_scores: the last evaluation's, of the weights' moving average.
         skipped: samples that could not be read and were replaced, of all processes.
         stream: how far each worker of each process has come, if the data are a stream: epoch and samples.
+        seconds: what the run has used of its time, if that was given instead of a number of steps.
+        share: how much of the schedule is over then, 0 to 1.
         fingerprint: what the run depends on beside its recipe, from [`run_fingerprint`].
     """
 
@@ -50,6 +53,8 @@ class TrainState:
     ema_scores: dict[str, Any] | None = None
     skipped: int = 0
     stream: list[list] | None = None
+    seconds: float | None = None
+    share: float = 0.0
     fingerprint: dict[str, Any] = field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,6 +78,11 @@ class TrainState:
                 raise ValueError(f"{key} is {values[key]!r}, expected fields and values")
         if type(values.get("skipped", 0)) is not int or not isinstance(values.get("stream"), list | None):
             raise ValueError(f"skipped is {values.get('skipped')!r} and stream {values.get('stream')!r}")
+        seconds, share = values.get("seconds"), values.get("share", 0.0)
+        if not (isinstance(seconds, float | None) and (seconds is None or 0 <= seconds < math.inf)):
+            raise ValueError(f"seconds is {seconds!r}, expected 0 or more")
+        if not (isinstance(share, float) and 0 <= share <= 1):
+            raise ValueError(f"share is {share!r}, expected 0 to 1")
         for key in self.__dataclass_fields__.keys() & values.keys():
             setattr(self, key, values[key])
         self.fingerprint = self.fingerprint or {}
@@ -86,12 +96,12 @@ class TrainState:
         """The state in a checkpoint's folder.
 
         Raises:
-            CheckpointError: if `state.json` isn't as a run of `max_steps` steps writes it.
+            CheckpointError: if `state.json` isn't as a run of `max_steps` steps, or of some minutes, writes it.
         """
         file, state = folder / "state.json", cls()
         try:
             state.load_state_dict(json.loads(file.read_text(encoding="utf-8")))
-            if state.step > max_steps:
+            if state.step > max_steps and state.seconds is None:
                 raise ValueError(f"step is {state.step}, expected 0 to {max_steps}")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise damaged(file, reason(error, 200)) from error

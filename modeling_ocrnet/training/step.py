@@ -41,8 +41,7 @@ def train_step(
     """
     recipe, accelerator, model = experiment.recipe, experiment.accelerator, experiment.model
     optimizer, flags = experiment.optimizer, experiment.flags
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, group["base_lr"], recipe.schedule)
+    set_learning_rate(experiment, step)
     losses, names = [], []
     for batch in itertools.islice(batches, accelerator.gradient_accumulation_steps):
         pixel_values, labels = _take(experiment, batch)
@@ -66,6 +65,14 @@ def train_step(
     if with_accuracy:
         values["pixel_accuracy"] = pixel_accuracy(output.logits, labels, experiment.bare_model.config)
     return values
+
+
+def set_learning_rate(experiment: Experiment, step: int) -> None:
+    """Give the optimizer the learning rate of a step, counted from 0, or, if the schedule follows the clock, of now."""
+    schedule, budget = experiment.recipe.schedule, experiment.budget
+    position = step if budget is None else budget.position(schedule)
+    for group in experiment.optimizer.param_groups:
+        group["lr"] = learning_rate(position, group["base_lr"], schedule)
 
 
 def _wants_to_stop(shutdown: GracefulShutdown | None) -> bool:

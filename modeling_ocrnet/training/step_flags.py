@@ -115,7 +115,7 @@ class StepFlags:
 
 
 def _copy_to_host(flags: torch.Tensor) -> tuple[torch.Tensor, torch.Event]:
-    """The flags in the host's memory, where they are after the event."""
+    """The flags in the host's memory: they are there after the event."""
     host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
     host.copy_(flags, non_blocking=True)
     copied = torch.Event(flags.device)

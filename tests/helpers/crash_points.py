@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from modeling_ocrnet.common import atomic_files as folders
 from modeling_ocrnet.data import map_style as stream
 from modeling_ocrnet.evaluation import loop as evaluation
-from modeling_ocrnet.training import checkpoint, loop
+from modeling_ocrnet.training import checkpoint, loop, results
 
 # where `install` can let the main process (or its data worker) wait
 POINTS = (
@@ -86,9 +86,9 @@ def install(folder: Path, point: str | None = None) -> None:
     watch.around(loop, "load_checkpoint", lambda _, __, path, *___: f"restoring {path.name}")
     watch.around(loop, "train_step", lambda _, __, step, **___: f"step {step + 1}")
     watch.around(loop, "evaluate", lambda _, state, *__: f"evaluation after step {state.step}")
-    watch.around(loop, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of step {state.step}")
-    watch.around(loop, "save_model", lambda *args: f"writing {args[4].name}/")
-    watch.around(loop, "draw_curve", lambda *_: "the report")
+    watch.around(results, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of step {state.step}")
+    watch.around(results, "save_model", lambda *args: f"writing {args[4].name}/")
+    watch.around(results, "draw_curve", lambda *_: "the report")
     _watch_order(watch)
     _wait_in_checkpoints(watch)
     _wait_elsewhere(watch)
