@@ -170,7 +170,7 @@ def test_inputs_are_never_overwritten(tmp_path):
 @pytest.mark.parametrize("missing", ["nothing.png", "empty", "*.tiff"])
 def test_inputs_without_images_are_errors(tmp_path, missing):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="not an image, a folder with images or a matching pattern"):
         files.collect_inputs([str(tmp_path / missing)], tmp_path / "out")
 
 
