@@ -7,11 +7,22 @@ import tempfile
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="ocrnet-tests-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLCONFIGDIR"] = os.environ["HF_HOME"]
+# before torch is imported: more threads wait for each other in networks this small, and several pytest processes share
+# the cores; the training loop takes a plain "1" for a launcher's default, which it doesn't keep
+if os.environ.get("OMP_NUM_THREADS", "1") == "1":
+    os.environ["OMP_NUM_THREADS"] = "1,1"
 
+import random
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from helpers.process_state import changes, process_state
+
+TESTS = Path(__file__).parent
+MARKED_FOLDERS = ("export", "gpu", "security")  # all of their tests have the folder's marker
 
 
 def pytest_addoption(parser):
@@ -22,9 +33,27 @@ def pytest_sessionfinish():
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in MARKED_FOLDERS:
+            item.add_marker(folder)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks():
+    """A test fails if the process isn't afterwards as it was before."""
+    before = process_state()
+    yield
+    assert changes(before, process_state()) == []
 
 
 @pytest.fixture(scope="session")

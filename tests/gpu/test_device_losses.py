@@ -7,7 +7,6 @@ from helpers.device_passes import CLASSES, relative_error
 from modeling_ocrnet import OCRNetConfig
 from modeling_ocrnet.loss_ocrnet import segmentation_loss
 
-pytestmark = pytest.mark.gpu
 LOSSES = {
     "plain": {},
     "valid pixels": {"loss_average": "valid"},

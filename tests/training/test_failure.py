@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import multiprocess
+from helpers.process_state import replace_for_good
 from helpers.signals import stop_after
 from safetensors.torch import load_file
 
@@ -33,18 +34,15 @@ def assert_resumes(recipe):
     """The last checkpoint can be gone on from."""
     (saved,) = steps(recipe)[-1:]
     continued = []
-    original = loop.train_step
 
     def once(experiment, batches, step, **_):
         continued.append(step)
         raise KeyboardInterrupt
 
-    loop.train_step = once
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_step", once)
         with pytest.raises(KeyboardInterrupt):
             loop.train(recipe, resume="last")
-    finally:
-        loop.train_step = original
     assert continued == [saved]
 
 
@@ -71,7 +69,7 @@ def let_no_file_grow_after_two_steps():
             resource.setrlimit(resource.RLIMIT_FSIZE, (weights.stat().st_size // 2,) * 2)
         return original(experiment, batches, step, **keywords)
 
-    loop.train_step = limited
+    replace_for_good(loop, "train_step", limited)
 
 
 def test_a_data_worker_that_dies(quick_recipe, scenes, tmp_path):

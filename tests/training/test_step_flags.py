@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate import DistributedType
 from helpers import multiprocess
+from helpers.process_state import replace_for_good
 from helpers.signals import signal_process_1
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -132,7 +133,7 @@ def defer(monkeypatch=None) -> None:
     """Let this process read flags one step later, as for a device."""
     deferred = partial(StepFlags, deferred=True)
     if monkeypatch is None:
-        build.StepFlags = deferred
+        replace_for_good(build, "StepFlags", deferred)
     else:
         monkeypatch.setattr(build, "StepFlags", deferred)
 

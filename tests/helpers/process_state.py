@@ -1,0 +1,43 @@
+"""What belongs to a whole process: tests that change it must undo that, and processes of a test's own needn't."""
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+
+def process_state() -> dict[str, object]:
+    """What every test must leave as it was, by name."""
+    try:
+        folder = str(Path.cwd())
+    except FileNotFoundError:
+        folder = "deleted"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+    return {
+        "the working directory": folder,
+        "sys.path": list(sys.path),
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's grad mode": torch.is_grad_enabled(),
+        "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        **{f"${name}": value for name, value in environment.items()},
+    }
+
+
+def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """A line for each difference between two states; of variables only the names, since some are secret."""
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return [x if x.startswith("$") else f"{x}: {before.get(x)} before, {after.get(x)} after" for x in names]
+
+
+def replace_for_good(owner, name: str, value) -> None:
+    """Set an attribute of a module or class for the rest of this process, which isn't the one that runs the tests.
+
+    Raises:
+        RuntimeError: in a process that wasn't started by `multiprocessing`; `monkeypatch` undoes what it does there.
+    """
+    if multiprocessing.parent_process() is None:
+        raise RuntimeError(f"{name} would stay replaced for all tests that follow: use monkeypatch")
+    setattr(owner, name, value)
