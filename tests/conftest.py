@@ -12,6 +12,7 @@ os.environ["MPLCONFIGDIR"] = os.environ["HF_HOME"]
 if os.environ.get("OMP_NUM_THREADS", "1") == "1":
     os.environ["OMP_NUM_THREADS"] = "1,1"
 
+import logging
 import random
 import shutil
 from pathlib import Path
@@ -46,6 +47,21 @@ def _seed():
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_as_before():
+    """Commands and runs set it up for their process, which they have to themselves elsewhere."""
+    loggers = [logging.getLogger(), logging.getLogger("modeling_ocrnet")]
+    before = [(x.handlers[:], x.level, x.propagate) for x in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        for handler in logger.handlers[:]:
+            if handler not in handlers:
+                logger.removeHandler(handler)
+                handler.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,7 @@ def run(*argv, processes=1):
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
+@pytest.mark.distributed
 def test_two_processes_count_each_image_once(checkpoint, root, tmp_path):
     """Three images on two processes: the same record as on one, and as scikit-learn's from the predictions saved."""
     records = []

@@ -119,6 +119,7 @@ def test_a_damaged_image_is_named(quick_recipe, spoilt, tmp_path):
     assert_resumes(recipe)
 
 
+@pytest.mark.distributed
 def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
     """As the README launches them. The launcher ends with its own report, in which the line stands too."""
     root, image, position = spoilt

@@ -194,6 +194,7 @@ def spoil_process_1(recipe, deferred: bool, target: Path) -> None:
     target.with_name(f"{rank}.json").write_text(json.dumps(found))
 
 
+@pytest.mark.distributed
 @pytest.mark.parametrize("deferred", [False, True])
 def test_all_processes_stop_where_one_has_a_loss_that_is_not_finite(quick_recipe, tmp_path, deferred):
     recipe = quick_recipe(schedule=R.ScheduleRecipe(max_steps=3))
@@ -212,6 +213,7 @@ def defer_and_signal_process_1(during: int) -> None:
     signal_process_1(signal.SIGTERM, during)
 
 
+@pytest.mark.distributed
 def test_all_processes_stop_at_most_two_steps_after_a_signal(quick_recipe, tmp_path):
     """After the same one, with one checkpoint, from which they go on."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=1000))
