@@ -7,6 +7,15 @@ from pathlib import Path
 
 import torch
 
+# what changes by itself: pytest's own, and what torchvision, OpenCV, SciPy and scikit-learn set when they are imported
+_OF_OTHERS = {
+    "PYTEST_CURRENT_TEST",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "LD_LIBRARY_PATH",
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
+}
+
 
 def process_state() -> dict[str, object]:
     """What every test must leave as it was, by name."""
@@ -14,7 +23,6 @@ def process_state() -> dict[str, object]:
         folder = str(Path.cwd())
     except FileNotFoundError:
         folder = "deleted"
-    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
     return {
         "the working directory": folder,
         "sys.path": list(sys.path),
@@ -22,7 +30,7 @@ def process_state() -> dict[str, object]:
         "torch's number of threads": torch.get_num_threads(),
         "torch's grad mode": torch.is_grad_enabled(),
         "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        **{f"${name}": value for name, value in environment.items()},
+        **{f"${name}": value for name, value in os.environ.items() if name not in _OF_OTHERS},
     }
 
 
