@@ -120,6 +120,7 @@ def tracked() -> list[str]:
     return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_whole_package(tmp_path):
     """Built from tracked files alone: a careless .gitignore would swallow modeling_ocrnet/data."""
     source = tmp_path / "source"

@@ -286,6 +286,7 @@ def test_loading_in_bfloat16_and_onto_a_device(folder, batch):
     assert output.loss.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_loading_without_the_package(model, folder, batch, tmp_path):
     """In a process that can't import modeling_ocrnet, with the code that lies beside the weights."""
     torch.save((batch["pixel_values"], model(batch["pixel_values"]).logits), tmp_path / "expected.pt")

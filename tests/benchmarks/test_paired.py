@@ -75,6 +75,7 @@ def operations(job: str, contender: str) -> int:
     return ready["operations"]
 
 
+@pytest.mark.slow
 def test_our_contender_works():
     """A fused pass takes fewer operations than a plain one, and so does a pass of the layers that are trained. A step
     takes about three times as many as the latter: gradients of inputs and of weights cost as much as the pass each; the

@@ -180,6 +180,7 @@ def script(hub, *arguments, token=WRITER):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_script_pushes_and_the_cards_six_lines_load(run_folder, hub, tmp_path):
     folder = run_folder()
     done = script(hub, folder, "me/street")
@@ -211,6 +212,7 @@ assert type(model).__module__.startswith("transformers_modules")
     assert "not supported" not in said
 
 
+@pytest.mark.slow
 def test_the_script_ends_in_one_line_without_a_token(run_folder, hub):
     done = script(hub, run_folder(), "me/street", token=None)
     assert done.returncode == 1

@@ -46,6 +46,7 @@ def assert_resumes(recipe):
     assert continued == [saved]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(quick_recipe, tmp_path):
     """The kernel refuses to let files grow, from the second checkpoint on."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=2))
@@ -72,6 +73,7 @@ def let_no_file_grow_after_two_steps():
     replace_for_good(loop, "train_step", limited)
 
 
+@pytest.mark.slow
 def test_a_data_worker_that_dies(quick_recipe, scenes, tmp_path):
     data = R.DataRecipe("street_scenes", str(scenes), crop_size=(32, 64), scale=(128, 64), workers=2)
     recipe = quick_recipe(data=data)
@@ -108,6 +110,7 @@ def on(root, **fields) -> R.DataRecipe:
     return R.DataRecipe("street_scenes", str(root), crop_size=(32, 64), scale=(128, 64), **fields)
 
 
+@pytest.mark.slow
 def test_a_damaged_image_is_named(quick_recipe, spoilt, tmp_path):
     """Found by a data worker, whose traceback isn't what the last line says."""
     root, image, position = spoilt
@@ -119,6 +122,7 @@ def test_a_damaged_image_is_named(quick_recipe, spoilt, tmp_path):
     assert_resumes(recipe)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
     """As the README launches them. The launcher ends with its own report, in which the line stands too."""
@@ -138,6 +142,7 @@ def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
     assert steps(recipe)[-1] == position // 4
 
 
+@pytest.mark.slow
 def test_damaged_images_can_be_skipped(quick_recipe, spoilt, tmp_path):
     """Another takes its place, the same one in a run that was stopped before and resumed; and it is counted."""
     root, image, position = spoilt

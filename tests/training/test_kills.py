@@ -11,7 +11,7 @@ from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor,
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
 from modeling_ocrnet.inference.segmentation import segment
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one_process", "two_processes"])

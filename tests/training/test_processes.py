@@ -25,7 +25,7 @@ from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import find_checkpoints
 from street_scenes import write_street_scenes
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 

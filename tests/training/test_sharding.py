@@ -47,6 +47,7 @@ def until_the_second_step() -> None:
     signal_process_1(signal.SIGTERM, during=1)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_fsdp_trains_as_one_process(quick_recipe, tmp_path):
     """Two processes share out the parameters, train, save, and resume; losses are those of plain training."""

@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from safetensors.torch import load_file
 from torch import equal
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 REPO = Path(__file__).parents[2]
 SHARDS, ROWS, BATCH = 4, 6, 4  # 24 samples: an epoch is six steps
