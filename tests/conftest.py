@@ -12,6 +12,7 @@ os.environ["MPLCONFIGDIR"] = os.environ["HF_HOME"]
 if os.environ.get("OMP_NUM_THREADS", "1") == "1":
     os.environ["OMP_NUM_THREADS"] = "1,1"
 
+import gc
 import logging
 import random
 import shutil
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.process_state import changes, process_state
+from helpers.process_state import changes, process_state, processes_left
 
 TESTS = Path(__file__).parent
 MARKED_FOLDERS = ("export", "gpu", "security")  # all of their tests have the folder's marker
@@ -47,6 +48,14 @@ def _seed():
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left():
+    """The last test fails if processes that tests started are still there."""
+    yield
+    gc.collect()  # data loaders whose workers wait for them to go
+    assert processes_left(seconds=10) == []
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,12 @@
 """The watch over what tests leave behind sees each of the changes that it is for."""
 
 import os
+import subprocess
 import sys
 
 import pytest
 import torch
-from helpers.process_state import changes, process_state, replace_for_good
+from helpers.process_state import changes, process_state, processes_left, replace_for_good
 
 SETTINGS = {
     "torch's default dtype": (torch.set_default_dtype, torch.float64, torch.float32),
@@ -48,3 +49,11 @@ def test_nothing_is_replaced_for_good_in_the_process_of_the_tests():
     with pytest.raises(RuntimeError, match="sep would stay replaced for all tests that follow: use monkeypatch"):
         replace_for_good(os, "sep", "x")
     assert os.sep != "x"
+
+
+def test_a_process_that_is_left_is_seen():
+    """Until it has ended, and not among others that do."""
+    with subprocess.Popen(["sleep", "60"]) as process, subprocess.Popen(["sleep", "0.1"]):
+        assert processes_left(seconds=1) == ["sleep 60"]
+        process.kill()
+        assert processes_left(seconds=5) == []

@@ -1,10 +1,12 @@
 """What belongs to a whole process: tests that change it must undo that, and processes of a test's own needn't."""
 
+import contextlib
 import multiprocessing
 import os
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 
 # what changes by itself: pytest's own, and what torchvision, OpenCV, SciPy and scikit-learn set when they are imported
@@ -38,6 +40,24 @@ def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
     """A line for each difference between two states; of variables only the names, since some are secret."""
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return [x if x.startswith("$") else f"{x}: {before.get(x)} before, {after.get(x)} after" for x in names]
+
+
+def processes_left(seconds: float) -> list[str]:
+    """Command lines of this process's children that haven't ended after so many seconds.
+
+    The servers of `multiprocessing` and of torch's compiler, which end with this process, don't count; what the
+    former have forked does.
+    """
+    left = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words = " ".join(child.cmdline())
+            if "multiprocessing.forkserver" in words or "multiprocessing.resource_tracker" in words:
+                left += child.children()
+            elif "torch/_inductor/compile_worker" not in words:
+                left.append(child)
+    _, alive = psutil.wait_procs(left, timeout=seconds)
+    return [" ".join(x.cmdline()) or x.name() for x in alive if x.is_running()]
 
 
 def replace_for_good(owner, name: str, value) -> None:
