@@ -248,6 +248,7 @@ def test_timms_resnet101c_at_output_stride_8(tmp_path):
 
 
 def test_the_script(mmseg_file, tmp_path, monkeypatch, capsys):
+    """Both ways, by what it says and by the fields and metadata of the files that it writes; and what it refuses."""
     monkeypatch.setattr(sys, "path", ["scripts", *sys.path])
     import convert_checkpoint as script
 

@@ -112,6 +112,7 @@ def test_refusals_lose_nothing(run_folder, hub):
 
 
 def test_no_network(run_folder, hub):
+    """A Hub that can't be reached is said in one line."""
     folder = run_folder()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

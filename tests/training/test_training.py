@@ -137,6 +137,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_recipe):
 
 @pytest.mark.slow
 def test_tensorboard(tiny_recipe):
+    """Its own reader finds a loss for each step."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
