@@ -8,9 +8,9 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="ocrnet-tests-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLCONFIGDIR"] = os.environ["HF_HOME"]
 # before torch is imported: more threads wait for each other in networks this small, and several pytest processes share
-# the cores; the training loop takes a plain "1" for a launcher's default, which it doesn't keep
+# the cores; "01" is one thread too, but the training loop takes "1" for a launcher's default, which it doesn't keep
 if os.environ.get("OMP_NUM_THREADS", "1") == "1":
-    os.environ["OMP_NUM_THREADS"] = "1,1"
+    os.environ["OMP_NUM_THREADS"] = "01"
 
 import gc
 import logging

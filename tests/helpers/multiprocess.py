@@ -37,7 +37,7 @@ class Ranks:
             port = str(probe.getsockname()[1])
         self.processes = []
         for rank, output in enumerate(self.outputs):
-            variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1,1"}  # not "1": see conftest.py
+            variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "01"}  # not "1": see conftest.py
             if world > 1:
                 variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
                 variables |= {"LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
