@@ -127,6 +127,7 @@ def test_another_class_count_is_one_line(checkpoint, tmp_path):
     assert done.stderr.strip().splitlines()[-1].endswith("knows 19 classes, camvid has 11: choose --name")
 
 
+@pytest.mark.slow
 def test_the_metric_loads_by_evaluate(checkpoint, root):
     """As `evaluate.load` finds it, a copy of the file without the package around it."""
     metric = evaluate.load(str(REPO / "modeling_ocrnet" / "evaluation" / "mean_iou.py"))

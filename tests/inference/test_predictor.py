@@ -52,6 +52,7 @@ def test_every_kind_of_image_gets_the_label_map_of_segment(predictor, tmp_path):
         assert same(label_map, expected)
 
 
+@pytest.mark.slow
 def test_a_list_and_options(checkpoint):
     """Against `segment` on the same network."""
     options = InferenceOptions(window=(64, 64), scales=[1.0, 0.75], flip=True, batch_size=3)

@@ -132,6 +132,7 @@ def test_instances_agree_with_labels(root):
     assert len(seen) > 3
 
 
+@pytest.mark.slow
 def test_sixty_scenes_show_the_classes():
     """Every pixel is labelled, the classes are all there, and each is frequent enough to be learnt."""
     ids = {label.name: label.id for label in CITYSCAPES.labels}
