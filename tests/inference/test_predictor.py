@@ -111,6 +111,7 @@ def counted(monkeypatch):
     return paths
 
 
+@pytest.mark.slow
 def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkeypatch):
     plain = Predictor(checkpoint, precision="fp32")(picture())
     warm = Predictor(checkpoint, precision="fp32").warmup((65, 101))
@@ -129,6 +130,7 @@ def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkey
     assert compiled._key(other, "aotinductor") != counted[0].parent.name
 
 
+@pytest.mark.slow
 def test_openvino_is_warm_for_any_size(checkpoint, monkeypatch):
     """Converted once; the first size and one that comes again have networks of their own, others share one."""
     pytest.importorskip("openvino")
@@ -148,6 +150,7 @@ def test_openvino_is_warm_for_any_size(checkpoint, monkeypatch):
     assert list(network.of_size) == [(1, 3, 33, 47)]
 
 
+@pytest.mark.slow
 def test_openvino_computes_in_bfloat16(checkpoint):
     pytest.importorskip("openvino")
     plain = Predictor(checkpoint, precision="fp32")
@@ -167,6 +170,7 @@ def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path
     assert predictor(picture()).shape == (65, 101)
 
 
+@pytest.mark.slow
 def test_a_package_runs_what_was_compiled(tmp_path):
     """AOTInductor itself, on one layer and other sizes than it was shown."""
     if (problem := compiled.compiler_problem()) is not None:
