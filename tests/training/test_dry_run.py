@@ -12,6 +12,7 @@ from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.dry_run import dry_run, fit_to_time_budget
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_nothing(tiny_recipe):
     recipe = tiny_recipe()
     said = []
@@ -24,6 +25,7 @@ def test_a_dry_run_leaves_nothing(tiny_recipe):
     assert re.search(r"4 steps of [\d.]+ s and 1 evaluations of 2 images.*peak memory [\d.]+ GB", said[-1])
 
 
+@pytest.mark.slow
 def test_a_run_of_so_many_minutes(tiny_recipe, monkeypatch):
     """By hand: 10 minutes are 600 s, 20 s have passed, 30 images take 1 s each, and a tenth is for the rest: 495 s are
     left for steps of 2 s."""

@@ -58,6 +58,7 @@ def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_p
         loop.train(recipe, resume="last")
 
 
+@pytest.mark.slow
 def test_a_new_run_does_not_write_over_an_old_one(tiny_recipe):
     recipe = tiny_recipe(schedule=R.ScheduleRecipe(max_steps=1))
     loop.train(recipe)
@@ -66,6 +67,7 @@ def test_a_new_run_does_not_write_over_an_old_one(tiny_recipe):
     assert loop.train(recipe, resume="auto").is_dir()  # there is nothing left to do
 
 
+@pytest.mark.slow
 def test_resuming_under_another_recipe_is_refused(tiny_recipe):
     loop.train(tiny_recipe(schedule=R.ScheduleRecipe(max_steps=1)))
     with pytest.raises(CheckpointError, match="schedule.max_steps: 1 in the checkpoint, now 4"):
