@@ -4,19 +4,23 @@ BIN := .venv/bin
 READY := .venv/ready
 RUN ?= runs/street_scenes
 MINUTES ?= 6
+WORKERS ?= 2
 
-.PHONY: help train test lint format
+.PHONY: help train test test-fast lint format
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 train: $(READY)  ## train on the embedded street scenes for MINUTES=6 and evaluate; two CPU cores will do
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 	    scripts/train.py --config configuration/street_scenes/ocrnet_hr18s.yaml --output $(RUN) --resume auto \
 	    --minutes $(MINUTES)
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(READY)  ## run the tests, but those marked gpu, in WORKERS=2 processes of one thread
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not gpu"
+
+test-fast: $(READY)  ## run the tests but those marked slow, distributed, export or gpu
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not distributed and not export and not gpu"
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

@@ -120,6 +120,7 @@ def tracked() -> list[str]:
     return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_whole_package(tmp_path):
     """Built from tracked files alone: a careless .gitignore would swallow modeling_ocrnet/data."""
     source = tmp_path / "source"
@@ -177,3 +178,64 @@ def test_files_and_functions_are_short(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             assert not body or node.end_lineno - body[0].lineno < 50, node.name
+
+
+TESTS = ROOT / "tests"
+# without an older release's files and the stand-ins of a package
+OF_TESTS = sorted(p for p in TESTS.rglob("*.py") if p.relative_to(TESTS).parts[0] not in ("fixtures", "sdaa"))
+
+
+@pytest.mark.parametrize("path", OF_TESTS, ids=lambda p: str(p.relative_to(TESTS)))
+def test_tests_share_nothing_but_helpers(path):
+    """What several tests use is in tests/helpers or a fixture: no module of tests imports another one."""
+    others = {p.stem for p in OF_TESTS if p.parent.name != "helpers"} | {"tests"}
+    for level, module in imports(path):
+        assert not level, f"{module}: a relative import"
+        assert module.split(".")[0] not in others, module
+
+
+def replacements(tree: ast.Module) -> list[str]:
+    """Where attributes of what was imported are set or deleted: `module.name = x`, `os.environ["X"] = "1"`, setattr."""
+    imports = [x for x in ast.walk(tree) if isinstance(x, (ast.Import, ast.ImportFrom))]
+    imported = {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
+    found = []
+    for node in ast.walk(tree):
+        place = node if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)) else None
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr"):
+            place = ast.Attribute(node.args[0])
+        names_an_attribute = False
+        while isinstance(place, (ast.Attribute, ast.Subscript)):
+            names_an_attribute |= isinstance(place, ast.Attribute)
+            place = place.value
+        if names_an_attribute and isinstance(place, ast.Name) and place.id in imported:
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+# kill_and_resume.py is a command, with a process of its own
+IN_TESTS = [p for p in OF_TESTS if p.parent != TESTS or p.name.startswith(("test_", "conftest"))]
+
+
+@pytest.mark.parametrize("path", IN_TESTS, ids=lambda p: str(p.relative_to(TESTS)))
+def test_tests_undo_what_they_replace(path):
+    """Modules are patched by monkeypatch, or in a process that ends with the test (helpers.process_state)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if path.name == "conftest.py":  # what stands outside functions happens before all tests
+        tree.body = [x for x in tree.body if isinstance(x, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom))]
+    assert replacements(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("import a.b\na.b.c = 1", 1),
+        ("from a import b as c\nc.d, e = 1, 2", 1),
+        ("from a import b\ndel b.c", 1),
+        ("import os\nos.environ['A'] += '1'", 1),
+        ("def f():\n    from a import b\n    setattr(b, 'c', 1)", 1),
+        ("import a\nb = a.c()\nb.d = a.e['f']", 0),
+        ("from a import b\nb = [1]\nb[0] = 2\nself.b = 3", 0),
+    ],
+)
+def test_replacements_are_found(source, count):
+    assert len(replacements(ast.parse(source))) == count

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import sys
 from transformers import PreTrainedModel
@@ -18,6 +20,7 @@ HEAVY = {"accelerate", "cv2", "datasets", "evaluate", "jsonargparse", "matplotli
 HEAVY |= {"onnxscript", "openvino", "pandas", "pyarrow", "scipy", "sklearn", "timm"}
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_cheap():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     imported = set(done.stdout.split())

@@ -166,6 +166,7 @@ def test_augmentation_keeps_and_swaps_wide_labels(root):
     np.testing.assert_array_equal(flipped, expected)
 
 
+@pytest.mark.slow
 def test_from_training_to_predictions(root, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "use_all_cores", lambda _: None)
     own = {"name": "folder", "root": str(root)}

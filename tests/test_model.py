@@ -64,6 +64,7 @@ def test_unknown_variants_are_refused():
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 101), (33, 40), (32, 32), (7, 250)])
 def test_any_size(model, size):
+    """Maps have the image's sides over 4 to 32, rounded up."""
     with torch.no_grad():
         features = model.backbone(torch.randn(1, 3, *size)).feature_maps
         output = model(torch.randn(1, 3, *size), labels=torch.zeros(1, *size, dtype=torch.long))
@@ -286,6 +287,7 @@ def test_loading_in_bfloat16_and_onto_a_device(folder, batch):
     assert output.loss.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_loading_without_the_package(model, folder, batch, tmp_path):
     """In a process that can't import modeling_ocrnet, with the code that lies beside the weights."""
     torch.save((batch["pixel_values"], model(batch["pixel_values"]).logits), tmp_path / "expected.pt")
@@ -308,6 +310,7 @@ assert type(processor).__name__ == "OCRNetImageProcessor"
 
 
 def test_the_backbone_alone():
+    """AutoBackbone builds it, and it gives the branches that were asked for."""
     config = HRNetConfig(branch_channels=[4, 8, 12, 16], out_features=["branch2", "branch4"])
     backbone = AutoBackbone.from_config(config)
     assert isinstance(backbone, HRNetBackbone)

@@ -64,6 +64,7 @@ def test_a_wish_of_today_wins_over_an_old_file_and_two_wishes_may_not_contradict
         OCRNetConfig(loss_normalizer="valid", loss_average="all")
 
 
+@pytest.mark.slow
 def test_its_own_code_still_runs_without_the_package(tmp_path):
     shutil.copytree(FOLDER, tmp_path / "checkpoint")
     code = """

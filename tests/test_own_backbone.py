@@ -35,6 +35,7 @@ def over(backbone: nn.Module) -> OCRNetForSemanticSegmentation:
 
 
 def test_the_page_runs(tmp_path, monkeypatch):
+    """The page's code, as it stands there."""
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "own_backbone.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
@@ -64,6 +65,7 @@ def test_it_keeps_its_weights_and_learns():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", [OCRNetForSemanticSegmentation, AutoModelForSemanticSegmentation])
 def test_a_round_trip(kind, dtype, tmp_path):
+    """What is loaded computes the same to the bit."""
     model = over(TwoMaps()).eval().to(dtype)
     model.save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())

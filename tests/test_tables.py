@@ -22,6 +22,7 @@ def test_words_are_aligned_to_the_left():
 
 
 def test_markdown():
+    """Numbers to the right."""
     assert markdown_table(("class", "IoU"), [("road", 98.1)], numbers=[1]).splitlines() == [
         "| class | IoU |",
         "|---|---:|",

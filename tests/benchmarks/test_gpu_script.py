@@ -43,6 +43,7 @@ def python(*arguments, folder) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_tiny_run_has_every_part(tmp_path):
     """All but the tests, which this suite could run itself (`pytest tests/gpu --gpu-on-cpu`): one of them stands in."""
     names = [x.name for x in PARTS if x.name != "tests"]
@@ -65,6 +66,7 @@ def test_the_tiny_run_has_every_part(tmp_path):
     assert len(list((tmp_path / "found").glob("trace_*.json.gz"))) == 3
 
 
+@pytest.mark.slow
 def test_parts_that_fail_or_stall_do_not_end_the_others(tmp_path):
     done = python("-c", PLANTED, str(tmp_path / "found"), folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -85,6 +87,7 @@ def test_parts_that_fail_or_stall_do_not_end_the_others(tmp_path):
     assert "| so far | 7 |" in report
 
 
+@pytest.mark.slow
 def test_without_an_accelerator_everything_is_skipped_with_its_reason(tmp_path):
     if torch.accelerator.is_available():
         pytest.skip("there is one")

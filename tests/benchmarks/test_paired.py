@@ -75,6 +75,7 @@ def operations(job: str, contender: str) -> int:
     return ready["operations"]
 
 
+@pytest.mark.slow
 def test_our_contender_works():
     """A fused pass takes fewer operations than a plain one, and so does a pass of the layers that are trained. A step
     takes about three times as many as the latter: gradients of inputs and of weights cost as much as the pass each; the
@@ -104,6 +105,7 @@ def test_copies_outside_a_checkout_are_refused(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_script_finds_its_checkout_from_anywhere(tmp_path):
     script = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "metric", "--size", "[8,8]", "--rounds", "1"]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -57,6 +57,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_an_installed_package_brings_its_recipes(tmp_path):
     """Laid out as the wheel is: the recipes inside the package, nothing of the checkout."""
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"

@@ -38,6 +38,7 @@ def mmseg_file(tmp_path):
     return tmp_path / "ocrnet.pth"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_converted_folder_computes_what_the_original_did(name, tmp_path):
     save_file(reference.foreign_state(name), tmp_path / "x.safetensors")
@@ -231,6 +232,7 @@ def test_an_imagenet_backbone_agrees_with_timm_and_starts_training(tmp_path):
     assert torch.equal(segmenter.backbone.conv1.weight, original.conv1.weight)
 
 
+@pytest.mark.slow
 def test_timms_resnet101c_at_output_stride_8(tmp_path):
     timm = pytest.importorskip("timm")
     original = timm.create_model("resnet101c", pretrained=False, output_stride=8).eval()
@@ -250,6 +252,7 @@ def test_timms_resnet101c_at_output_stride_8(tmp_path):
 
 
 def test_the_script(mmseg_file, tmp_path, monkeypatch, capsys):
+    """Both ways, by what it says and by the fields and metadata of the files that it writes; and what it refuses."""
     monkeypatch.setattr(sys, "path", ["scripts", *sys.path])
     import convert_checkpoint as script
 

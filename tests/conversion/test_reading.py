@@ -66,6 +66,7 @@ def test_a_raw_training_checkpoint_of_mmsegmentation(mmengine, monkeypatch, tmp_
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
 def test_plain_files(wrapper, tmp_path):
+    """The weights come back equal, whatever key holds them; what stands beside them is kept."""
     torch.save(WEIGHTS if wrapper is None else {wrapper: WEIGHTS, "epoch": 3}, tmp_path / "x.pth")
     checkpoint = read_checkpoint(tmp_path / "x.pth")
     assert_weights(checkpoint.state)
@@ -73,6 +74,7 @@ def test_plain_files(wrapper, tmp_path):
 
 
 def test_safetensors(tmp_path):
+    """The weights come back equal."""
     save_file(WEIGHTS, tmp_path / "x.safetensors")
     assert_weights(read_checkpoint(tmp_path / "x.safetensors").state)
 

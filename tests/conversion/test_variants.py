@@ -29,6 +29,7 @@ def size(model):
 
 @pytest.mark.parametrize("name", MMSEG_SIZES)
 def test_mmsegmentation(name):
+    """Against the parameter counts of mmsegmentation's networks."""
     model, processor = built(foreign_state_dicts.mmseg_hrnet(name, WIDTHS[name]))
     assert size(model) == MMSEG_SIZES[name]
     assert (model.config.align_corners, model.config.backbone_config.fuse_upsample) == (False, "scale_factor")
@@ -45,6 +46,7 @@ def test_mmsegmentation_resnet101():
 
 
 def test_authors():
+    """Against mmsegmentation's parameter count and the biases that the authors' network has beside it."""
     model, processor = built(foreign_state_dicts.authors_hrnet("hrnet_w48", 48))
     assert size(model) == MMSEG_SIZES["hrnet_w48"] + INPUT_BIASES
     assert (model.config.align_corners, model.config.backbone_config.fuse_upsample) == (True, "size")
@@ -52,6 +54,7 @@ def test_authors():
 
 
 def test_openseg():
+    """Against the settings of openseg's code, and those of its images."""
     model, processor = built(foreign_state_dicts.openseg_hrnet("hrnet_w48", 48))
     assert (model.config.auxiliary_kernel_size, model.config.attention_conv_bias) == (3, True)
     assert model.config.hidden_act == "relu"
@@ -59,6 +62,7 @@ def test_openseg():
 
 
 def test_openseg_resnet101():
+    """Against the settings of openseg's code, and those of Caffe's images."""
     model, processor = built(foreign_state_dicts.openseg_resnet101())
     assert model.config.backbone_config.backbone == "resnet101s"
     assert model.config.pool_ceil_mode
@@ -68,6 +72,7 @@ def test_openseg_resnet101():
 
 @pytest.mark.parametrize("name", ["w18_small_v2", "w18", "w30", "w32", "w40", "w44", "w48", "w64"])
 def test_imagenet_hrnets(name):
+    """Against the names and the number of parameters of timm's network without its classifier."""
     state = foreign_state_dicts.timm_state(f"hrnet_{name}")
     model, _ = built(state, source="hrnet" if name == "w18" else "auto")
     kept = foreign_state_dicts.without_classifier(state)
@@ -76,6 +81,7 @@ def test_imagenet_hrnets(name):
 
 
 def test_imagenet_resnet101():
+    """Against the names of timm's network without its classifier."""
     model, _ = built(foreign_state_dicts.timm_state("resnet101c"))
     assert model.config.backbone == "resnet101c"
     assert {k.removeprefix("_backbone.") for k in model.state_dict()} == set(

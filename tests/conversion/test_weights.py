@@ -105,6 +105,6 @@ def test_all_of_them_are_counted():
 
 def test_looking_at_the_largest_network_takes_no_time():
     named = [(str(i), torch.zeros(512, 512)) for i in range(270)]  # 70 M
-    began = time.perf_counter()
+    began = time.process_time()  # the machine may be busy with other things
     check_weights(named, "here")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

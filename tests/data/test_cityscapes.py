@@ -45,6 +45,7 @@ def test_the_label_table_is_cityscapesscripts():
 
 
 def test_columns_and_ids(root):
+    """Labels against the train ids of cityscapesscripts for the ids in the mask's file."""
     rows = data.load("cityscapes", root, "train")
     assert rows.column_names == ["image", "label", "name"]
     assert rows["name"] == ["aachen_000000_000019", "bochum_000000_000313"]

@@ -175,6 +175,7 @@ def recipe(root, tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_training_and_its_check_refuse_before_they_start(own, tmp_path):
     root = own(["background", "crack"], train=[[0, 255]] * 3, val=[[0, 255]])
     for arguments in (["--check"], []):
@@ -186,6 +187,7 @@ def test_training_and_its_check_refuse_before_they_start(own, tmp_path):
         assert "step 1" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_limit_of_images_judges_nothing_but_itself(own, tmp_path):
     """Classes are looked for in the whole split; labels, in what is evaluated."""
     root = own(["a", "b", "c"], train=[[0, 1, 255]] * 2, val=[[255], [0, 2]])
@@ -196,6 +198,7 @@ def test_a_limit_of_images_judges_nothing_but_itself(own, tmp_path):
     assert "val, evaluation.limit 1: no pixel of its 1 images is labelled" in ended.stderr
 
 
+@pytest.mark.slow
 def test_evaluation_of_nothing_is_an_error(own, tmp_path):
     """A model is trained, then evaluated on masks that label nothing: no table, no file, exit code 1, one line."""
     root = own(["a", "b"], train=[[0, 1, 0, 0]] * 3, val=[[0, 1]])

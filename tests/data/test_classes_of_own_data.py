@@ -50,6 +50,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_of_masks(kind, root):
+    """Each is read as the ids that were drawn."""
     pixels, content = KINDS[kind]
     pair(root, pixels=pixels)
     classes(root, content)
@@ -87,6 +88,7 @@ def test_black_and_white_is_two_classes(root):
 
 
 def test_mirrored_classes(root):
+    """Names in classes.json become pairs of ids."""
     classes(root, {"classes": ["nose", "left arm", "right arm"], "flip_pairs": [["left arm", "right arm"]]})
     assert data.label_set("folder", root).flip_pairs == ((1, 2),)
 

@@ -47,6 +47,7 @@ def test_transparency_shows_white(tmp_path):
 
 
 def test_print_colours(tmp_path):
+    """Magenta and yellow ink is red."""
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "x.jpg", quality=100)
     red, green, blue = read(tmp_path / "x.jpg")[4, 4]
     assert red > 240

@@ -27,6 +27,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout, root):
+    """Each gives the names and the labels that were written."""
     image, mask = LAYOUTS[layout]
     words = {"train": "training", "val": "validation"} if layout == "annotations" else {}
     for split, names in (("train", "ba"), ("val", "c")):

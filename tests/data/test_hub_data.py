@@ -65,6 +65,7 @@ def test_columns_and_names_of_rows_in_another_spelling(path, streaming):
 
 
 def test_map_style(path):
+    """Rows are those that were written, and so are the parts of a split."""
     source = DataSource("hub", path=str(path))
     assert data.label_set(source).names == NAMES
     rows = data.load(source, split="train")
@@ -82,6 +83,7 @@ def test_map_style(path):
 
 
 def test_streaming(path):
+    """Rows are those that were written; a stream that goes on gives the rest of them."""
     source = DataSource("hub", path=str(path))
     rows = data.load(source, split="train", streaming=True)
     assert isinstance(rows, datasets.IterableDataset)

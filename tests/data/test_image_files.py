@@ -62,6 +62,7 @@ def test_two_linked_folders_that_hold_each_other_end(tmp_path):
     ("name", "hidden"), [("._x.jpg", True), ("__MACOSX", True), (".git", True), ("_x.jpg", False), ("x.y", False)]
 )
 def test_what_is_hidden(name, hidden):
+    """By name, against a list written by hand."""
     assert is_hidden(name) == hidden
 
 

@@ -80,6 +80,7 @@ def test_all_others_are_left_to_pillow(content):
 
 
 def test_frames_are_the_rows(scenes):
+    """Against the images that Pillow decodes."""
     rows = data.load("street_scenes", scenes, "train")
     for index, row in enumerate(rows):
         image, label, name = NumpyRows(rows)[index]

@@ -101,6 +101,7 @@ def read(content: bytes, labels: LabelSet = LABELS) -> np.ndarray:
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_png_of_few_bits(bits):
+    """Against the ids that were packed by hand, and OpenCV's reading, which stretches them."""
     values = ids(2**bits - 1)
     content = png(values, bits)
     np.testing.assert_array_equal(read(content), values)

@@ -103,6 +103,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_pairs_and_train_ids(name, tmp_path):
+    """Counts and train ids against those of the tree that was written."""
     write, expected, classes = CASES[name]
     write(tmp_path / "root")
     for split, count in (("train", 3), ("val", 2)):

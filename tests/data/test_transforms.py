@@ -23,6 +23,7 @@ OPERATIONS = {
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_colours_agree(expected, name):
+    """Against mmsegmentation's results for the same image and strength."""
     cases = [key for key in expected if key.startswith(name + ".")]
     assert len(cases) >= 2
     for case in cases:
@@ -33,6 +34,7 @@ def test_colours_agree(expected, name):
 
 @pytest.mark.parametrize("scale", [(64, 32), (97, 53), (300, 100), (41, 200)])
 def test_resizing_agrees(expected, scale):
+    """Against mmsegmentation's image and label at the same scale."""
     image, label = expected["image"], expected["label"]
     size = T.rescaled_size(image.shape[:2], scale, 1.0)
     image, label = T.resize(image, size), T.ResizedLabel(label, size)[: size[0], : size[1]]

@@ -84,12 +84,14 @@ def assert_same(actual, expected):
 
 
 def test_class_iou(ours, official):
+    """Against cityscapesscripts."""
     expected = official["classScores"]
     assert_same(ours["per_category_iou"].tolist(), [expected[name] for name in LABELS.names])
     assert_same(ours["mean_iou"], official["averageScoreClasses"])
 
 
 def test_category_iou(ours, official):
+    """Against cityscapesscripts."""
     expected = {name: value for name, value in official["categoryScores"].items() if name != "void"}
     assert set(ours["category_iou"]) == set(expected)
     for name, value in expected.items():
@@ -97,6 +99,7 @@ def test_category_iou(ours, official):
 
 
 def test_iiou(ours, official):
+    """Of classes and categories, against cityscapesscripts."""
     expected = {k: v for k, v in official["classInstScores"].items() if k in ours["iiou"]}
     assert len(expected) == 8
     assert sum(not np.isnan(x) for x in expected.values()) >= 4

@@ -92,6 +92,7 @@ def test_exports_are_compared_by_names(model):
 
 
 def test_matching(caplog):
+    """The order that comes out, and what is said, for pairs of lists written by hand."""
     caplog.set_level(logging.INFO, "modeling_ocrnet")
     assert match_classes(["a", "B "], ["A", "b"], "m", "d") is None
     assert match_classes(["caf\u00e9", "b"], ["cafe\u0301", "b"], "m", "d") is None

@@ -54,6 +54,8 @@ def run(*argv, processes=1):
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
 def test_two_processes_count_each_image_once(checkpoint, root, tmp_path):
     """Three images on two processes: the same record as on one, and as scikit-learn's from the predictions saved."""
     records = []
@@ -80,6 +82,7 @@ def test_two_processes_count_each_image_once(checkpoint, root, tmp_path):
     assert records[0]["images"] == 3
 
 
+@pytest.mark.slow
 def test_a_split_without_labels_becomes_a_submission(checkpoint, root, tmp_path):
     shutil.copytree(root / "leftImg8bit" / "val", tmp_path / "root" / "leftImg8bit" / "test")
     common = ["--name", "cityscapes", "--root", tmp_path / "root", "--split", "test", "--workers", "0"]
@@ -114,6 +117,7 @@ def test_only_cityscapes_has_a_server():
         EvaluationArguments("camvid", submission="out.zip")
 
 
+@pytest.mark.slow
 def test_another_class_count_is_one_line(checkpoint, tmp_path):
     for folder, mode in (("val", "RGB"), ("valannot", "L")):
         (tmp_path / folder).mkdir()
@@ -123,6 +127,7 @@ def test_another_class_count_is_one_line(checkpoint, tmp_path):
     assert done.stderr.strip().splitlines()[-1].endswith("has 19 classes, camvid has 11: choose --data.name")
 
 
+@pytest.mark.slow
 def test_the_metric_loads_by_evaluate(checkpoint, root):
     """As `evaluate.load` finds it, a copy of the file without the package around it."""
     metric = evaluate.load(str(REPO / "modeling_ocrnet" / "evaluation" / "mean_iou.py"))

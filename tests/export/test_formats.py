@@ -101,6 +101,7 @@ def test_logits_are_those_of_the_network(kind, exported, checkpoint):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_predict_takes_it(kind, exported, checkpoint, photos, tmp_path):
+    """Its masks against PyTorch's with the same window and flip."""
     argv = [exported(kind), photos, "--output", tmp_path, "--engine", FORMATS[kind].engine, "--flip", "true"]
     script("predict", *argv, "--window", "[64,64]")
     model, processor = load_model(str(checkpoint))
@@ -121,6 +122,7 @@ def test_threads_get_what_one_gets(kind, exported, photos):
 
 
 def test_evaluate_takes_it(exported, checkpoint, scenes):
+    """Its score against the checkpoint's."""
     task = EvaluationArguments("street_scenes", root=str(scenes), workers=0)
     record, expected = (evaluate_checkpoint(str(x), task, InferenceOptions()) for x in (exported("onnx"), checkpoint))
     assert record["mean_iou"] == pytest.approx(expected["mean_iou"], abs=1e-3)

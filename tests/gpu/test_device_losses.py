@@ -7,7 +7,6 @@ from helpers.device_passes import CLASSES, relative_error
 from modeling_ocrnet import OCRNetConfig
 from modeling_ocrnet.loss_ocrnet import segmentation_loss
 
-pytestmark = pytest.mark.gpu
 LOSSES = {
     "plain": {},
     "valid pixels": {"loss_average": "valid"},
@@ -29,6 +28,7 @@ def loss_and_gradient(logits, labels, fields, device, dtype):
 
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_losses(device, batch, name, bounded):
+    """Loss and gradient in float32 on the device against float64 on the CPU."""
     labels = batch["labels"]
     logits = 3 * torch.randn(2, CLASSES, labels.shape[1] // 4, labels.shape[2] // 4)
     truths = loss_and_gradient(logits, labels, LOSSES[name], torch.device("cpu"), torch.float64)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from helpers.device_passes import relative_error, training_pass
 
-pytestmark = pytest.mark.gpu
 CPU = torch.device("cpu")
 BOUNDS = {
     "fp32": {"logits": 1e-4, "auxiliary_logits": 1e-4, "loss": 1e-5, "gradients": 5e-3, "statistics": 1e-5},

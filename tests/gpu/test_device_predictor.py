@@ -12,7 +12,6 @@ from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 
-pytestmark = pytest.mark.gpu
 OPTIONS = {
     "whole": InferenceOptions(),
     "windows": InferenceOptions(window=(64, 96), stride=(32, 64)),

@@ -16,7 +16,7 @@ from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.failure import NonFiniteLoss
 from modeling_ocrnet.training.loop import train
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("fresh_accelerator")]
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
 @pytest.fixture

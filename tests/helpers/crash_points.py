@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from helpers.process_state import replace_for_good
 from modeling_ocrnet.common import atomic_files as folders
 from modeling_ocrnet.data import map_style as stream
 from modeling_ocrnet.evaluation import loop as evaluation
@@ -74,13 +75,13 @@ class Watch:
             self.say(previous)
             return result
 
-        setattr(module, name, watched)
+        replace_for_good(module, name, watched)
 
 
 def install(folder: Path, point: str | None = None) -> None:
     """Watch the training that this process is about to do, and wait for the end at `point`."""
     torch.set_num_threads(1)  # a tiny network is none the faster with more, and waits for them on a busy machine
-    loop.use_all_cores = lambda _: None
+    replace_for_good(loop, "use_all_cores", lambda _: None)
     watch = Watch(folder, point)
     watch.around(loop, "build", lambda *_: "building")
     watch.around(loop, "load_checkpoint", lambda _, __, path, *___: f"restoring {path.name}")
@@ -108,7 +109,7 @@ def _watch_order(watch: Watch) -> None:
         watch.order(start=start)
         return noted(experiment, start)
 
-    loop.build_batches = watched
+    replace_for_good(loop, "build_batches", watched)
 
 
 def _wait_in_checkpoints(watch: Watch) -> None:
@@ -134,7 +135,8 @@ def _wait_in_checkpoints(watch: Watch) -> None:
             watch.reach(POINTS[4])
         rmtree(folder, *args, **options)
 
-    torch.save, os.replace, shutil.rmtree = save, rename, delete
+    for owner, name, value in ((torch, "save", save), (os, "replace", rename), (shutil, "rmtree", delete)):
+        replace_for_good(owner, name, value)
     watch.around(folders, "write_manifest", lambda *_: watch.now, before=POINTS[1])
 
 
@@ -167,6 +169,8 @@ def _wait_elsewhere(watch: Watch) -> None:
         load_state(self, *args, **options)
         watch.reach(POINTS[9])
 
-    evaluation.segment, stream.TrainingDataset.__getitem__ = segment_watched, read_watched
-    checkpoint.write_recipe, Accelerator.load_state = write_watched, load_watched
+    replace_for_good(evaluation, "segment", segment_watched)
+    replace_for_good(stream.TrainingDataset, "__getitem__", read_watched)
+    replace_for_good(checkpoint, "write_recipe", write_watched)
+    replace_for_good(Accelerator, "load_state", load_watched)
     assert checkpoint.Accelerator is Accelerator

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from helpers.process_state import replace_for_good
 from helpers.tiny import freeze_statistics
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -36,7 +37,7 @@ class Ranks:
             port = str(probe.getsockname()[1])
         self.processes = []
         for rank, output in enumerate(self.outputs):
-            variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+            variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "01"}  # not "1": see conftest.py
             if world > 1:
                 variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
                 variables |= {"LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -134,8 +135,8 @@ def _run(output: Path, variables: dict[str, str], function, args) -> None:
 def _train(before, argv: list[str]) -> None:
     if before is not None:
         before()
-    sys.path.insert(0, str(SCRIPTS))
-    sys.argv = ["train.py", *argv]
+    replace_for_good(sys, "path", [str(SCRIPTS), *sys.path])
+    replace_for_good(sys, "argv", ["train.py", *argv])
     try:
         runpy.run_path(str(SCRIPTS / "train.py"), run_name="__main__")
     except SystemExit as end:

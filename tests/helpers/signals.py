@@ -5,6 +5,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
+from helpers.process_state import replace_for_good
 from modeling_ocrnet.training import loop
 
 
@@ -19,11 +22,9 @@ def stop_after(steps: int, number: int = signal.SIGTERM) -> Iterator[None]:
             os.kill(os.getpid(), number)
         return values
 
-    loop.train_step = counted
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_step", counted)
         yield
-    finally:
-        loop.train_step = original
 
 
 def signal_process_1(number: int, during: int) -> None:
@@ -35,4 +36,4 @@ def signal_process_1(number: int, during: int) -> None:
             os.kill(os.getpid(), number)
         return original(experiment, batches, step, **options)
 
-    loop.train_step = signalled
+    replace_for_good(loop, "train_step", signalled)

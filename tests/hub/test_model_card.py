@@ -19,6 +19,7 @@ def card_of(folder, **options) -> ModelCard:
 
 
 def test_metadata(run_folder):
+    """As huggingface_hub reads it, against the run that was written."""
     data = card_of(run_folder()).data
     assert (data.library_name, data.pipeline_tag, data.license) == ("transformers", "image-segmentation", "apache-2.0")
     assert data.base_model == "timm/hrnet_w18.ms_in1k"
@@ -33,6 +34,7 @@ def test_metadata(run_folder):
 
 
 def test_text(run_folder):
+    """It holds what the run's recipe and scores say."""
     text = card_of(run_folder(), pictures=["pictures/a.png"]).text
     for said in (
         "one of 3 classes",

@@ -112,6 +112,7 @@ def test_refusals_lose_nothing(run_folder, hub):
 
 
 def test_no_network(run_folder, hub):
+    """A Hub that can't be reached is said in one line."""
     folder = run_folder()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -180,6 +181,7 @@ def script(hub, *arguments, token=WRITER):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_script_pushes_and_the_cards_six_lines_load(run_folder, hub, tmp_path):
     folder = run_folder()
     done = script(hub, folder, "me/street")
@@ -211,6 +213,7 @@ assert type(model).__module__.startswith("transformers_modules")
     assert "not supported" not in said
 
 
+@pytest.mark.slow
 def test_the_script_ends_in_one_line_without_a_token(run_folder, hub):
     done = script(hub, run_folder(), "me/street", token=None)
     assert done.returncode == 1

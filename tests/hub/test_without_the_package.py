@@ -38,6 +38,7 @@ for backbone, logits in expected.items():
 """
 
 
+@pytest.mark.slow
 def test_every_backbone_loads_from_a_folder_and_from_a_hub(hub, tmp_path):
     pytest.importorskip("timm")
     images, expected = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8), {}

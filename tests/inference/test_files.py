@@ -62,6 +62,7 @@ def test_a_folder_is_segmented_and_an_unreadable_file_named(checkpoint, tmp_path
     np.testing.assert_array_equal(mask, palette[label_map])
 
 
+@pytest.mark.slow
 def test_two_images_of_one_name_have_two_results(checkpoint, tmp_path, monkeypatch, capsys, caplog):
     for i, folder in enumerate(("day", "night")):
         (tmp_path / folder).mkdir()

@@ -52,7 +52,9 @@ def test_every_kind_of_image_gets_the_label_map_of_segment(predictor, tmp_path):
         assert same(label_map, expected)
 
 
+@pytest.mark.slow
 def test_a_list_and_options(checkpoint):
+    """Against `segment` on the same network."""
     options = InferenceOptions(window=(64, 64), scales=[1.0, 0.75], flip=True, batch_size=3)
     images = [picture(0), picture(1), picture(2, 60, 80), picture(3)]
     expected = segment(reference.mmseg_model(), OCRNetImageProcessor(), images, options)
@@ -109,6 +111,7 @@ def counted(monkeypatch):
     return paths
 
 
+@pytest.mark.slow
 def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkeypatch):
     plain = Predictor(checkpoint, precision="fp32")(picture())
     warm = Predictor(checkpoint, precision="fp32").warmup((65, 101))
@@ -127,6 +130,7 @@ def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkey
     assert compiled._key(other, "aotinductor") != counted[0].parent.name
 
 
+@pytest.mark.slow
 def test_openvino_is_warm_for_any_size(checkpoint, monkeypatch):
     """Converted once; the first size and one that comes again have networks of their own, others share one."""
     pytest.importorskip("openvino")
@@ -146,6 +150,7 @@ def test_openvino_is_warm_for_any_size(checkpoint, monkeypatch):
     assert list(network.of_size) == [(1, 3, 33, 47)]
 
 
+@pytest.mark.slow
 def test_openvino_computes_in_bfloat16(checkpoint):
     pytest.importorskip("openvino")
     plain = Predictor(checkpoint, precision="fp32")
@@ -165,6 +170,7 @@ def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path
     assert predictor(picture()).shape == (65, 101)
 
 
+@pytest.mark.slow
 def test_a_package_runs_what_was_compiled(tmp_path):
     """AOTInductor itself, on one layer and other sizes than it was shown."""
     if (problem := compiled.compiler_problem()) is not None:

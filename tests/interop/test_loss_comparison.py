@@ -54,6 +54,7 @@ def test_iterations_that_begin_anew_in_every_epoch(tmp_path):
 
 
 def test_epochs_of_mmengine(tmp_path):
+    """Steps are counted through, from the epoch and its length."""
     lines = [MMENGINE.format(2, 0.5).replace("Iter(train) [    2/40000]", f"Epoch(train) [{e}][2/3]") for e in (1, 2)]
     assert read_losses(write(tmp_path / "x.log", lines)) == {2: 0.5, 5: 0.5}
 
@@ -125,12 +126,14 @@ def test_a_nan_fails():
 
 @pytest.mark.parametrize("points", [3, 40])
 def test_the_picture(tmp_path, points):
+    """It is drawn at its size, however few points there are."""
     losses = {i: 1 / (i + 1) for i in range(points)}
     draw(compare(losses, losses), tmp_path / "loss.jpg")
     assert Image.open(tmp_path / "loss.jpg").size == (1440, 960)
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
+    """Its exit code and its report, for logs whose losses are known."""
     monkeypatch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])
     main = runpy.run_path(str(SCRIPT))["main"]
 

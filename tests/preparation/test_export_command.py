@@ -11,6 +11,7 @@ from modeling_ocrnet import data
 
 @pytest.mark.parametrize("store", ["parquet", "raw"])
 def test_the_command(prepare_data, scenes, tmp_path, capsys, store):
+    """Its manifest against the number of scenes."""
     folder = tmp_path / "out"
     argv = ["export", "street_scenes", folder, "--root", scenes, "--store", store, "--splits", "train,val"]
     assert prepare_data(*argv) == 0

@@ -86,6 +86,7 @@ def test_the_folder_loads_by_its_card(noise, tmp_path):
     assert len(names) == 19
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["parquet", "raw"])
 def test_killed_in_the_middle_it_goes_on(noise, tmp_path, store):
     whole = contents(export("cityscapes", str(tmp_path / "whole"), str(noise), store=store, shard_mb=2))

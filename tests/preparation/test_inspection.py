@@ -63,6 +63,7 @@ class Page(HTMLParser):
 
 
 def test_a_clean_tree(prepare_data, root, tmp_path, capsys):
+    """Nothing is reported; shares against a count of the masks' pixels."""
     assert prepare_data("inspect", "camvid", "--root", root, "--output", tmp_path / "out") == 0
     printed = capsys.readouterr().out
     assert "train: 8 pairs, 24x18\n" in printed

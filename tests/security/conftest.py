@@ -65,10 +65,9 @@ def _peak_memory() -> float:
 @pytest.fixture
 def script(capsys, monkeypatch):
     """`script("predict", *arguments)`: the last words of a script that must fail, with exit code 1 or 2."""
-    path = list(sys.path)
-    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *path])
-    importlib.import_module("_path")  # what every script begins with, and is found beside it
-    sys.path[:] = path
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+        importlib.import_module("_path")  # what every script begins with, and is found beside it
 
     def run(name: str, *argv, code: tuple[int, ...] = (1, 2)) -> str:
         spec = importlib.util.spec_from_file_location(f"{name}_script", SCRIPTS / f"{name}.py")

@@ -53,6 +53,7 @@ def test_the_labels_have_cityscapes_numbers():
 
 
 def test_tree(root):
+    """Names, modes and polygons against Cityscapes' layout."""
     for split, count in (("train", 3), ("val", 2)):
         pictures = sorted((root / "leftImg8bit" / split).rglob("*.png"))
         assert len(pictures) == count
@@ -131,6 +132,7 @@ def test_instances_agree_with_labels(root):
     assert len(seen) > 3
 
 
+@pytest.mark.slow
 def test_sixty_scenes_show_the_classes():
     """Every pixel is labelled, the classes are all there, and each is frequent enough to be learnt."""
     ids = {label.name: label.id for label in CITYSCAPES.labels}
@@ -167,6 +169,7 @@ def test_the_picture_follows_the_labels():
 
 @pytest.mark.parametrize("size", [(96, 320), (512, 1024)])
 def test_other_sizes(size):
+    """The picture and its polygons fill the size that was asked for."""
     scene = draw_scene(np.random.default_rng(3), size)
     assert scene.image.shape == (*size, 3)
     assert scene.image.dtype == np.uint8
@@ -177,6 +180,7 @@ def test_other_sizes(size):
 
 
 def test_marker(root):
+    """The file that says how a tree was drawn holds the arguments."""
     marker = json.loads((root / "scenes.json").read_text())
     assert isinstance(marker.pop("version"), int)
     assert marker == {"train": 3, "val": 2, "size": [128, 256], "seed": 5}

@@ -4,9 +4,12 @@ import logging
 import re
 from pathlib import Path
 
+import pytest
+
 from modeling_ocrnet.training.dry_run import dry_run
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_nothing(tiny_recipe):
     recipe = tiny_recipe()
     said = []

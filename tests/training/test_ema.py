@@ -69,6 +69,7 @@ def test_the_decay_warms_up():
     assert np.prod([warmed_up_decay(n, 0.999) for n in range(1, 500)]) < 1e-12
 
 
+@pytest.mark.slow
 def test_what_a_run_with_an_average_leaves(averaging, scenes):
     """The trained weights are those of a run without; both scores; both models; the better of them in best/."""
     plain, folder = loop.train(averaging("plain", decay=None)), loop.train(averaging())
@@ -95,6 +96,7 @@ def test_what_a_run_with_an_average_leaves(averaging, scenes):
     assert expected.compute(num_labels=19)["mean_iou"] == pytest.approx(averaged[4])
 
 
+@pytest.mark.slow
 def test_it_resumes_exactly(averaging):
     whole = loop.train(averaging("whole")).parent
     recipe = averaging("parts")

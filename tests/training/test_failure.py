@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import multiprocess
+from helpers.process_state import replace_for_good
 from helpers.signals import stop_after
 from safetensors.torch import load_file
 
@@ -33,21 +34,19 @@ def assert_resumes(recipe):
     """The last checkpoint can be gone on from."""
     (saved,) = steps(recipe)[-1:]
     continued = []
-    original = loop.train_step
 
     def once(experiment, batches, step, **_):
         continued.append(step)
         raise KeyboardInterrupt
 
-    loop.train_step = once
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_step", once)
         with pytest.raises(KeyboardInterrupt):
             loop.train(recipe, resume="last")
-    finally:
-        loop.train_step = original
     assert continued == [saved]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(quick_recipe, tmp_path):
     """The kernel refuses to let files grow, from the second checkpoint on."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=2))
@@ -71,9 +70,10 @@ def let_no_file_grow_after_two_steps():
             resource.setrlimit(resource.RLIMIT_FSIZE, (weights.stat().st_size // 2,) * 2)
         return original(experiment, batches, step, **keywords)
 
-    loop.train_step = limited
+    replace_for_good(loop, "train_step", limited)
 
 
+@pytest.mark.slow
 def test_a_data_worker_that_dies(quick_recipe, scenes, tmp_path):
     data = R.DataRecipe("street_scenes", str(scenes), crop_size=(32, 64), scale=(128, 64), workers=2)
     recipe = quick_recipe(data=data)
@@ -110,6 +110,7 @@ def on(root, **fields) -> R.DataRecipe:
     return R.DataRecipe("street_scenes", str(root), crop_size=(32, 64), scale=(128, 64), **fields)
 
 
+@pytest.mark.slow
 def test_a_damaged_image_is_named(quick_recipe, spoilt, tmp_path):
     """Found by a data worker, whose traceback isn't what the last line says."""
     root, image, position = spoilt
@@ -121,6 +122,8 @@ def test_a_damaged_image_is_named(quick_recipe, spoilt, tmp_path):
     assert_resumes(recipe)
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
 def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
     """As the README launches them. The launcher ends with its own report, in which the line stands too."""
     root, image, position = spoilt
@@ -139,6 +142,7 @@ def test_a_damaged_image_stops_two_processes(quick_recipe, spoilt, tmp_path):
     assert steps(recipe)[-1] == position // 4
 
 
+@pytest.mark.slow
 def test_damaged_images_can_be_skipped(quick_recipe, spoilt, tmp_path):
     """Another takes its place, the same one in a run that was stopped before and resumed; and it is counted."""
     root, image, position = spoilt

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 from helpers.crash_points import POINTS
-from kill_and_resume import Campaign, Run, await_end, campaign, differences, kill
+from helpers.kill_campaign import Campaign, Run, await_end, campaign, differences, kill
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.evaluation.mean_iou import MeanIoU
 from modeling_ocrnet.inference.segmentation import segment
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one_process", "two_processes"])

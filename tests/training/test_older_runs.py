@@ -20,6 +20,7 @@ def records(path: Path) -> list[dict]:
     return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
 
 
+@pytest.mark.slow
 def test_an_older_run_goes_on_as_it_would_have(tmp_path):
     """The same samples, weights, momenta and averages: losses and scores are the older version's, within rounding."""
     write_street_scenes(tmp_path / "scenes", train=6, val=2, size=(64, 128), seed=1)

@@ -33,6 +33,7 @@ def root(tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_from_images_to_predictions(root, tmp_path, tiny_recipe, monkeypatch):
     monkeypatch.setattr(loop, "use_all_cores", lambda _: None)  # threads only wait for each other in nets this small
     own = {"name": "folder", "root": str(root), "val_share": 0.4}

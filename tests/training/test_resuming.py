@@ -25,6 +25,7 @@ def assert_same_weights(a: Path, b: Path):
     assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(tiny_recipe, tmp_path):
     model = R.ModelRecipe("hr18s", backbone=None, config={"ocr_channels": 16, "key_channels": 8, "dropout": 0.5})
     whole = loop.train(tiny_recipe(model=model))
@@ -37,6 +38,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tiny_recipe, tmp_path):
     assert sorted(set(steps)) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_path, monkeypatch):
     """From an export's Parquet, over the end of an epoch (10 samples)."""
     monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1)  # five seconds otherwise
@@ -56,6 +58,7 @@ def test_a_run_from_a_stream_resumes_where_it_stopped(tiny_recipe, scenes, tmp_p
         loop.train(recipe, resume="last")
 
 
+@pytest.mark.slow
 def test_a_new_run_does_not_write_over_an_old_one(tiny_recipe):
     recipe = tiny_recipe(schedule=R.ScheduleRecipe(max_steps=1))
     loop.train(recipe)
@@ -64,6 +67,7 @@ def test_a_new_run_does_not_write_over_an_old_one(tiny_recipe):
     assert loop.train(recipe, resume="auto").is_dir()  # there is nothing left to do
 
 
+@pytest.mark.slow
 def test_resuming_under_another_recipe_is_refused(tiny_recipe):
     loop.train(tiny_recipe(schedule=R.ScheduleRecipe(max_steps=1)))
     with pytest.raises(CheckpointError, match="schedule.max_steps: 1 in the checkpoint, now 4"):

@@ -12,7 +12,9 @@ import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import imports
 from helpers import multiprocess
+from helpers.process_state import replace_for_good
 from helpers.signals import stop_after
+from helpers.stand_in_device import build as build_device
 from safetensors.torch import load_file
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation
@@ -20,11 +22,10 @@ from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.to_device import can_pin
 
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
 ROOT = Path(__file__).parents[2]
 SDAA = ROOT / "tests" / "sdaa"
-sys.path.insert(0, str(SDAA))
-
-from sdaa_build import build as build_device  # noqa: E402
 
 
 def test_two_cards_through_the_launcher(quick_recipe, tmp_path):
@@ -54,17 +55,17 @@ def test_two_cards_through_the_launcher(quick_recipe, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    found = build_device(tmp_path_factory.mktemp("sdaa"))
-    if found is None:
+def device(tmp_path_factory):
+    """Variables of a process that is to have the compiled stand-in."""
+    library = build_device(tmp_path_factory.mktemp("sdaa"))
+    if library is None:
         pytest.skip("there is no C++ compiler")
-    return found
+    return {"STAND_IN_SDAA_LIBRARY": str(library)}
 
 
-def with_the_device(library: Path, function, *arguments):
+def with_the_device(function, *arguments):
     """Called in a process of its own: what it registers can't be taken back."""
-    os.environ["STAND_IN_SDAA_LIBRARY"] = str(library)
-    sys.path[:0] = [str(SDAA / "compiled"), str(SDAA)]
+    replace_for_good(sys, "path", [str(SDAA / "compiled"), str(SDAA), *sys.path])
     imports.is_sdaa_available.cache_clear()
     import torch_sdaa  # noqa: F401
 
@@ -73,20 +74,21 @@ def with_the_device(library: Path, function, *arguments):
 
 def train_and_watch(recipes: dict, target: Path) -> None:
     """Each pair of recipes: one whole run, and one that is stopped after two steps and resumed."""
-    original, seen = loop.train_step, {}
+    seen = {}
     for precision, (whole, parts) in recipes.items():
         seen[precision] = {"losses": [], "inputs": [], "pins": can_pin(torch.device("sdaa"))}
-        loop.train_step = watched(original, seen[precision])
-        loop.train(whole)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        try:
-            with stop_after(2):
-                loop.train(parts)
-        except SystemExit as stopped:
-            seen[precision]["exit"] = stopped.code
-        AcceleratorState._reset_state(reset_partial_state=True)
-        loop.train(parts, resume="last")
-        AcceleratorState._reset_state(reset_partial_state=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "train_step", watched(loop.train_step, seen[precision]))
+            loop.train(whole)
+            AcceleratorState._reset_state(reset_partial_state=True)
+            try:
+                with stop_after(2):
+                    loop.train(parts)
+            except SystemExit as stopped:
+                seen[precision]["exit"] = stopped.code
+            AcceleratorState._reset_state(reset_partial_state=True)
+            loop.train(parts, resume="last")
+            AcceleratorState._reset_state(reset_partial_state=True)
     target.write_text(json.dumps(seen))
 
 
@@ -116,7 +118,7 @@ def watched(original, seen: dict):
     return watch
 
 
-def test_a_card_in_all_precisions(quick_recipe, tmp_path, library):
+def test_a_card_in_all_precisions(quick_recipe, tmp_path, device):
     """Training, saving, resuming and evaluating, all on the card; resumed runs are the uninterrupted ones, but for
     rounding."""
 
@@ -133,7 +135,8 @@ def test_a_card_in_all_precisions(quick_recipe, tmp_path, library):
 
     recipes = {x: (recipe(x, "whole"), recipe(x, "parts")) for x in ("no", "bf16", "fp16")}
     target = tmp_path / "seen.json"
-    with multiprocess.Ranks(tmp_path, with_the_device, library, train_and_watch, recipes, target) as run:
+    arguments = (with_the_device, train_and_watch, recipes, target)
+    with multiprocess.Ranks(tmp_path, *arguments, environment=device) as run:
         assert run.exit_codes(300) == [0], run.text()[-3000:]
     found = json.loads(target.read_text())
     for precision, seen in found.items():
@@ -162,10 +165,10 @@ def test_a_card_in_all_precisions(quick_recipe, tmp_path, library):
     assert found["fp16"]["scaler"] == [True, "sdaa:0"]
 
 
-def test_two_cards_share_batch_norm(losses, library):
+def test_two_cards_share_batch_norm(losses, device):
     """Where the device can synchronise batch norms, two processes train as one that has the whole batch."""
-    environment = {"ACCELERATE_USE_CPU": "false"}
-    two = losses(2, 2, False, with_the_device, library, multiprocess.write_losses, environment=environment)
+    environment = {"ACCELERATE_USE_CPU": "false", **device}
+    two = losses(2, 2, False, with_the_device, multiprocess.write_losses, environment=environment)
     assert two["norm"] == "SyncBatchNorm"
     assert two["device"] == "sdaa:0"
     one = losses(1, 4, False)

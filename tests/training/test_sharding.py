@@ -13,6 +13,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DeepSpeedPlugin, imports
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from helpers import multiprocess
+from helpers.process_state import replace_for_good
 from helpers.signals import signal_process_1
 from safetensors.torch import load_file
 
@@ -36,7 +37,7 @@ def planned(name: str, plan, *options: str):
 
 def on_the_stand_in() -> None:
     """Accelerate shards on devices other than the CPU: one whose tensors are on the CPU all the same."""
-    sys.path[:0] = [str(SDAA / "python_only"), str(SDAA)]
+    replace_for_good(sys, "path", [str(SDAA / "python_only"), str(SDAA), *sys.path])
     imports.is_sdaa_available.cache_clear()
     import torch_sdaa  # noqa: F401
 
@@ -46,6 +47,8 @@ def until_the_second_step() -> None:
     signal_process_1(signal.SIGTERM, during=1)
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
 def test_fsdp_trains_as_one_process(quick_recipe, tmp_path):
     """Two processes share out the parameters, train, save, and resume; losses are those of plain training."""
     environment = planned("fsdp", prepare_multi_gpu_env, "--num_processes", "2")

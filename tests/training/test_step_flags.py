@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate import DistributedType
 from helpers import multiprocess
+from helpers.process_state import replace_for_good
 from helpers.signals import signal_process_1
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -132,11 +133,12 @@ def defer(monkeypatch=None) -> None:
     """Let this process read flags one step later, as for a device."""
     deferred = partial(StepFlags, deferred=True)
     if monkeypatch is None:
-        build.StepFlags = deferred
+        replace_for_good(build, "StepFlags", deferred)
     else:
         monkeypatch.setattr(build, "StepFlags", deferred)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [1, 2, 3, 4])
 def test_nothing_is_kept_after_a_step_that_is_not_finite(quick_recipe, monkeypatch, bad):
     """Whether a checkpoint (every 2 steps), an evaluation (every 3) or the end comes next."""
@@ -160,6 +162,7 @@ def test_nothing_is_kept_after_a_step_that_is_not_finite(quick_recipe, monkeypat
         assert all(x.isfinite().all() for x in load_file(file).values())
 
 
+@pytest.mark.slow
 def test_reading_later_changes_nothing_else(quick_recipe, monkeypatch, tmp_path):
     """The same weights and average, to the bit."""
     results = {}
@@ -193,6 +196,8 @@ def spoil_process_1(recipe, deferred: bool, target: Path) -> None:
     target.with_name(f"{rank}.json").write_text(json.dumps(found))
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
 @pytest.mark.parametrize("deferred", [False, True])
 def test_all_processes_stop_where_one_has_a_loss_that_is_not_finite(quick_recipe, tmp_path, deferred):
     recipe = quick_recipe(schedule=R.ScheduleRecipe(max_steps=3))
@@ -211,6 +216,8 @@ def defer_and_signal_process_1(during: int) -> None:
     signal_process_1(signal.SIGTERM, during)
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
 def test_all_processes_stop_at_most_two_steps_after_a_signal(quick_recipe, tmp_path):
     """After the same one, with one checkpoint, from which they go on."""
     recipe = quick_recipe(checkpoint=R.CheckpointRecipe(every=1000))

@@ -17,6 +17,8 @@ from PIL import Image as Picture
 from safetensors.torch import load_file
 from torch import equal
 
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
 REPO = Path(__file__).parents[2]
 SHARDS, ROWS, BATCH = 4, 6, 4  # 24 samples: an epoch is six steps
 NAMES = {f"{shard}-{row}" for shard in range(SHARDS) for row in range(ROWS)}

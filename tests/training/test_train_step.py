@@ -60,6 +60,7 @@ def test_bfloat16(tiny_recipe):
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
 def test_optimizers(tiny_recipe, name, kind):
+    """Each name gives torch's class, with the recipe's weight decay."""
     recipe = tiny_recipe(optimizer=R.OptimizerRecipe(name=name, lr=1e-3, weight_decay=0.02))
     optimizer = build_optimizer(build_model(recipe, data.label_set("street_scenes")), recipe)
     assert type(optimizer) is kind

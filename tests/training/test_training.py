@@ -22,6 +22,7 @@ from modeling_ocrnet.training.build import build_model, build_processor
 from modeling_ocrnet.training.failure import NonFiniteLoss
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(tiny_recipe):
     recipe = tiny_recipe(checkpoint=R.CheckpointRecipe(every=1, keep_last=2))
     folder = loop.train(recipe)
@@ -61,6 +62,7 @@ def test_what_a_run_leaves(tiny_recipe):
     assert re.search(rf"step 4/4  {losses}  lr 1.000e-04  [\d.]+ images/s", log)
 
 
+@pytest.mark.slow
 def test_evaluation_agrees_with_a_loop_by_hand(tiny_recipe, scenes):
     """The scores in metrics.json are those of the saved model on the validation images."""
     from sklearn.metrics import jaccard_score
@@ -98,6 +100,7 @@ def test_images_can_be_resized_for_evaluation(tiny_recipe, scenes):
     assert segment(model, processor, [image])[0].shape == (64, 128)
 
 
+@pytest.mark.slow
 def test_the_model_zoos_lines_are_written(tiny_recipe, tmp_path, capsys):
     loop.train(tiny_recipe(logging=R.LoggingRecipe(every=1, pictures=1, modelzoo=True)))
     log = tmp_path / "run" / "modelzoo.log"
@@ -110,6 +113,7 @@ def test_the_model_zoos_lines_are_written(tiny_recipe, tmp_path, capsys):
     assert log.read_text() in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_a_checkpoint_first(tiny_recipe, number):
     recipe = tiny_recipe(checkpoint=R.CheckpointRecipe(every=100))
@@ -121,6 +125,7 @@ def test_a_signal_saves_a_checkpoint_first(tiny_recipe, number):
     assert [x.name for x in (Path(recipe.output) / "checkpoints").iterdir()] == ["step-0000001"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_recipe):
     recipe = tiny_recipe(optimizer=R.OptimizerRecipe(lr=1e18), checkpoint=R.CheckpointRecipe(every=1))
     with pytest.raises(NonFiniteLoss, match=r"the loss of step \d is .*nan.*samples: \w+_\d{6}_\d{6}") as caught:
@@ -130,7 +135,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_recipe):
     assert saved[-1].name == f"step-{step - 1:07d}"
 
 
+@pytest.mark.slow
 def test_tensorboard(tiny_recipe):
+    """Its own reader finds a loss for each step."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

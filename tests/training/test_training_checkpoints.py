@@ -250,6 +250,7 @@ def quick(tiny_recipe):
     return make
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_before_a_damaged_checkpoint(quick):
     """It says so in train.log, and ends as if nothing had happened; a record that was cut off does no harm."""
     recipe = quick()
@@ -272,6 +273,7 @@ def test_a_run_goes_on_before_a_damaged_checkpoint(quick):
     assert choose_checkpoint("last", output) == (output / "checkpoints/step-0000004", [])
 
 
+@pytest.mark.slow
 def test_the_best_need_not_be_kept(quick):
     recipe = quick(schedule=R.ScheduleRecipe(max_steps=1))
     recipe.checkpoint.keep_best = False

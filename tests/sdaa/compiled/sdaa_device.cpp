@@ -1,5 +1,5 @@
 // A device `sdaa` whose memory is the host's and whose kernels are the CPU's, so that tensors really are on `sdaa:N`.
-// Built by sdaa_build.py, loaded by torch_sdaa.py. Autocast casts convolutions and matrix products, as real devices do.
+// Built by helpers/stand_in_device.py, loaded by torch_sdaa.py. Autocast casts convolutions and matrix products, as real devices do.
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/autocast_mode.h>

@@ -1,4 +1,4 @@
-"""Build the compiled stand-in."""
+"""Build the compiled stand-in of tests/sdaa."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-SOURCE = Path(__file__).parent / "compiled" / "sdaa_device.cpp"
+SOURCE = Path(__file__).parents[1] / "sdaa" / "compiled" / "sdaa_device.cpp"
 
 
 def build(folder: Path) -> Path | None:
