@@ -18,9 +18,10 @@ train: $(READY)  ## train on the embedded street scenes for MINUTES=6 and evalua
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
 
-lint: $(READY)  ## check style
+lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY)  ## mend style
 	$(BIN)/ruff check --fix .

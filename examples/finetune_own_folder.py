@@ -3,9 +3,9 @@
     python examples/finetune_own_folder.py                                    # on a small folder that it draws
     python examples/finetune_own_folder.py mine --backbone auto --steps 4000 --size 512 --batch 8
 
-The folder holds images/, masks/ of the same names and classes.json, which says what the masks hold. A fifth of the images is held out and
-evaluated. `--backbone auto` begins with ImageNet weights from the Hub; the default begins with random weights, which
-needs no network.
+The folder holds images/, masks/ of the same names, and classes.json, which says what the masks hold. A fifth of the
+images is held out and evaluated. `--backbone auto` begins with ImageNet weights from the Hub; the default begins with
+random weights, which needs no network.
 """
 
 import argparse

@@ -151,7 +151,7 @@ def _push(api: HfApi, contents: dict[str, bytes | str], repo_id: str, private: b
         create_pr=pull_request,
     )
     url = commit.pr_url if pull_request else f"{api.endpoint}/{repo_id}"
-    return Pushed(repo_id, url, [x.path_in_repo for x in operations])
+    return Pushed(str(repo_id), url, [x.path_in_repo for x in operations])
 
 
 def _check_repository(api: HfApi, repo_id: str, private: bool, pull_request: bool) -> bool:
