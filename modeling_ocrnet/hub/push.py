@@ -150,8 +150,8 @@ def _push(api: HfApi, contents: dict[str, bytes | str], repo_id: str, private: b
         commit_message="Upload OCRNet: weights, code, processor, recipe, metrics, card",
         create_pr=pull_request,
     )
-    url = commit.pr_url if pull_request else f"{api.endpoint}/{repo_id}"
-    return Pushed(str(repo_id), url, [x.path_in_repo for x in operations])
+    url = str(commit.pr_url) if pull_request else f"{api.endpoint}/{repo_id}"
+    return Pushed(repo_id, url, [x.path_in_repo for x in operations])
 
 
 def _check_repository(api: HfApi, repo_id: str, private: bool, pull_request: bool) -> bool:
