@@ -22,9 +22,10 @@ test: $(READY)  ## run the tests, but those marked gpu, in WORKERS=2 processes o
 test-fast: $(READY)  ## run the tests but those marked slow, distributed, export or gpu
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not distributed and not export and not gpu"
 
-lint: $(READY)  ## check style
+lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY)  ## mend style
 	$(BIN)/ruff check --fix .

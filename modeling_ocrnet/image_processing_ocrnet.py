@@ -70,7 +70,7 @@ class _SegmentationProcessing:
     do_reduce_labels = False
     do_flip_channel_order = False
     align_corners = False
-    value_range = None
+    value_range: list[int | float] | tuple[int | float, int | float] | int | None = None
     ignore_index = 255
     model_input_names = ["pixel_values"]
 

@@ -56,7 +56,7 @@ def split_weight(weight: Tensor, widths: list[int]) -> tuple[Tensor, list[Tensor
 def mix_and_resize(
     features: list[Tensor],
     weights: list[Tensor],
-    size: tuple[int, int],
+    size: tuple[int, ...],
     align_corners: bool,
     tile: int | None = TILE,
 ) -> Tensor:
@@ -121,7 +121,8 @@ def resize_tiles(
         steps, parts = coarse, size
         source = ((2 * source + 1) * steps / parts - 1) / 2
     source = source.clamp(0, coarse - 1)
-    support, first = coarse, 0
+    support = coarse
+    first: int | Tensor = 0
     if tile is not None:
         support, first = (length + kernel_size - 2) * steps // parts + 3, source[:, :1, 0].floor().long()
     read = first + torch.arange(support, device=like.device).expand(count, -1)

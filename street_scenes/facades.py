@@ -109,7 +109,8 @@ def _storeys(sheet: Sheet, rng, light: Light, kind: str, low: float) -> None:
             sheet.box(0, y - 0.05, sheet.width, y + 0.12, trim)
         for i, which in enumerate(rng.integers(4, size=count).tolist()):
             x = margin + i * pitch
-            sheet.paste(*stamps[which], x, y + 0.95)
+            stamp, side, sill = stamps[which]
+            sheet.paste(stamp, side, sill, x, y + 0.95)
             if balconies and i % 3 == 1:
                 sheet.box(x - 0.3, y + 0.1, x + w + 0.3, y + 0.85, (84, 86, 90))
     sheet.box(0, sheet.height - 0.3, sheet.width, sheet.height, trim)
@@ -149,7 +150,8 @@ def _house_front(sheet: Sheet, rng, light: Light, kind: str, extra: str) -> None
                 sheet.box(x, 0, x + 3.4, 3.6, jitter(rng, (120, 124, 130), 25))
             stamps = _windows(sheet, rng, light, (1.9, 1.0), (80, 82, 84), "plain")
             for x in np.arange(0.8, sheet.width - 2, 2.6):
-                sheet.paste(*pick(rng, stamps), x, sheet.height - 2.0)
+                stamp, side, sill = pick(rng, stamps)
+                sheet.paste(stamp, side, sill, x, sheet.height - 2.0)
         return
     if extra == "gable" and rng.random() < 0.45:
         return
@@ -179,8 +181,8 @@ def front(plane: Plane, rng: np.random.Generator, light: Light, limit: tuple[int
     """
     spans = np.linalg.norm(plane.corners - np.roll(plane.corners, -1, 0), axis=1)  # lower, right, upper, left edge
     shown = (max(spans[0], spans[2]), max(spans[1], spans[3]))
-    pixels = tuple(int(np.clip(np.ceil(n), 3, top)) for n, top in zip(shown, limit, strict=True))
-    sheet = Sheet(plane.metres, pixels, plane.color)
+    width, height = (int(np.clip(np.ceil(n), 3, top)) for n, top in zip(shown, limit, strict=True))
+    sheet = Sheet(plane.metres, (width, height), plane.color)
     kind, _, extra = plane.kind.partition(":")
     if kind.endswith("wall"):
         draw_wall(sheet, rng, kind)

@@ -100,11 +100,11 @@ def pick_light(rng: np.random.Generator) -> Light:
     """Draw the weather and the time of day."""
     names = list(_WEATHERS)
     name = pick(rng, names, [_WEATHERS[x][0] for x in names])
-    _, heights, direct, ambient, zenith, low_sky, cover, cloud_color = _WEATHERS[name]
+    _, heights, direct, ambient, of_zenith, of_low_sky, cover, cloud_color = _WEATHERS[name]
     height, azimuth = np.radians(rng.uniform(*heights)), rng.uniform(-np.pi, np.pi)
     sun = np.array([np.cos(height) * np.sin(azimuth), np.sin(height), np.cos(height) * np.cos(azimuth)])
-    low_sky = np.clip(np.array(low_sky) + rng.normal(0, 9) + rng.normal(0, 5, 3), 8, 252)
-    zenith = np.clip(np.array(zenith) + rng.normal(0, 12) + rng.normal(0, 7, 3), 8, 250)
+    low_sky = np.clip(np.array(of_low_sky) + rng.normal(0, 9) + rng.normal(0, 5, 3), 8, 252)
+    zenith = np.clip(np.array(of_zenith) + rng.normal(0, 12) + rng.normal(0, 7, 3), 8, 250)
     dark = name in ("dusk", "night")
     cast = 1 + rng.normal(0, 0.045, 3) + rng.normal(0, 0.07) * np.array([1, 0, -1])
     return Light(

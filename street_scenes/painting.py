@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,9 +108,9 @@ class Painter:
         noise = 0.75 * sample("cloud", self.rng, (h, w), (1.5 / flat, 0.7 / flat))
         noise += 0.25 * sample("stain", self.rng, (h, w), 1 / flat)
         cover = np.clip((noise + 3.2 * (light.clouds - 0.5)) / 1.1, 0, min(1.0, 0.3 + light.clouds * 1.6))
-        glare = np.float32(0)
+        glare: np.float32 | np.ndarray = np.float32(0)
         if light.sun[2] > 0.2 and light.direct.max() > 0.3:  # the sun's glare
-            spot = self.camera.project([light.sun * 100 + (0, self.camera.eye, 0)])[0] / 2
+            spot = self.camera.project((light.sun * 100 + (0, self.camera.eye, 0))[None])[0] / 2
             y, x = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)[None]
             glare = np.exp(np.hypot(x - np.float32(spot[0]), y - np.float32(spot[1])) / (-0.08 * self.camera.width))
         bulge = np.clip(noise, -2, 2) * np.float32(-9 if light.clouds > 0.8 else 7)
@@ -222,7 +223,7 @@ class Painter:
         tone = 1 + 0.26 * clump + 0.16 * mass + 0.2 * up + 0.22 * side
         tone, fade = np.clip(tone, 0.25, 2), float(light.fade(look.depth))
         lit = light.on(None) * look.color * (1 - fade)
-        hues = (1 + 0.02 * clump, 1, 0.9 - 0.03 * clump)  # sunlit leaves are yellower
+        hues: tuple[Any, ...] = (1 + 0.02 * clump, 1, 0.9 - 0.03 * clump)  # sunlit leaves are yellower
         color = cv2.merge([tone * (a * np.float32(b)) for a, b in zip(hues, lit, strict=True)])
         cv2.add(color, (*(fade * light.haze_color).tolist(), 0.0), color)
         if look.gaps > 0.005:
@@ -243,7 +244,7 @@ class Painter:
         return out
 
 
-_PAINTERS = {
+_PAINTERS: dict[type, Callable[..., np.ndarray]] = {
     Sky: Painter._sky,
     Ground: Painter._surface,
     Plane: Painter._plane,

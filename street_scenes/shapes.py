@@ -14,7 +14,7 @@ import numpy as np
 
 from .camera import Camera
 
-Color = tuple[float, float, float]  # RGB, 0..255, in plain daylight
+Color = tuple[float, ...]  # three of them: RGB, 0..255, in plain daylight
 
 _TURNS = np.linspace(0, 2 * np.pi, 12, False)
 _CIRCLE = np.stack([np.cos(_TURNS), np.sin(_TURNS)], 1)

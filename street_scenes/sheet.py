@@ -48,7 +48,8 @@ class Sheet:
         rows = self.image.shape[0]
         ends = [(round(x * self.kx), round(rows - y * self.ky)) for x, y in ((x0, y0), (x1, y1))]
         thick = max(1, round(width * min(self.kx, self.ky)))
-        cv2.line(self.image, *ends, (*(float(x) for x in color), 255), thick)
+        start, stop = ends
+        cv2.line(self.image, start, stop, (*(float(x) for x in color), 255), thick)
 
     def rough(self, rng: np.random.Generator) -> None:
         """Add noise: fine grain and large stains."""
@@ -77,4 +78,4 @@ def draw_bricks(sheet: Sheet, course: float, length: float, joint, rng: np.rando
         x = np.arange(columns) / (sheet.kx * length)
         for odd in (0, 1):  # every second course is shifted by half a brick
             across = np.flatnonzero((x + 0.5 * odd) % 1 < 1 / (sheet.kx * length))
-            sheet.image[np.ix_(np.flatnonzero(y.astype(int) % 2 == odd), across, range(3))] = joint
+            sheet.image[np.ix_(np.flatnonzero(y.astype(int) % 2 == odd), across, np.arange(3))] = joint

@@ -104,10 +104,9 @@ def _plan_side(rng: np.random.Generator, sign: int, kerb: float, paving: Color, 
     elif style == "park":
         add("terrain", "grass", jitter(rng, grass, 5), rng.uniform(12, 25))
     elif style == "works":
-        add(
-            *pick(rng, [("terrain", "grass", jitter(rng, grass, 5)), ("sidewalk", "asphalt", paving)]),
-            rng.uniform(0.5, 8),
-        )
+        ground = pick(rng, [("terrain", "grass", jitter(rng, grass, 5)), ("sidewalk", "asphalt", paving)])
+        label, material, tone = ground
+        add(label, material, tone, rng.uniform(0.5, 8))
     return Side(sign, style, tuple(strips), kerb, walk, front, edge, parking)
 
 
@@ -178,7 +177,7 @@ def _road_marks(rng: np.random.Generator, camera: Camera, street: Street) -> lis
 
 def lay_ground(rng: np.random.Generator, camera: Camera, street: Street) -> list[Thing]:
     """The ground as things in painter's order: the lowest layer first, the road last."""
-    things = []
+    things: list[Thing] = []
 
     def add(label, outline, look):
         polygon = camera.clip(outline)
@@ -201,8 +200,8 @@ def lay_ground(rng: np.random.Generator, camera: Camera, street: Street) -> list
             low, high = sorted((inner, outer))
             look = Ground(material, color)
             if label == "sidewalk":  # the curb: a stone edge, and its dark face towards the road
-                for width, shade in ((0.17, 1.22), (0.05, 0.6)):
-                    low_c, high_c = sorted((inner, inner + side.sign * width))
+                for broad, shade in ((0.17, 1.22), (0.05, 0.6)):
+                    low_c, high_c = sorted((inner, inner + side.sign * broad))
                     tone = tuple(min(240.0, shade * c) for c in color)
                     look.marks.append((camera.strip(low_c, high_c, 0, 40), tone, 0.9))
             add(label, camera.strip(low, high, 0, FAR, rough=fray), look)

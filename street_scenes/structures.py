@@ -90,7 +90,8 @@ def _roof(rng, camera: Camera, side: Side, place, wall: Color, order: float) -> 
 
 def buildings(rng: np.random.Generator, camera: Camera, street: Street, side: Side) -> list[Thing]:
     """The buildings of one side of the street, near to far."""
-    things, z = [], -rng.uniform(0, 8)
+    things: list[Thing] = []
+    z = -rng.uniform(0, 8)
     gaps = {"city": 0.12, "suburb": 0.9, "park": 0.75, "works": 0.6}[side.style]
     if side.style == "park" and rng.random() < 0.5:
         return things

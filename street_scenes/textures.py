@@ -56,7 +56,7 @@ def lookup(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return table(kind)[v.astype(np.int32) & (SIDE - 1), u.astype(np.int32) & (SIDE - 1)]
 
 
-def jitter(rng: np.random.Generator, color, spread: float = 8.0) -> tuple[float, float, float]:
+def jitter(rng: np.random.Generator, color, spread: float = 8.0) -> tuple[float, ...]:
     """A random colour near `color`: brightness varies by `spread` (0..255), hue by a third of that."""
     shade, (r, g, b) = rng.normal(0, spread), rng.normal(0, spread / 3, 3).tolist()
     red, green, blue = color

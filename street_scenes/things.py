@@ -84,12 +84,12 @@ def from_model(label: str, model: Model, size: tuple[float, float, float] | None
     polygon = model.silhouette()
     if polygon is None:
         return []
-    footprint, top, reach = None, 0.0, 0.0
+    footprint, top, order = None, 0.0, float(model.place[2])
     if size is not None:
         half, reach, top = size[0] / 2, size[2] / 2, size[1]
         corners = [(-half, 0, -reach), (half, 0, -reach), (half, 0, reach), (-half, 0, reach)]
         footprint = model.world(corners)[:, [0, 2]]
-    order = float(model.place[2] if reach < 0.4 else footprint[:, 1].min())
+        order = order if reach < 0.4 else float(footprint[:, 1].min())
     return [Thing(label, polygon, order, Parts(model.parts), footprint, top)]
 
 

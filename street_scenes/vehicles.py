@@ -56,7 +56,7 @@ def car(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
     model.solid((half - 0.05, clear * 0.55, rear + 0.15, front - 0.15), (half, clear + 0.15, rear, front), _DARK)
     axles, radius = (rear + 0.19 * length, front - 0.19 * length), rng.uniform(0.30, 0.34)
     _treads(model, width, axles, radius)
-    flank = [((0, 0, 1, 0.16), trim), ((0.52, 0.1, 0.53, 1), trim), ((0.30, 0.1, 0.31, 1), trim)]
+    flank: list[tuple] = [((0, 0, 1, 0.16), trim), ((0.52, 0.1, 0.53, 1), trim), ((0.30, 0.1, 0.31, 1), trim)]
     panels = {
         "rear": [
             ((0.02, 0.5, 0.2, 0.9), (_RED if not lit else (250, 40, 30)), lit),
@@ -112,7 +112,7 @@ def truck(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
     door = [((0.25, 0.52, 0.85, 0.86), _GLASS), ((0.22, 0.05, 0.24, 0.9), tuple(0.75 * x for x in paint))]
     low = {"front": nose, "left": door, "right": door}
     back = [((0.49, 0, 0.51, 1), seam), ((0.02, 0, 0.05, 1), seam), ((0.95, 0, 0.98, 1), seam)]
-    flank = [((u, 0, u + 0.01, 1), seam) for u in np.arange(0.12, 1, 0.14)]
+    flank: list[tuple] = [((u, 0, u + 0.01, 1), seam) for u in np.arange(0.12, 1, 0.14)]
     if rng.random() < 0.5:
         flank.append(((0.1, 0.35, 0.9, 0.65), stripe))
     tail = [((0.02, 0.2, 0.14, 0.8), _RED), ((0.86, 0.2, 0.98, 0.8), _RED), ((0.38, 0.2, 0.62, 0.8), _PLATE)]
@@ -176,8 +176,12 @@ def tram(model: Model, rng: np.random.Generator) -> tuple[float, float, float]:
     paint = jitter(rng, pick(rng, [(206, 190, 60), (190, 44, 44), (225, 225, 220), (70, 120, 90), (64, 90, 150)]), 8)
     second = jitter(rng, pick(rng, [(228, 226, 216), (60, 62, 66), (150, 40, 40)]), 6)
     glass, rear, front = jitter(rng, (38, 44, 52), 6), -length / 2, length / 2
-    joints = [((u, 0.0, u + 0.012, 1), (44, 44, 46)) for u in (0.33, 0.66)]
-    side = [((0.015, 0.42, 0.985, 0.8), glass), ((0, 0, 1, 0.12), (52, 53, 56)), ((0, 0.86, 1, 0.95), second)]
+    joints: list[tuple] = [((u, 0.0, u + 0.012, 1), (44, 44, 46)) for u in (0.33, 0.66)]
+    side: list[tuple] = [
+        ((0.015, 0.42, 0.985, 0.8), glass),
+        ((0, 0, 1, 0.12), (52, 53, 56)),
+        ((0, 0.86, 1, 0.95), second),
+    ]
     side += [((u, 0.42, u + 0.01, 0.8), paint) for u in np.arange(0.08, 0.95, 0.085)] + joints
     side += [((u, 0.1, u + 0.05, 0.82), (30, 34, 40)) for u in (0.2, 0.5, 0.8)]
     nose = [

@@ -57,7 +57,8 @@ def _masks(scene: Scene) -> dict[str, np.ndarray]:
     These are `labelIds` (H, W) uint8, `instanceIds` (H, W) uint16 and `color` (H, W, 3) uint8.
     """
     owner = Image.new("I", scene.image.shape[1::-1], 0)  # the number of the topmost object, from 1
-    draw, rows, seen = ImageDraw.Draw(owner), [LABELS["unlabeled"]], {}
+    draw, rows = ImageDraw.Draw(owner), [LABELS["unlabeled"]]
+    seen: dict[int, int] = {}
     instances = [rows[0].id]
     for number, thing in enumerate(scene.objects, 1):
         draw.polygon(thing.polygon.ravel().tolist(), fill=number)

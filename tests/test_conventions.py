@@ -16,7 +16,9 @@ from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "modeling_ocrnet"
 SOURCES = sorted(
-    p for folder in ("modeling_ocrnet", "street_scenes", "benchmarks", "scripts") for p in (ROOT / folder).rglob("*.py")
+    p
+    for folder in ("modeling_ocrnet", "street_scenes", "benchmarks", "examples", "scripts")
+    for p in (ROOT / folder).rglob("*.py")
 )
 # a file at the package's root is written beside every checkpoint, a folder stays
 TRAVELLERS = sorted(p for p in PACKAGE.glob("*.py") if p.name != "__init__.py")
@@ -134,7 +136,8 @@ def test_the_wheel_holds_the_whole_package(tmp_path):
         packed = {x for x in wheel.namelist() if ".dist-info/" not in x}
     code = {str(p.relative_to(ROOT)) for folder in (PACKAGE, ROOT / "street_scenes") for p in folder.rglob("*.py")}
     recipes = {f"modeling_ocrnet/{p.relative_to(ROOT)}" for p in (ROOT / "configuration").rglob("*.yaml")}
-    assert packed == code | recipes
+    typed = {"modeling_ocrnet/py.typed", "street_scenes/py.typed"}
+    assert packed == code | recipes | typed
 
 
 def test_no_tracked_file_names_this_machine():

@@ -35,7 +35,8 @@ class Spellings:
             argv: the command line, without the program's name.
             tell: is called with one line for each old spelling.
         """
-        rest, written, unnamed = list(argv), [], 0
+        rest, unnamed = list(argv), 0
+        written: list[str] = []
         while rest:
             text = rest.pop(0)
             if text == "--":

@@ -118,7 +118,7 @@ def deepspeed_settings(accelerator: Accelerator) -> dict[str, Any]:
 # datasets
 
 
-def transform_of(dataset) -> Callable[[dict], dict]:
+def transform_of(dataset) -> Any:
     """The function set by `with_transform`, which is applied to each batch read. Only `format` gives it back."""
     return dataset.format["format_kwargs"]["transform"]
 
@@ -152,7 +152,8 @@ def export_any_size(module, example: tuple, dynamic_shapes: dict):
     option = "prefer_deferred_runtime_asserts_over_guards"
     if option not in inspect.signature(torch.export.export).parameters:
         raise TooOldError(f"torch {torch.__version__} exports fixed sizes only: a newer one is needed")
-    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **{option: True})
+    options: dict[str, Any] = {option: True}
+    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **options)
 
 
 def has_cpp_compiler() -> bool:

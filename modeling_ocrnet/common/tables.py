@@ -15,7 +15,7 @@ def text_table(rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
     rows = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
-    def line(row: list[str]) -> str:
+    def line(row: Sequence[str]) -> str:
         cells = zip(row, widths, strict=True)
         return "  ".join(x.rjust(w) if numbers and i else x.ljust(w) for i, (x, w) in enumerate(cells)).rstrip()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from ..common.errors import UserError
 
 # timm's ResNets with a deep stem, by the blocks of each stage and the channels of the stem
-_TIMM_RESNETS = {
+_TIMM_RESNETS: dict[tuple[tuple[int, ...], tuple[int, ...]], str] = {
     (blocks, stem): f"resnet{depth}{letter}"
     for depth, blocks in ((50, (3, 4, 6, 3)), (101, (3, 4, 23, 3)), (152, (3, 8, 36, 3)))
     for letter, stem in (("c", (32, 32, 64)), ("s", (64, 64, 128)))
@@ -82,7 +84,7 @@ def ocrnet_fields(state: dict[str, Tensor], backbone: dict, **fields) -> dict:
     try:
         auxiliary = state["auxiliary_head.projection.conv.weight"]  # (channels, inputs, kernel, kernel)
         channels, inputs, kernel, _ = auxiliary.shape
-        shapes = {
+        shapes: dict[str, Any] = {
             "num_labels": state["ocr_head.classifier.weight"].shape[0],
             "ocr_channels": state["ocr_head.projection.conv.weight"].shape[0],
             "key_channels": state["ocr_head.attention.value.conv.weight"].shape[0],

@@ -51,7 +51,7 @@ class ConversionReport:
 
     def __str__(self) -> str:
         lines = [f"source:  {self.origin}", f"result:  {self.description}", f"mapped:  {len(self.mapped)} tensors"]
-        parts = {}
+        parts: dict[str, list[str]] = {}
         for ours, theirs in self.mapped.items():
             part = next((x for x in ("auxiliary_head", "ocr_head") if ours.startswith(x)), "backbone")
             parts.setdefault(part, []).append(f"{theirs} -> {ours}")
@@ -77,8 +77,8 @@ def rename_weights(checkpoint: Checkpoint, source: str = "auto") -> ConvertedChe
     if source != "auto" and source not in FAMILIES:
         raise UserError(f"source {source!r} is unknown; expected one of auto, {', '.join(FAMILIES)}")
     if source == "auto":
-        source = next((name for name, family in FAMILIES.items() if family.matches(checkpoint.state)), None)
-    if source is None:
+        source = next((name for name, family in FAMILIES.items() if family.matches(checkpoint.state)), "")
+    if not source:
         raise UserError(
             f"{checkpoint.path}: weights of no known family, e.g. {', '.join(list(checkpoint.state)[:3])}; expected an "
             f"OCRNet or an ImageNet backbone of {', '.join(FAMILIES)}"

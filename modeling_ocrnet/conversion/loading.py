@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -59,7 +60,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, expected a state dict")
     wrapper = next((x for x in _WRAPPERS if isinstance(content.get(x), dict)), None)
-    state = content if wrapper is None else content[wrapper]
+    state: Any = content if wrapper is None else content[wrapper]
     strangers = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
     if strangers or not state:
         found = f"{strangers[0]!r}, a {type(state[strangers[0]]).__name__}," if strangers else "nothing"

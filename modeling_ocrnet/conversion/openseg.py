@@ -7,6 +7,8 @@ in the heads has a bias; the auxiliary head's kernel is 3x3; the ResNet's stem h
 
 from __future__ import annotations
 
+from typing import Any
+
 from .architecture import hrnet_fields, ocrnet_fields, resnet_fields
 from .converted_checkpoint import (
     IMAGENET_HEADS,
@@ -67,8 +69,8 @@ def convert(checkpoint: Checkpoint) -> ConvertedCheckpoint:
     prefixes = {"backbone.layer": "backbone._backbone.layer"} if is_resnet else {"backbone.": "backbone."}
     renamed = rename(checkpoint.state, modules, prefixes, _DROP)
     state = renamed.state
-    shared = {"align_corners": True, "dropout": 0.05, "loss_normalizer": "valid"}
-    processor = {"align_corners": True, "do_flip_channel_order": True}
+    shared: dict[str, Any] = {"align_corners": True, "dropout": 0.05, "loss_normalizer": "valid"}
+    processor: dict[str, Any] = {"align_corners": True, "do_flip_channel_order": True}
     # inplace_abn's norm includes its activation (`1.weight`); a torch norm is wrapped with one (`1.0.weight`)
     if {"conv3x3.1.weight", "conv_3x3.1.weight"} & {strip_wrappers(key) for key in checkpoint.state}:
         shared["hidden_act"] = "leaky_relu"

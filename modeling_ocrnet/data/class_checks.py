@@ -79,7 +79,7 @@ def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset | None, Findin
         DataError: names the classes and the remedy.
     """
     parts = list(parts)
-    pixels = sum(np.array(findings.pixels) for _, findings in parts)
+    pixels = np.sum([findings.pixels for _, findings in parts], axis=0)
     assumed = next((findings.assumed for _, findings in parts if findings.assumed), None)
     if not class_list_problem(labels, pixels, assumed):
         return
@@ -140,7 +140,8 @@ def require_labelled(dataset: Dataset, findings: Findings | None, split: str) ->
     Raises:
         DataError: if no pixel is labelled.
     """
-    if findings is not None and sum(findings.pixels[:-1]) or any(facts.pixels[:-1].any() for facts in _masks(dataset)):
+    counts = (facts.pixels for facts in _masks(dataset) if facts.pixels is not None)
+    if findings is not None and sum(findings.pixels[:-1]) > 0 or any(pixels[:-1].any() for pixels in counts):
         return
     masks = sum(x is not None for x in dataset.with_format(None)["label"][:])
     raise DataError(

@@ -40,10 +40,11 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
     Raises:
         DataError: lists the errors in the file.
     """
-    content, of_hub = _read_json(file), False
+    content = _read_json(file)
+    of_hub = isinstance(content, dict) and bool(content) and all(key.isdecimal() for key in content)
     if isinstance(content, list):
         content = {"classes": content}
-    elif of_hub := isinstance(content, dict) and content and all(key.isdecimal() for key in content):
+    elif of_hub:
         shift = 1 if reduce_zero_label else 0
         content = {"classes": [{"name": content[k], "id": int(k) + shift} for k in sorted(content, key=int)]}
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not content["classes"]:

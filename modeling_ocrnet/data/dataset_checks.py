@@ -126,7 +126,7 @@ def _summary(rows: int, facts: list[PairFacts], turned: list[str], classes: int)
     return Findings(
         rows,
         len(masks),
-        sum((x.pixels for x in masks), np.zeros(classes + 1, np.int64)).tolist(),
+        sum((x.pixels for x in facts if x.pixels is not None), np.zeros(classes + 1, np.int64)).tolist(),
         next((x.assumed for x in masks if x.assumed), None),
         len(turned),
         next(iter(turned), None),

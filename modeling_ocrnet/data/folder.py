@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .classes import read_classes, suggest_classes_json
 from .decoding import DataError
@@ -110,7 +111,8 @@ def _pairs(where: tuple[Path, ...], source: DataSource, labelled: bool = True) -
     if len(where) == 1:
         pairs, problems = _listed(where[0], source)
     else:
-        pairs, problems = _matched(*where, labelled)
+        images, masks = where
+        pairs, problems = _matched(images, masks, labelled)
     if labelled:
         problems += [f"{x}: has no mask" for x, mask in zip(pairs.images, pairs.masks, strict=True) if mask is None]
     if not problems and not pairs.images:
@@ -145,7 +147,7 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
     """The images of a folder by name without suffix."""
-    found = {}
+    found: dict[str, list[Path]] = {}
     for name in sorted(image_names(folder)):
         found.setdefault(nfc(os.path.splitext(name)[0]), []).append(folder / name)
     return found
@@ -154,7 +156,9 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
 def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
     """The pairs listed in a CSV or JSONL; its paths are relative to its folder."""
     columns = (nfc(source.image_column), nfc(source.mask_column))
-    rows, problems, listed = [], [], {}
+    rows: list[Any] = []
+    problems: list[str] = []
+    listed: dict[Path, dict[str, str | None]] = {}
     with table.open(encoding="utf-8-sig", newline="") as file:
         try:
             read = list(csv.DictReader(file)) if table.suffix == ".csv" else [json.loads(x) for x in file if x.strip()]
@@ -181,7 +185,7 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
     problems += [f"{table}: lists {image} {count} times" for image, count in counts.items() if count > 1]
     # names come from the paths alone: they must not change if rows are added, because val_share hashes them
     names = [nfc("_".join(_below(x, table.parent).with_suffix("").parts)) for x in images]
-    alike = {}
+    alike: dict[str, dict[str, None]] = {}
     for name, image in zip(names, images, strict=True):
         alike.setdefault(name, {})[str(image)] = None
     problems += [
@@ -203,4 +207,4 @@ def _share(pairs: Pairs, share: float, split: str, root: Path) -> Pairs:
     chosen = [i for i, held in enumerate(held_out) if held == (split == "val")]
     if not chosen:
         raise DataError(f"{root}: val_share {share} of {len(pairs.names)} images leaves none for {split}")
-    return Pairs(*([x[i] for i in chosen] for x in (pairs.names, pairs.images, pairs.masks)))
+    return Pairs([pairs.names[i] for i in chosen], [pairs.images[i] for i in chosen], [pairs.masks[i] for i in chosen])

@@ -32,13 +32,13 @@ def label_set(source: DataSource) -> LabelSet:
     Raises:
         DataError: if there is no such file; the message proposes one, based on the content of the first masks.
     """
-    file = Path(source.classes).expanduser() if source.classes else _file(source.path)
+    file = Path(source.classes).expanduser() if source.classes else _file(str(source.path))
     if file is not None:
         return read_classes(file, source.reduce_zero_label, source.ignore_ids)
     splits = _load(source, None, streaming=True)
     split, rows = next(iter(splits.items()))
-    masks = (row[source.mask_column] for row in islice(_columns(rows, source), SAMPLE))
-    masks = [located(mask, f"{split} {i}") for i, mask in enumerate(masks) if mask is not None]
+    first = (row[source.mask_column] for row in islice(_columns(rows, source), SAMPLE))
+    masks = [located(mask, f"{split} {i}") for i, mask in enumerate(first) if mask is not None]
     raise DataError(
         f"{source.path}: has no {' or '.join(_FILES)} to define the classes. The first {len(masks)} masks of {split} "
         f"hold\n{suggest_classes_json(masks)}\n\n"
@@ -97,7 +97,7 @@ def _file(path: str) -> Path | None:
 
 def _load(source: DataSource, split: str | None, streaming: bool):
     try:
-        options = {} if streaming else _alone(source, split)
+        options = {} if streaming or split is None else _alone(source, split)
         return datasets.load_dataset(source.path, source.config_name, split=split, streaming=streaming, **options)
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{source.path}: can't be loaded ({_one_line(error)})") from error

@@ -125,7 +125,7 @@ def streamed_batches(
             buffer_size,
             worker=rank * count + i,
             workers=count * processes,
-            start=tuple(start[i]) if start else (0, 0),
+            start=(start[i][0], start[i][1]) if start else (0, 0),
             skip=skip,
         )
         # one loader with one process for each worker, so that a resumed run can continue with any of them

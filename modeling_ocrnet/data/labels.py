@@ -97,11 +97,11 @@ class LabelSet:
             ignored: names and ids in the masks that aren't trained.
             fields: further fields of the label set.
         """
-        names = [" ".join(name.split()) for name in names.split(",")]
-        if len(names) != len(ids):
-            raise ValueError(f"{len(names)} names for {len(ids)} ids")
-        first = 0 if names[0].lower() == "background" else 1  # only a background is black
-        trained = (Label(name, ids[k], k, distinct_color(first + k)) for k, name in enumerate(names))
+        listed = [" ".join(name.split()) for name in names.split(",")]
+        if len(listed) != len(ids):
+            raise ValueError(f"{len(listed)} names for {len(ids)} ids")
+        first = 0 if listed[0].lower() == "background" else 1  # only a background is black
+        trained = (Label(name, ids[k], k, distinct_color(first + k)) for k, name in enumerate(listed))
         return cls((*trained, *(Label(name, id_, IGNORE, (0, 0, 0)) for name, id_ in ignored.items())), **fields)
 
     def __post_init__(self):

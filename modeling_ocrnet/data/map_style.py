@@ -57,7 +57,8 @@ class TrainingDataset(torch.utils.data.Dataset):
     def __getitem__(self, position: int) -> dict:
         epoch, offset = divmod(position, len(self.dataset))
         row, skipped = self._read(self._permutation(epoch), offset)
-        sample = to_sample(*row, self.transform, np.random.default_rng([self.seed, 1, position]))
+        image, label, name = row
+        sample = to_sample(image, label, name, self.transform, np.random.default_rng([self.seed, 1, position]))
         return {**sample, "skipped": skipped}
 
     def _read(self, order: np.ndarray, offset: int) -> tuple[tuple, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from typing import Literal
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _check_unpacked(path: str) -> None:
         file.seek(124)
         if (mark := file.read(4)[2:]) not in (b"IM", b"MI"):  # other levels have no compression
             return
-        order = "little" if mark == b"IM" else "big"
+        order: Literal["little", "big"] = "little" if mark == b"IM" else "big"
         while len(head := file.read(8)) == 8:
             kind, size = (int.from_bytes(head[i : i + 4], order) for i in (0, 4))
             if kind != 15:

@@ -35,7 +35,7 @@ def decode_png(data: bytes | None) -> np.ndarray | None:
     if len(header) != 13 or kind != b"IEND" or position != len(data):
         return None
     width, height, depth, color = *(int.from_bytes(header[i : i + 4], "big") for i in (0, 4)), header[8], header[9]
-    if depth != 8 or color not in (_GREY, _RGB) or width * height > Image.MAX_IMAGE_PIXELS:
+    if depth != 8 or color not in (_GREY, _RGB) or width * height > (Image.MAX_IMAGE_PIXELS or width * height):
         return None
     return (_by_opencv if decode_image_png_u8 is None else _by_kornia)(data, (height, width), color)
 

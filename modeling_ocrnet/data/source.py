@@ -12,7 +12,7 @@ from .value_ranges import check_value_range
 
 # custom datasets: the classes come with the data
 CUSTOM_DATASETS = ("folder", "hub")
-DatasetName = Literal[(*DATASETS, *CUSTOM_DATASETS)]
+DatasetName = Literal[(*DATASETS, *CUSTOM_DATASETS)]  # type: ignore[valid-type]  # read at run time
 
 # fields that only some datasets take
 _TAKEN_BY = {
@@ -95,4 +95,4 @@ class DataSource:
     def title(self) -> str:
         """The name to report with scores: the dataset's name, or its repository on the Hub."""
         local = self.path is None or Path(self.path).is_absolute() or Path(self.path).exists()
-        return self.name if local else self.path
+        return self.name if local else str(self.path)

@@ -106,9 +106,8 @@ def choose_crop(
     """
 
     def draw() -> tuple[int, int]:
-        return tuple(
-            int(rng.integers(0, max(have - want, 0) + 1)) for have, want in zip(label.shape, crop, strict=True)
-        )
+        top = int(rng.integers(0, max(label.shape[0] - crop[0], 0) + 1))
+        return top, int(rng.integers(0, max(label.shape[1] - crop[1], 0) + 1))
 
     def cut(corner: tuple[int, int]) -> np.ndarray:
         top, left = corner

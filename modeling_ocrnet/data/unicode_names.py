@@ -36,7 +36,7 @@ def path_on_disk(path: Path, listed: dict[Path, dict[str, str | None]]) -> Path:
 
 def paths_on_disk(folder: Path, names: Iterable[str], suffix: str) -> list[str]:
     """The files with these names in a folder, as [`path_on_disk`] finds them."""
-    listed = {}
+    listed: dict[Path, dict[str, str | None]] = {}
     # strings, not Paths, and no system call for most, because there may be 100000 names
     files = (f"{x}{suffix}" for x in names)
     return [f"{folder}/{x}" if x.isascii() else str(path_on_disk(folder / x, listed)) for x in files]

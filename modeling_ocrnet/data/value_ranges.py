@@ -33,8 +33,8 @@ def unusual_range(image: Image.Image, wide_color: bool, value_range) -> str | No
         return None
     values = np.asarray(image)
     lowest, highest = float(values.min()), float(values.max())
-    if value_range is not None:
-        low, high = to_range(value_range)
+    if (limits := to_range(value_range)) is not None:
+        low, high = limits
         outside = float(((values < low) | (values > high)).mean())
         if outside > OUTSIDE:
             return (

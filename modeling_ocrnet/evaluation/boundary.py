@@ -40,8 +40,7 @@ class BoundaryScores:
             self.counts[0, label] += np.count_nonzero(band[0] & band[1])
             self.counts[1, label] += np.count_nonzero(band[0] | band[1])
             if theirs.any():
-                contours = [boundary(x, 1) for x in (ours, theirs)]
-                self.counts[2, label] += _f1(*contours, self.tolerance * diagonal)
+                self.counts[2, label] += _f1(boundary(ours, 1), boundary(theirs, 1), self.tolerance * diagonal)
                 self.counts[3, label] += 1
 
     def compute(self) -> dict:

@@ -108,12 +108,12 @@ def evaluate_checkpoint(
             order=order,
             boundaries=task.boundaries,
             workers=task.workers,
-            on_prediction=_writer(Path(folder), labels) if keeps else None,
+            on_prediction=_writer(Path(folder), labels) if folder is not None else None,
         )
         accelerator.wait_for_everyone()
         if not accelerator.is_main_process:
             return None
-        if task.submission:
+        if task.submission and folder is not None:
             write_submission(task.submission, folder, dataset, labels)
             logger.info("wrote the submission %s", task.submission)
     if result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _BY_CLASS = {
 
 def as_record(result: dict, names: tuple[str, ...]) -> dict:
     """Convert the result of [`evaluate_model`] to plain values for JSON: classes by name, `None` instead of NaN."""
-    classes = {name: {} for name in names}
+    classes: dict[str, dict[str, Any]] = {name: {} for name in names}
     for key, values in result.items():
         if key.startswith("per_category_"):
             for name, value in zip(names, values, strict=True):

@@ -60,7 +60,8 @@ def check_submission(path: str | Path, dataset: Dataset, labels: LabelSet) -> li
         return [f"{path}: not a zip file"]
     frames = dataset.with_format(None)
     sizes = dict(zip(frames["name"], frames["image"], strict=True))
-    problems, found = [], {}
+    problems = []
+    found: dict[str, str] = {}
     try:
         file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

@@ -86,7 +86,7 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
         order = match_classes(class_names(model.config), labels.names, name, task.name)
     value_range = processor.value_range if task.value_range is None else task.value_range
     rows = _rows(task, task.split, task.check_images, value_range)
-    samples = []
+    samples: Sequence[np.ndarray] = ()
     if task.precision == "int8":
         found = _rows(task, task.calibration_split, task.calibration_images, value_range)
         samples = _Calibration(found, processor)
@@ -96,8 +96,8 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
     check_weights(made.state_dict().items(), f"{name} in {task.precision}")
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
-        scratch = Path(scratch)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as temporary:
+        scratch = Path(temporary)
         write(made, scratch, task.format, task.precision, samples)
         export = Export(task.format, task.precision, made.device.type, Path(name).name)
         export.write(scratch)
@@ -135,7 +135,7 @@ class _Files(Sequence):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict:  # type: ignore[override]
         return {"image": read_image({"path": str(self.paths[index]), "bytes": None}, self.value_range), "label": None}
 
 
@@ -148,7 +148,7 @@ class _Chosen(Sequence):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict:  # type: ignore[override]
         return self.rows[self.indices[index]]
 
 
@@ -161,5 +161,5 @@ class _Calibration(Sequence):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
         return self.processor(self.rows[index]["image"], return_tensors="np")["pixel_values"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +18,7 @@ from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .quantization import quantize
 
 
-def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precision: str, images: list) -> None:
+def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precision: str, images: Sequence) -> None:
     """Write the network to a folder, under the file name of its format.
 
     Args:
@@ -36,9 +38,9 @@ def write(model: OCRNetForSemanticSegmentation, folder: Path, kind: str, precisi
     elif kind == "aotinductor":
         compile_package(export_program(model), path)
     elif kind == "onnx":
-        options = {"dynamo": True, "external_data": False, "verbose": False}
+        options: dict[str, Any] = {"dynamo": True, "external_data": False, "verbose": False}
         program = export_program(model, products=True)
-        exported = torch.onnx.export(program, (), input_names=[INPUT], output_names=[OUTPUT], **options)
+        exported: Any = torch.onnx.export(program, (), input_names=[INPUT], output_names=[OUTPUT], **options)
         if precision == "int8":
             with unreported():
                 import_optional("onnx").save(quantize(exported.model_proto, images, model.config.num_labels), path)

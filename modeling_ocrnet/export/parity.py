@@ -33,7 +33,7 @@ class ParityReport:
 
     def __str__(self) -> str:
         text = f"the same class on {self.labels:.2%} of the pixels of {self.images} images"
-        if self.before is None:
+        if self.before is None or self.after is None:
             return text
         change = 100 * (self.after - self.before)
         return f"{text}; mIoU {100 * self.after:.2f} for {100 * self.before:.2f} ({change:+.2f} points)"
@@ -50,7 +50,7 @@ class ParityReport:
         """
         if self.labels < least:
             raise UserError(f"{self}: expected at least {least:.2%}")
-        if self.before is not None and 100 * (self.before - self.after) > most_points:
+        if self.before is not None and self.after is not None and 100 * (self.before - self.after) > most_points:
             raise UserError(f"{self}: at most {most_points} points may be lost")
 
 

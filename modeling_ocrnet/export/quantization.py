@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from ..common.optional import import_optional
 from ..inference.engines.openvino_runtime import is_constant
 from ..inference.engines.program import INPUT
 
 
-def quantize(network, images: list, classes: int):
+def quantize(network, images: Sequence, classes: int):
     """Make an 8-bit copy of a network.
 
     Some operations aren't quantized, because they decide between classes and take little time: products of two maps

@@ -43,8 +43,8 @@ def _is_last(folder: ModelFolder) -> bool:
 
 
 def _small_png(path: Path) -> bytes:
-    with Image.open(path) as image:
-        image = image.convert("RGB")
+    with Image.open(path) as file:
+        image = file.convert("RGB")
         image.thumbnail((WIDTH, WIDTH))
         data = io.BytesIO()
         image.save(data, "PNG", optimize=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypeGuard
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -174,7 +174,7 @@ def _results(folder: ModelFolder) -> str:
 def _conditions(folder: ModelFolder) -> str:
     """The data and settings of the evaluation, as far as the recipe records them. Scores under other conditions can't
     be compared with these."""
-    metrics, evaluation = folder.metrics, folder.field("evaluation") or {}
+    metrics, evaluation = folder.metrics or {}, folder.field("evaluation") or {}
     inference = evaluation.get("inference") or {}
     words = [f"on {title_of(metrics.get('dataset') or 'data that is not recorded')}"]
     words += [f"split `{metrics['split']}`"] if metrics.get("split") else []
@@ -211,5 +211,5 @@ def _product(sizes: Sequence[int] | None) -> str | None:
     return None if sizes is None else "x".join(map(str, sizes))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

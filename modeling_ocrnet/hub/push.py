@@ -150,7 +150,7 @@ def _push(api: HfApi, contents: dict[str, bytes | str], repo_id: str, private: b
         commit_message="Upload OCRNet: weights, code, processor, recipe, metrics, card",
         create_pr=pull_request,
     )
-    url = commit.pr_url if pull_request else f"{api.endpoint}/{repo_id}"
+    url = str(commit.pr_url) if pull_request else f"{api.endpoint}/{repo_id}"
     return Pushed(repo_id, url, [x.path_in_repo for x in operations])
 
 

@@ -112,7 +112,7 @@ def _targets(found: dict[Path, Path]) -> dict[Path, Path]:
         DataError: if two names are equal and no folder contains all inputs.
     """
     targets = _short({path: path.relative_to(base) for path, base in found.items()})
-    first = {}
+    first: dict[str, Path] = {}
     twice = next((x for x in targets if first.setdefault(_alike(targets[x]), x) is not x), None)
     if twice is None:
         return targets

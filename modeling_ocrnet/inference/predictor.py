@@ -61,9 +61,10 @@ class Predictor:
     ):
         check_value_range(value_range)
         disable_malloc_trim()
-        if precision == "auto":
-            precision = None if Export.read(Path(name)) else fast_precision(PartialState().device)
-        self.model, self.processor = load_engine(str(name), engine, precision)
+        wanted = precision if precision != "auto" else None
+        if precision == "auto" and not Export.read(Path(name)):
+            wanted = fast_precision(PartialState().device)
+        self.model, self.processor = load_engine(str(name), engine, wanted)
         self.options = options or InferenceOptions()
         if value_range is not None:
             self.processor.value_range = value_range

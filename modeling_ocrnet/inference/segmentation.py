@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import torch
@@ -41,8 +42,10 @@ class InferenceOptions:
         if self.stride is not None and self.window is None:
             raise UserError("stride is given, but no window")
         if self.window is not None:
-            self.stride = self.stride or tuple(max(1, round(x * 2 / 3)) for x in self.window)
-            if min(*self.window, *self.stride) < 1 or any(s > w for s, w in zip(self.stride, self.window, strict=True)):
+            height, width = self.window
+            self.stride = self.stride or (max(1, round(height * 2 / 3)), max(1, round(width * 2 / 3)))
+            down, across = self.stride
+            if min(height, width, down, across) < 1 or down > height or across > width:
                 raise UserError(
                     f"window is {self.window} and stride {self.stride}: strides must be from 1 to the window's size"
                 )
@@ -67,22 +70,23 @@ class TTAView:
     """One pass over an image (at one scale, possibly mirrored): windows of logits on a canvas of `size`."""
 
     def __init__(self, size: tuple[int, int], align_corners: bool):
-        self.size, self.align_corners, self.windows = size, align_corners, []
+        self.size, self.align_corners = size, align_corners
+        self.windows: list[_Window] = []
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Logits of rows `start` to `stop` of the canvas, (classes, stop - start, width), averaged over windows."""
         if len(self.windows) == 1:  # a whole image
             return interpolate_rows(self.windows[0].logits, self.size, start, stop, self.align_corners)
-        total, count = None, torch.zeros(stop - start, self.size[1])
+        total = count = torch.zeros(0)
         for window in self.windows:
             top, bottom = max(start, window.top), min(stop, window.top + window.height)
             if top >= bottom:
                 continue
             box = (window.height, window.width)
             part = interpolate_rows(window.logits, box, top - window.top, bottom - window.top, self.align_corners)
-            if total is None:
+            if not len(total):
                 total = part.new_zeros(len(part), stop - start, self.size[1])
-                count = count.to(part)
+                count = part.new_zeros(stop - start, self.size[1])
             columns = slice(window.left, window.left + window.width)
             total[:, top - start : bottom - start, columns] += part
             count[top - start : bottom - start, columns] += 1
@@ -103,9 +107,8 @@ def interpolate_rows(
     Returns:
         (channels, stop - start, width).
     """
-    is_view = isinstance(source, TTAView)
-    height, width = source.size if is_view else source.shape[-2:]
-    if is_view and (height, width) == tuple(size):
+    height, width = source.size if isinstance(source, TTAView) else source.shape[-2:]
+    if isinstance(source, TTAView) and (height, width) == tuple(size):
         return source.rows(start, stop)
     row = torch.arange(start, stop, dtype=torch.float64)
     if align_corners:
@@ -115,7 +118,7 @@ def interpolate_rows(
     upper = position.long().clamp(max=height - 1)
     lower = (upper + 1).clamp(max=height - 1)
     first, last = int(upper[0]), int(lower[-1]) + 1
-    needed = source.rows(first, last) if is_view else source[:, first:last].float()
+    needed = source.rows(first, last) if isinstance(source, TTAView) else source[:, first:last].float()
     weight = (position - upper).to(needed)[:, None]
     upper, lower = (x.to(needed.device) - first for x in (upper, lower))
     mixed = torch.lerp(needed[:, upper], needed[:, lower], weight)
@@ -141,7 +144,7 @@ class Prediction:
         parts = (interpolate_rows(view, self.size, start, stop, view.align_corners) for view in self.views)
         if len(self.views) == 1:
             return next(parts)
-        return sum(part.softmax(dim=0) for part in parts) / len(self.views)
+        return reduce(torch.add, (part.softmax(dim=0) for part in parts)) / len(self.views)
 
     def label_map(self) -> np.ndarray:
         """(height, width) class indices, uint8; uint16 for more than 255 classes."""
@@ -171,7 +174,7 @@ def predict(model, pixel_values: Tensor, options: InferenceOptions | None = None
     options = options or InferenceOptions()
     height, width = pixel_values.shape[-2:]
     pixel_values = pixel_values.to(model.device, model.dtype)
-    views = [[] for _ in pixel_values]
+    views: list[list[TTAView]] = [[] for _ in pixel_values]
     for scale in options.scales:
         shape = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
         seen = pixel_values
@@ -187,14 +190,15 @@ def predict(model, pixel_values: Tensor, options: InferenceOptions | None = None
 
 def _forward_windows(model, images: Tensor, options: InferenceOptions) -> list[TTAView]:
     """One view for each of the images, (batch, 3, height, width)."""
-    size = tuple(images.shape[-2:])
+    height, width = images.shape[-2:]
+    size = (height, width)
     views = [TTAView(size, model.config.align_corners) for _ in images]
     boxes = [(i, *box) for box in window_boxes(size, options) for i in range(len(images))]
     for first in range(0, len(boxes), options.batch_size):
         chunk = boxes[first : first + options.batch_size]
         crops = torch.stack([images[i, :, top : top + h, left : left + w] for i, top, left, h, w in chunk])
-        for (i, *box), logits in zip(chunk, model(crops).logits, strict=True):
-            views[i].windows.append(_Window(*box, logits))
+        for (i, top, left, h, w), logits in zip(chunk, model(crops).logits, strict=True):
+            views[i].windows.append(_Window(top, left, h, w, logits))
     return views
 
 

@@ -54,10 +54,10 @@ def compare(candidate: dict[int, float], baseline: dict[int, float]) -> Comparis
             f"no step is in both logs: the candidate has {ranges[0]}, the baseline {ranges[1]}; log both with the same "
             "interval (logging.every)"
         )
-    values = [np.array([x[step] for step in common], np.float64) for x in (candidate, baseline)]
-    if not values[1].any():
+    ours, theirs = (np.array([x[step] for step in common], np.float64) for x in (candidate, baseline))
+    if not theirs.any():
         raise UserError(f"the baseline's loss is zero at all {len(common)} common steps: no relative error exists")
-    return Comparison(np.array(common), *values, left_out=len(candidate.keys() ^ baseline.keys()))
+    return Comparison(np.array(common), ours, theirs, left_out=len(candidate.keys() ^ baseline.keys()))
 
 
 def describe(comparison: Comparison) -> str:

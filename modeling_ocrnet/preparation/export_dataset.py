@@ -176,7 +176,7 @@ def _write_shard(
     parts = [folder / "data" / f".{Path(x).name}.part" for x in names]
     try:
         if store == "parquet":
-            write_parquet(*parts, files, shard, decode, bar.update)
+            write_parquet(parts[0], files, shard, decode, bar.update)
         else:
             write_memory_mapped(parts[1], parts[0], files, shard, decode, bar.update)
         for x, part in zip(names, parts, strict=True):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -126,7 +127,7 @@ class DatasetStatistics:
 
 
 def collect_statistics(
-    source: data.DataSource, splits: list[str], limit: int | None = None, workers: int = 8
+    source: data.DataSource, splits: Sequence[str], limit: int | None = None, workers: int = 8
 ) -> DatasetStatistics:
     """Read all pairs of some splits. A problem with one pair is recorded, and the others are read.
 
@@ -143,7 +144,8 @@ def collect_statistics(
     labels = data.label_set(source)
     for split in () if source.name in data.CUSTOM_DATASETS else splits:
         check_split(split, data.published(source.name).splits)
-    found, files = [], defaultdict(list)  # files: for each content, where it occurs, as (split, name)
+    found: list[SplitStatistics] = []
+    files: defaultdict[Any, list] = defaultdict(list)  # for each content, where it occurs, as (split, name)
     with ThreadPoolExecutor(workers) as pool:
         for split in dict.fromkeys(splits):
             try:
@@ -169,7 +171,7 @@ def collect_statistics(
         for split in found
         if split.masks and (missing := classes_without_pixels(split.pixels, labels))
     ]
-    pixels = sum(split.pixels for split in found)
+    pixels = np.sum([split.pixels for split in found], axis=0)
     if problem := class_list_problem(labels, pixels, next((x.assumed for x in found if x.assumed), None)):
         errors.append(problem)
     more_errors, more_warnings = _duplicates(files)
@@ -217,7 +219,8 @@ def _duplicates(files: dict[bytes, list[tuple[str, str]]]) -> tuple[list[str], l
     The same content in several splits is an error, because a score on training images means nothing. All others are
     warnings. The same name in several splits is one too, unless it is a number: names often encode place and time.
     """
-    errors, warnings, names, reported = [], [], defaultdict(set), set()
+    errors, warnings, names = [], [], defaultdict(set)
+    reported: set[Any] = set()
     for places in files.values():
         text = ", ".join(f"{split}/{name}" for split, name in places)
         if len({split for split, _ in places}) > 1:

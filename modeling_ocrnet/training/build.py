@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -62,8 +62,8 @@ class Experiment:
     processor: OCRNetImageProcessor
     model: Any = None
     optimizer: Any = None
-    flags: StepFlags | None = None
-    to_device: ToDevice | None = None
+    flags: StepFlags = field(init=False)
+    to_device: ToDevice = field(init=False)
     ema: EMA | None = None
     positions: list[Position] | None = None
     skipped: int = 0
@@ -207,7 +207,7 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     if recipe.model.channels_last and supports_channels_last(accelerator):
         model = model.to(memory_format=torch.channels_last)
     if recipe.model.fast_layers:
-        model = convert_for_training(model)
+        convert_for_training(model)
     if recipe.model.sync_batch_norm and accelerator.num_processes > 1:
         if _can_sync(accelerator.device):
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -129,7 +129,7 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
                 f"{path}: damaged ({reason}): choose another; --resume last takes the last intact one"
             )
         return path, []
-    skipped = []
+    skipped: list[str] = []
     for path in reversed(find_checkpoints(output_dir)):
         if (reason := find_corruption(path)) is None:
             return path, skipped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -29,13 +30,15 @@ def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe, fused:
         {"params": backbone, "base_lr": options.lr},
         {"params": heads, "base_lr": options.lr * options.head_lr_multiplier},
     ]
-    common = {"lr": options.lr, "weight_decay": options.weight_decay}
+    kind: type[torch.optim.AdamW] | type[torch.optim.SGD]
+    common: dict[str, Any] = {"lr": options.lr, "weight_decay": options.weight_decay}
     if options.name == "adamw":
         kind = torch.optim.AdamW
     else:
         kind, common["momentum"] = torch.optim.SGD, options.momentum
     # None: without fused kernels, torch chooses between a loop over tensors and lists of them
-    optimizer = kind(groups, fused=(fused and has_fused_kernel(kind, backbone[0].device)) or None, **common)
+    has_kernel = fused and has_fused_kernel(kind, backbone[0].device)  # type: ignore[arg-type]  # classes do hash
+    optimizer = kind(groups, fused=has_kernel or None, **common)
     optimizer.register_load_state_dict_pre_hook(_keep_kernel)
     optimizer.register_load_state_dict_post_hook(_match_layouts)
     if common.get("momentum"):
@@ -44,7 +47,7 @@ def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe, fused:
 
 
 @cache
-def has_fused_kernel(kind: type[torch.optim.Optimizer], device: torch.device) -> bool:
+def has_fused_kernel(kind: type[torch.optim.AdamW] | type[torch.optim.SGD], device: torch.device) -> bool:
     """Whether a device has the optimizer's fused kernel, and it skips a step that [`skip_step_if`] tells it to."""
     weight = torch.ones(1, device=device, requires_grad=True)
     weight.grad = torch.ones_like(weight)
@@ -151,7 +154,7 @@ class EMA(AveragedModel):
         averaged = [pair for pair in pairs if count and pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not (count and pair[0].is_floating_point())]
         if averaged:
-            lerp_tensors_(*map(list, zip(*averaged, strict=True)), weight)
+            lerp_tensors_([pair[0] for pair in averaged], [pair[1] for pair in averaged], weight)
         if copied:
             copy_tensors_(*map(list, zip(*copied, strict=True)))
         self.n_averaged += 1

@@ -246,7 +246,7 @@ def differences(ours: dict, theirs: dict) -> list[str]:
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` to `{"a.b": 1}`; tuples become lists, as in YAML."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= flatten(value, f"{prefix}{key}.")

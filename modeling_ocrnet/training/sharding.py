@@ -63,11 +63,11 @@ def unsharded(accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None
     if not accelerator.is_fsdp2:
         yield
         return
-    model.unshard()
+    model.unshard()  # type: ignore[operator]  # fully_shard adds it
     try:
         yield
     finally:
-        model.reshard()
+        model.reshard()  # type: ignore[operator]
 
 
 def unsharded_model(accelerator: Accelerator, model: OCRNetForSemanticSegmentation) -> OCRNetForSemanticSegmentation:

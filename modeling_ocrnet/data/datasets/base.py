@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class TreeEntry:
 
 
 def folders_of_pairs(
-    images: dict[str, tuple[str, ...]], masks: dict[str, tuple[str, ...]], suffix: str = "*.jpg"
+    images: Mapping[str, tuple[str, ...]], masks: Mapping[str, tuple[str, ...]], suffix: str = "*.jpg"
 ) -> tuple[TreeEntry, ...]:
     """The tree of a dataset in which each split has a folder of images and one of masks.
 

@@ -52,7 +52,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
     if kind == "gtCoarse" and not labels.is_dir():
         raise DataError(f"{labels}: no such folder; the split {split} needs gtCoarse.zip, unpacked beside leftImg8bit")
 
-    listed = {}
+    listed: dict[Path, dict[str, str | None]] = {}
 
     def masks(content: str) -> list[Path]:
         paths = (labels / x.parent.name / f"{name}_{kind}_{content}.png" for x, name in zip(images, names, strict=True))
@@ -70,7 +70,7 @@ def find_pairs(root: Path, split: str) -> Pairs:
 
 def _in_cities(folder: Path, ending: str) -> list[Path]:
     """The files of all cities, sorted by their names in NFC."""
-    found = {}
+    found: dict[tuple[str, str], Path] = {}
     for file in folder.glob(f"*/*{ending}"):
         if not is_hidden(file.name) and not is_hidden(file.parent.name):
             other = found.setdefault((nfc(file.parent.name), nfc(file.name)), file)

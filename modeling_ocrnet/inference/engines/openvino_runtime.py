@@ -108,7 +108,9 @@ class OpenVINONetwork:
         self.options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads}
         self.options["PERFORMANCE_HINT"] = "LATENCY"
         self.path, self.precision, self.lock = str(path), precision, threading.Lock()
-        self.seen, self.of_size, self.of_any_size = set(), OrderedDict(), None
+        self.seen: set[tuple[int, ...]] = set()
+        self.of_size: OrderedDict[tuple[int, ...], _Compiled] = OrderedDict()
+        self.of_any_size: _Compiled | None = None
         self.core.read_model(self.path)  # raises now if the file is damaged
 
     def __call__(self, pixel_values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,8 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
     except TooOldError as error:
         raise UserError(str(error)) from error
     except Exception as error:
-        kind = model.config.custom_backbone or model.config.backbone_config.model_type
+        config: Any = model.config
+        kind = config.custom_backbone or config.backbone_config.model_type
         if kind == HRNetConfig.model_type or is_bug(error):  # HRNet can be exported
             raise
         raise UserError(f"a network with the backbone {kind!r} can't be exported ({reason(error)})") from error

@@ -70,7 +70,7 @@ class _CrossEntropyInStrips(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx, of_total):
+    def backward(ctx, of_total):  # type: ignore[override]
         (gradient,) = ctx.saved_tensors
         return gradient * of_total, None, None, None, None
 
