@@ -16,7 +16,7 @@ from helpers.documentation import (
     links,
     markdown_files,
 )
-from helpers.documented_commands import all_options, problem, unknown_options
+from helpers.documented_commands import NotThere, all_options, check, unknown_options
 from helpers.tiny import tiny_config
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
@@ -67,10 +67,32 @@ def test_few_blocks_are_not_run():
     assert len(PYTHON) > 12
 
 
+def problem(line) -> str | None:
+    try:
+        check(line)
+    except NotThere as error:
+        return f"{line}\n    {error}"
+
+
 @pytest.mark.parametrize("page", MANUAL, ids=lambda p: p.name)
 def test_command_lines_exist(page):
-    problems = [f"{line}\n    {found}" for line in all_command_lines(page) if (found := problem(line))]
+    problems = [found for line in all_command_lines(page) if (found := problem(line))]
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("page", MANUAL, ids=lambda p: p.name)
+def test_blocks_of_shell_parse(page, monkeypatch, capsys):
+    """Values too, and no option is written as it was once: then a line on standard error says how it is now."""
+    monkeypatch.chdir(ROOT)
+    for block in (x for x in blocks(page) if x.language == "bash"):
+        for line in command_lines(str(block), block.text.replace("potholes", "camvid")):
+            call = check(line)
+            if call is not None:
+                try:
+                    call.parse()
+                except SystemExit:
+                    pytest.fail(f"{line}\n    {capsys.readouterr().err}")
+                assert capsys.readouterr().err == "", line
 
 
 @pytest.mark.parametrize("page", MANUAL, ids=lambda p: p.name)

@@ -91,7 +91,7 @@ def command_lines(place: str, text: str) -> Iterator[CommandLine]:
         lexer.commenters = "#"
         words: list[str] = []
         for word in [*lexer, ";"]:
-            if set(word) <= set(";&|"):
+            if word and set(word) <= set(";&|"):
                 yield from _command(place, words)
                 words = []
             else:
