@@ -28,7 +28,7 @@ def layout(name: str | None = None, root: str | None = None, splits: str | None 
         print(listing())
         return 0
     if name in data.CUSTOM_DATASETS:
-        raise UserError(f"layout is for published datasets; see README (Your own images) for what {name!r} expects")
+        raise UserError(f"layout is for published datasets; see docs/own_data.md for what {name!r} expects")
     dataset = published(name)
     chosen = [x.strip() for x in splits.split(",")] if splits else _usual(dataset)
     for split in chosen:

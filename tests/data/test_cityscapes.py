@@ -124,7 +124,7 @@ def test_coarse_annotations_are_splits(root):
         ("leftImg8bit", "one folder too deep: give the folder that holds leftImg8bit and gtFine"),
         ("leftImg8bit/train", "one folder too deep"),
         ("..", "one folder too high: give .*root"),
-        ("nowhere", r"give the folder that holds leftImg8bit and gtFine \(README"),
+        ("nowhere", r"give the folder that holds leftImg8bit and gtFine \(docs/datasets.md\)"),
     ],
 )
 def test_wrong_roots_are_explained(root, tmp_path, where, message):

@@ -1,4 +1,4 @@
-"""The published datasets, one file each. To add one, write its file (docs/datasets.md) and name it here."""
+"""The published datasets, one file each. To add one, write its file (docs/add_a_dataset.md) and name it here."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _advice(root: Path) -> str:
     below = next((x.parent for x in root.glob("*/leftImg8bit") if x.is_dir() and not is_hidden(x.parent.name)), None)
     if below is not None:
         return f"the root is one folder too high: give {below}"
-    return "give the folder that holds leftImg8bit and gtFine (README: Getting Cityscapes)"
+    return "give the folder that holds leftImg8bit and gtFine (docs/datasets.md)"
 
 
 DATASET = PublishedDataset(
