@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import sys
-from transformers import PreTrainedModel
+from transformers import AutoModelForSemanticSegmentation, PreTrainedModel
 before = set(sys.modules)
 import modeling_ocrnet
 import modeling_ocrnet.inference

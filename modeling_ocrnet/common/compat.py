@@ -21,10 +21,6 @@ _PEER_LOST = re.compile(
 _RUST_ERRNO = re.compile(r"\(os error (\d+)\)")
 
 
-class TooOldError(NotImplementedError):
-    """A library is of a version that can't do this yet."""
-
-
 # errors that libraries tell apart by their text alone
 
 
@@ -139,20 +135,40 @@ def tensor_rebuilders() -> Iterator[tuple[tuple[str, str], Callable]]:
         yield ("torch._utils", name), getattr(torch._utils, name)
 
 
-def export_any_size(module, example: tuple, dynamic_shapes: dict):
-    """`torch.export.export` for any size: what it can't prove about sizes is asked when the program runs.
+def compile_problem() -> str | None:
+    """Why `torch.compile` can't take a model of transformers, or `None`.
 
-    Raises:
-        TooOldError: for a torch whose `export` has no such option.
+    What torch 2.6 makes of a model that returns a dataclass uses the name `torch` where transformers defines none.
     """
+    import torch
+
+    if torch.__version__ >= "2.7.0a0":
+        return None
+    return f"torch {torch.__version__} can't compile transformers' models: pip install 'torch>=2.7'"
+
+
+_ANY_SIZE = "prefer_deferred_runtime_asserts_over_guards"  # an option of torch.export.export since torch 2.9
+
+
+def program_problem() -> str | None:
+    """Why this torch can't make programs for any size, or `None`: training and PyTorch's own inference need none."""
     import inspect
 
     import torch
 
-    option = "prefer_deferred_runtime_asserts_over_guards"
-    if option not in inspect.signature(torch.export.export).parameters:
-        raise TooOldError(f"torch {torch.__version__} exports fixed sizes only: a newer one is needed")
-    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **{option: True})
+    if _ANY_SIZE in inspect.signature(torch.export.export).parameters:
+        return None
+    return f"torch {torch.__version__} makes programs for fixed sizes only: pip install 'torch>=2.9'"
+
+
+def export_any_size(module, example: tuple, dynamic_shapes: dict):
+    """`torch.export.export` for any size: what it can't prove about sizes is asked when the program runs.
+
+    Only where [`program_problem`] finds none.
+    """
+    import torch
+
+    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **{_ANY_SIZE: True})
 
 
 def has_cpp_compiler() -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..common.compat import program_problem
 from ..common.errors import UserError
 from ..common.optional import import_optional
 from ..inference.engines.compiled import compile_package
@@ -56,10 +57,13 @@ def check_packages(kind: str, precision: str) -> None:
     """Refuse what can't be made, before anything is.
 
     Raises:
-        UserError: for a precision that the format doesn't have, or a package that isn't installed.
+        UserError: for a precision that the format doesn't have, a torch that is too old, or a package that isn't
+            installed.
     """
     if precision not in FORMATS[kind].precisions:
         raise UserError(f"{kind} is exported in {', '.join(FORMATS[kind].precisions)}, not in {precision}")
+    if (problem := program_problem()) is not None:
+        raise UserError(f"{kind} can't be exported: {problem}")
     with unreported():
         for package in {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(kind, ()):
             import_optional(package)

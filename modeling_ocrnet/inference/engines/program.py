@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ...common.compat import TooOldError, export_any_size
+from ...common.compat import export_any_size, program_problem
 from ...common.errors import UserError, is_bug, reason
 from ...configuration_hrnet import HRNetConfig
 from ...fusion_ocrnet import PixelConv2d, PixelLinear
@@ -57,6 +57,8 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
     Raises:
         UserError: where this torch can't make programs for any size, or the backbone isn't one for them.
     """
+    if (problem := program_problem()) is not None:
+        raise UserError(problem)
     fused = copy.deepcopy(model) if model.is_fused else model.fuse()
     for module in fused.modules():
         if type(module) is HRNetModule:
@@ -68,8 +70,6 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
     try:
         with torch.no_grad():
             return export_any_size(_Logits(fused), (example,), {INPUT: sizes})
-    except TooOldError as error:
-        raise UserError(str(error)) from error
     except Exception as error:
         kind = model.config.custom_backbone or model.config.backbone_config.model_type
         if kind == HRNetConfig.model_type or is_bug(error):  # ours can be exported
