@@ -16,8 +16,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
+from helpers.skipping import skip_if
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from transformers.modeling_outputs import BackboneOutput
+from transformers.utils import can_return_tuple
 
 from modeling_ocrnet.common import compat
 
@@ -213,7 +216,30 @@ def test_what_torch_save_names_is_rebuilt(tmp_path):
     assert functions <= dict(compat.tensor_rebuilders()).keys()
 
 
+def test_models_are_compiled_where_nothing_is_said_against_it():
+    class Module(torch.nn.Module):
+        @can_return_tuple
+        def forward(self, x):
+            return BackboneOutput(feature_maps=(2 * x,))
+
+    torch.compiler.reset()
+    compiled = torch.compile(Module(), backend="eager", fullgraph=True)
+    if compat.compile_problem() is None:
+        torch.testing.assert_close(compiled(torch.ones(1)).feature_maps[0], 2 * torch.ones(1))
+    else:
+        with pytest.raises(NameError, match="torch"):
+            compiled(torch.ones(1))
+    torch.compiler.reset()
+
+
+def test_programs_for_any_size_are_torch_2_9s():
+    version = tuple(int(x) for x in torch.__version__.split(".")[:2])
+    assert (compat.program_problem() is None) == (version >= (2, 9))
+
+
 def test_a_program_for_any_size():
+    skip_if(compat.program_problem())
+
     class Halves(torch.nn.Module):
         def forward(self, x):
             return torch.nn.functional.interpolate(x, size=(x.shape[2] // 2, x.shape[3]))

@@ -7,7 +7,7 @@ import pytest
 
 CODE = """
 import sys
-from transformers import PreTrainedModel
+from transformers import AutoModelForSemanticSegmentation, PreTrainedModel
 before = set(sys.modules)
 import modeling_ocrnet
 import modeling_ocrnet.inference

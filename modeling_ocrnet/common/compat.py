@@ -21,10 +21,6 @@ _PEER_LOST = re.compile(
 _RUST_ERRNO = re.compile(r"\(os error (\d+)\)")
 
 
-class TooOldError(NotImplementedError):
-    """The installed version of a library is too old for this."""
-
-
 # errors that differ from others in their text only
 
 
@@ -139,21 +135,41 @@ def tensor_rebuilders() -> Iterator[tuple[tuple[str, str], Callable]]:
         yield ("torch._utils", name), getattr(torch._utils, name)
 
 
-def export_any_size(module, example: tuple, dynamic_shapes: dict):
-    """`torch.export.export` with dynamic sizes. Constraints on sizes that it can't prove are checked at run time.
+def compile_problem() -> str | None:
+    """Why `torch.compile` can't compile a transformers model, or `None` if it can.
 
-    Raises:
-        TooOldError: if this torch's `export` has no such option.
+    For a model that returns a dataclass, torch 2.6 generates code with the name `torch`, which transformers' module
+    doesn't define.
     """
+    import torch
+
+    if torch.__version__ >= "2.7.0a0":
+        return None
+    return f"torch {torch.__version__} can't compile transformers' models: pip install 'torch>=2.7'"
+
+
+_ANY_SIZE = "prefer_deferred_runtime_asserts_over_guards"  # torch.export.export has it since torch 2.9
+
+
+def program_problem() -> str | None:
+    """Why this torch can't export programs for images of any size, or `None` if it can."""
     import inspect
 
     import torch
 
-    option = "prefer_deferred_runtime_asserts_over_guards"
-    if option not in inspect.signature(torch.export.export).parameters:
-        raise TooOldError(f"torch {torch.__version__} exports fixed sizes only: a newer one is needed")
-    options: dict[str, Any] = {option: True}
-    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **options)
+    if _ANY_SIZE in inspect.signature(torch.export.export).parameters:
+        return None
+    return f"torch {torch.__version__} exports programs of fixed sizes only: pip install 'torch>=2.9'"
+
+
+def export_any_size(module, example: tuple, dynamic_shapes: dict):
+    """`torch.export.export` with dynamic sizes. Constraints on sizes that it can't prove are checked at run time.
+
+    Call it only if [`program_problem`] returns `None`.
+    """
+    import torch
+
+    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **{_ANY_SIZE: True})
 
 
 def has_cpp_compiler() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..common.compat import program_problem
 from ..common.errors import UserError
 from ..common.optional import import_optional
 from ..inference.engines.compiled import compile_package
@@ -58,10 +59,12 @@ def check_packages(kind: str, precision: str) -> None:
     """Check that a format can be exported here, before any work starts.
 
     Raises:
-        UserError: if the format doesn't have the precision, or a package isn't installed.
+        UserError: if the format doesn't have the precision, torch is too old, or a package isn't installed.
     """
     if precision not in FORMATS[kind].precisions:
         raise UserError(f"{kind} can be exported in {', '.join(FORMATS[kind].precisions)}, not in {precision}")
+    if (problem := program_problem()) is not None:
+        raise UserError(f"{kind} can't be exported: {problem}")
     with unreported():
         for package in {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(kind, ()):
             import_optional(package)

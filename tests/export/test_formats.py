@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from helpers.skipping import skip_if
 from helpers.tiny import tiny_config
 from PIL import Image
 from torch import nn
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
+from modeling_ocrnet.common.compat import program_problem
 from modeling_ocrnet.evaluation.evaluate_checkpoint import EvaluationArguments, evaluate_checkpoint
 from modeling_ocrnet.export import formats
 from modeling_ocrnet.export.parity import ParityReport
@@ -71,6 +73,7 @@ def exported(checkpoint, photos, scenes, tmp_path_factory):
         return programs[products]
 
     def export(kind, precision="fp32"):
+        skip_if(program_problem())
         for package in (*NEEDED[kind], *(["nncf"] if precision == "int8" else [])):
             pytest.importorskip(package)
         folder = root / f"{kind}_{precision}"
@@ -203,6 +206,22 @@ def test_a_damaged_export_is_one_line(file, content, exported, photos, tmp_path)
     with pytest.raises(SystemExit, match=f"{file}: .*export again") as stop:
         script("predict", folder, photos, "--output", tmp_path / "out")
     assert "\n" not in str(stop.value)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_torch_that_is_too_old_is_one_line(kind, checkpoint, photos, tmp_path, monkeypatch):
+    """Before anything is read or written, also where the format's packages are missing."""
+    old = lambda mod, args, kwargs=None, *, dynamic_shapes=None, strict=True: pytest.fail("work has started")  # noqa: E731
+    monkeypatch.setattr(torch.export, "export", old)
+    monkeypatch.setattr(torch, "__version__", "2.6.0")
+    for package in NEEDED.get(kind, ()):
+        monkeypatch.setitem(sys.modules, package, None)
+    reason = f"{kind} can't be exported: torch 2.6.0 exports programs of fixed sizes only: pip install 'torch>=2.9'"
+    with pytest.raises(SystemExit) as stop:
+        script("export", "no/such/checkpoint", tmp_path / "new", "--format", kind, "--images", photos)
+    assert reason in str(stop.value)
+    assert "\n" not in str(stop.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_is_told_of_exports():

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from helpers import reference
+from helpers.skipping import skip_if
+from helpers.tiny import tiny_config
 from PIL import Image
 from torch import nn
 from torch.export import Dim
 
-from modeling_ocrnet import OCRNetImageProcessor
+from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
+from modeling_ocrnet.common.compat import program_problem
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.engines import compiled, openvino_runtime, precision, torch_program
 from modeling_ocrnet.inference.engines import engine as engines
@@ -98,6 +101,7 @@ def test_precision_goes_by_the_cpus_instructions(capabilities, expected, monkeyp
 @pytest.fixture
 def counted(monkeypatch):
     """Packages that are programs, as compiling an OCRNet takes minutes; the paths that were compiled to."""
+    skip_if(program_problem())
     paths = []
 
     def compile_package(program, path):
@@ -134,6 +138,7 @@ def test_what_was_compiled_once_comes_from_the_cache(checkpoint, counted, monkey
 def test_openvino_is_warm_for_any_size(checkpoint, monkeypatch):
     """Converted once; the first size and one that comes again have networks of their own, others share one."""
     pytest.importorskip("openvino")
+    skip_if(program_problem())
     plain = Predictor(checkpoint, precision="fp32")
     warm = Predictor(checkpoint, precision="fp32").warmup((65, 101))
     network = warm.model.run
@@ -153,6 +158,7 @@ def test_openvino_is_warm_for_any_size(checkpoint, monkeypatch):
 @pytest.mark.slow
 def test_openvino_computes_in_bfloat16(checkpoint):
     pytest.importorskip("openvino")
+    skip_if(program_problem())
     plain = Predictor(checkpoint, precision="fp32")
     warm = Predictor(checkpoint, precision="bf16").warmup((65, 101))
     assert warm.model.precision == "bf16"
@@ -161,6 +167,7 @@ def test_openvino_computes_in_bfloat16(checkpoint):
 
 
 def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(compiled, "program_problem", lambda: None)
     monkeypatch.setattr(compiled, "cached_assets_path", lambda *_, **__: tmp_path)
     monkeypatch.setattr(compiled, "compiler_name", lambda: "aotinductor")
     monkeypatch.setattr(compiled, "compiler_problem", lambda: "there is no C++ compiler: install g++")
@@ -168,6 +175,31 @@ def test_without_a_compiler_it_goes_on(checkpoint, monkeypatch, caplog, tmp_path
         predictor = Predictor(checkpoint, precision="fp32").warmup((64, 64))
     assert "there is no C++ compiler: install g++; continuing without compilation" in caplog.text
     assert predictor(picture()).shape == (65, 101)
+
+
+@pytest.mark.parametrize("compiler", ["aotinductor", "openvino"])
+def test_with_a_torch_that_is_too_old_it_goes_on(compiler, checkpoint, monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(compiled, "cached_assets_path", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(compiled, "compiler_name", lambda: compiler)
+    monkeypatch.setattr(torch.export, "export", lambda mod, args, kwargs=None: pytest.fail("it can't"))
+    plain = Predictor(checkpoint, precision="fp32")
+    with caplog.at_level(logging.WARNING, "modeling_ocrnet"):
+        predictor = Predictor(checkpoint, engine="compile", precision="fp32")
+    assert (
+        "exports programs of fixed sizes only: pip install 'torch>=2.9'; continuing without compilation" in caplog.text
+    )
+    assert same(predictor(picture()), plain(picture()))
+
+
+def test_a_device_whose_torch_cannot_compile_goes_on(monkeypatch, caplog):
+    model = OCRNetForSemanticSegmentation(tiny_config()).to("meta")
+    monkeypatch.setattr(compiled, "compile_problem", lambda: "torch is too old")
+    with caplog.at_level(logging.WARNING, "modeling_ocrnet"):
+        assert compiled.compiled(model) is model
+    assert "torch is too old; continuing without compilation" in caplog.text
+    assert model._compiled_call_impl is None
+    monkeypatch.setattr(compiled, "compile_problem", lambda: None)
+    assert compiled.compiled(model)._compiled_call_impl is not None
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from huggingface_hub import cached_assets_path
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from ...common.compat import aoti_compile, aoti_load, has_cpp_compiler
+from ...common.compat import aoti_compile, aoti_load, compile_problem, has_cpp_compiler, program_problem
 from ...common.errors import UserError
 from ...modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import openvino_runtime
@@ -78,9 +78,12 @@ def compiled(model: OCRNetForSemanticSegmentation) -> Engine | OCRNetForSemantic
 
     Returns:
         An engine. On devices other than the CPU, the model itself, which `torch.compile` compiles at its first image.
-        If there is no compiler, the unchanged model, with a warning.
+        If there is no compiler, or torch is too old, the unchanged model, with a warning.
     """
     if model.device.type != "cpu":
+        if (problem := compile_problem()) is not None:
+            logger.warning("%s; continuing without compilation", problem)
+            return model
         model.compile(dynamic=True)
         return model
     compiler = compiler_name()
@@ -88,7 +91,7 @@ def compiled(model: OCRNetForSemanticSegmentation) -> Engine | OCRNetForSemantic
     folder = cached_assets_path("modeling_ocrnet", namespace="compiled", subfolder=_key(model, compiler))
     path = folder / ("model.xml" if by_openvino else "model.pt2")
     if not path.is_file():
-        if not by_openvino and (problem := compiler_problem()) is not None:
+        if (problem := program_problem() or (None if by_openvino else compiler_problem())) is not None:
             logger.warning("%s; continuing without compilation", problem)
             return model
         logger.warning("compiling with %s, once for this model on this machine: %s", compiler, path)

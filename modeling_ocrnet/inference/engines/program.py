@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ...common.compat import TooOldError, export_any_size
+from ...common.compat import export_any_size, program_problem
 from ...common.errors import UserError, is_bug, reason
 from ...configuration_hrnet import HRNetConfig
 from ...fusion_ocrnet import PixelConv2d, PixelLinear
@@ -60,6 +60,8 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
     Raises:
         UserError: if this torch can't export dynamic sizes, or the backbone can't be exported.
     """
+    if (problem := program_problem()) is not None:
+        raise UserError(problem)
     fused = copy.deepcopy(model) if model.is_fused else model.fuse()
     for module in fused.modules():
         if type(module) is HRNetModule:
@@ -71,8 +73,6 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
     try:
         with torch.no_grad():
             return export_any_size(_Logits(fused), (example,), {INPUT: sizes})
-    except TooOldError as error:
-        raise UserError(str(error)) from error
     except Exception as error:
         config: Any = model.config
         kind = config.custom_backbone or config.backbone_config.model_type
