@@ -169,7 +169,8 @@ def export_any_size(module, example: tuple, dynamic_shapes: dict):
     """
     import torch
 
-    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **{_ANY_SIZE: True})
+    options: dict[str, Any] = {_ANY_SIZE: True}
+    return torch.export.export(module, example, dynamic_shapes=dynamic_shapes, strict=False, **options)
 
 
 def has_cpp_compiler() -> bool:

@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -44,7 +45,7 @@ def evaluate(experiment: Experiment, state: TrainState, metrics: MetricsLog, out
     The scores become `state.scores` and `state.ema_scores`.
     """
     state.scores = score(experiment, experiment.bare_model, state.step, metrics)
-    found = [(state.scores, experiment.bare_model)]
+    found: list[tuple[dict[str, Any], Any]] = [(state.scores, experiment.bare_model)]
     if experiment.ema is not None:
         averaged = experiment.ema.module
         state.ema_scores = score(experiment, averaged, state.step, metrics, weights="ema")
@@ -109,6 +110,8 @@ def measure_the_end(experiment: Experiment, state: TrainState, metrics: MetricsL
         UserError: if a new run's time isn't enough for one evaluation.
     """
     recipe, accelerator, budget = experiment.recipe, experiment.accelerator, experiment.budget
+    if budget is None:  # a run of a fixed number of steps ends when it ends
+        return
     images, models = len(experiment.val_data), 1 if experiment.ema is None else 2
     budget.expect(
         # a model's folder is at most as large as a checkpoint
@@ -137,16 +140,17 @@ def finish(experiment: Experiment, state: TrainState, metrics: MetricsLog, outpu
     """What a run that came to its end leaves: the model, its moving average if there is one, and pictures."""
     recipe, accelerator, budget = as_run(experiment, state), experiment.accelerator, experiment.budget
     model, processor = experiment.bare_model, experiment.processor
-    save_model(accelerator, model, processor, recipe, output_dir / "model", state.scores)
+    save_model(accelerator, model, processor, recipe, output_dir / "model", state.scores or {})
     if experiment.ema is not None:
-        save_model(accelerator, experiment.ema.module, processor, recipe, output_dir / "model_ema", state.ema_scores)
+        folder, scores = output_dir / "model_ema", state.ema_scores or {}
+        save_model(accelerator, experiment.ema.module, processor, recipe, folder, scores)
     if budget is not None and accelerator.is_main_process:
         for folder in filter(Path.exists, (output_dir, output_dir / "best")):  # now the number of steps is known
             with saving(folder):
                 write_recipe(recipe, folder)
     draw(experiment, metrics, output_dir)
     accelerator.end_training()
-    scores, best = state.scores, state.best
+    scores, best = state.scores or {}, state.best or {}
     logger.info("done: mIoU %.4f after %d steps, the best %.4f", scores["mean_iou"], scores["step"], best["mean_iou"])
     if budget is not None:
         logger.info("%d steps and all else took %.1f of %g minutes", state.step, budget.used / 60, budget.minutes)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import psutil
 import torch
@@ -74,7 +75,8 @@ class TimeBudget:
         self._costs: dict[str, _Cost] = {}
         self._at_the_end: dict[str, float] = {}
         self._per_step: dict[str, float] = {}
-        self._main, self._group = accelerator.is_main_process, None
+        self._main = accelerator.is_main_process
+        self._group: Any = None
         if accelerator.num_processes > 1:
             self._group = torch.distributed.new_group(backend="gloo", timeout=timeout)
 
@@ -184,8 +186,8 @@ class TimeBudget:
         part = (self._taken + self._seconds(self._per_step)) / max(rest, 1e-9) if self._taken else 0.0
         share = 1.0 if last else self.share + (1 - self.share) * min(1.0, part)
         fits = rest > end + 3 * self._step()
-        self.share, last, fits = self._agree(share, last, fits)
-        self.last, self._evaluation_fits = bool(last), bool(fits)
+        self.share, *flags = self._agree(share, last, fits)
+        self.last, self._evaluation_fits = map(bool, flags)
 
     def _agree(self, *values: float) -> list[float]:
         """The main process's values, in all processes."""

@@ -185,9 +185,8 @@ def test_with_a_torch_that_is_too_old_it_goes_on(compiler, checkpoint, monkeypat
     plain = Predictor(checkpoint, precision="fp32")
     with caplog.at_level(logging.WARNING, "modeling_ocrnet"):
         predictor = Predictor(checkpoint, engine="compile", precision="fp32")
-    assert (
-        "exports programs of fixed sizes only: pip install 'torch>=2.9'; continuing without compilation" in caplog.text
-    )
+    said = "exports programs of fixed sizes only: pip install 'torch>=2.9'; continuing without compilation"
+    assert said in caplog.text
     assert same(predictor(picture()), plain(picture()))
 
 
