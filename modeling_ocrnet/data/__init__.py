@@ -77,7 +77,7 @@ def load(
     Args:
         source: one of `DATASETS`, `"folder"`, or a [`DataSource`], which has all options for custom datasets. (A
             recipe's data section is one.)
-        root: the dataset's folder, or a memory-mapped store of it (`scripts/prepare_data.py export --store raw`);
+        root: the dataset's folder, or a memory-mapped store of it (`ocrnet data export --store raw`);
             `data/<name>` by default.
         split: `"train"`, `"val"` or, if the dataset has it, `"test"`.
         instances: add the column `instances`, if the dataset has instance files: (height, width) int32 arrays, label

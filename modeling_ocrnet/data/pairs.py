@@ -48,7 +48,7 @@ def find_folder(root: Path, *candidates: str) -> Path:
     for other in (root.parent, *(root / x for x in sorted(folder_names(root) if root.is_dir() else ()))):
         if any((other / candidate).is_dir() for candidate in candidates):
             raise DataError(f"{root}: holds no {expected}, but {other} does: give that folder as the root")
-    raise DataError(f"{root}: holds no folder {expected}; scripts/prepare_data.py layout shows the trees expected")
+    raise DataError(f"{root}: holds no folder {expected}; `ocrnet data layout` shows the trees expected")
 
 
 def pairs_in_folders(images: Path, masks: Path, suffix: str = ".jpg", mask_suffix: str = ".png") -> Pairs:

@@ -72,14 +72,14 @@ def read_folder(path: str | Path) -> ModelFolder:
     """Read a model folder and check that others will be able to load it.
 
     Args:
-        path: a folder written by `save_pretrained` (after training: `<output_dir>/model`).
+        path: a folder written by `save_pretrained` (after training: `model` in the run's folder).
 
     Raises:
         HubError: if a file is missing or can't be read; names the file.
     """
     path = Path(path).expanduser()
     if not (path / "config.json").is_file():
-        raise HubError(f"{path}: holds no config.json; give a model folder, e.g. <output_dir>/model after training")
+        raise HubError(f"{path}: holds no config.json; give a model folder: after training, model in the run's folder")
     config = _read(path / "config.json", json.loads)
     if config.get("model_type") != OCRNetConfig.model_type:
         raise HubError(f"{path}/config.json: model_type is {config.get('model_type')!r}, expected 'ocrnet'")

@@ -49,7 +49,7 @@ def push(
     paths.
 
     Args:
-        folder: `<output_dir>/model` of a training run, or any folder written by `save_pretrained`.
+        folder: `model` in a training run's folder, or any folder written by `save_pretrained`.
         repo_id: `"owner/name"`, or `"name"` for the token's owner.
         private: make the new repository private.
         pull_request: open a pull request to an existing repository, instead of creating a new one.
@@ -74,7 +74,7 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool = False, api: HfAp
     """Upload an exported dataset in one commit; files that the repository already has aren't sent again.
 
     Args:
-        folder: a folder written by `scripts/prepare_data.py export`.
+        folder: a folder written by `ocrnet data export`.
         repo_id: `"owner/name"`, or `"name"` for the token's owner.
         private: make the repository private; an existing public one is refused.
         api: for a Hub or a token other than those of the environment.

@@ -22,7 +22,7 @@ def load_model(name: str, precision: Precision = "fp32") -> tuple[OCRNetForSeman
     """Load a model in eval mode and its image processor.
 
     Args:
-        name: a folder that `save_pretrained` wrote (after training: `<output_dir>/model`), or a Hub repository.
+        name: a folder that `save_pretrained` wrote (after training: `model` in the run's folder), or a Hub repository.
         precision: precision of weights and activations; scores and probabilities are always float32.
 
     Returns:

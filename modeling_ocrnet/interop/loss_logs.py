@@ -39,7 +39,7 @@ def read_losses(path: Path) -> dict[int, float]:
     if not losses:
         raise UserError(
             f"{path}: holds no losses; expected TCAPPDLL lines with train.loss, mmengine's log (text or JSON), or a "
-            "metrics.jsonl of scripts/train.py"
+            "metrics.jsonl of ocrnet train"
         )
     return dict(sorted(losses.items()))
 

@@ -1,4 +1,4 @@
-"""scripts/prepare_data.py layout: where datasets come from, and what is missing of a tree with holes."""
+"""ocrnet data layout: where datasets come from, and what is missing of a tree with holes."""
 
 import re
 import shutil
@@ -132,7 +132,7 @@ def test_pascal_context_says_what_makes_its_masks(prepare_data, tmp_path, capsys
     printed = capsys.readouterr().out
     assert f"found    {tmp_path}/JPEGImages" in printed
     assert f"{tmp_path}/SegmentationClassContext: *.png, made by this project" in missing(printed)
-    assert re.search("then  .*prepare_data.py pascal_context --root <root>", printed)
+    assert re.search("then  .*ocrnet data pascal_context --data.root <root>", printed)
 
 
 def test_own_data_has_no_published_layout(prepare_data):

@@ -46,5 +46,5 @@ DATASET = PublishedDataset(
     ),
     bases=("", "VOC2010", "VOCdevkit/VOC2010"),
     hint="put trainval_merged.json beside JPEGImages, then make the masks and lists from it: "
-    "python scripts/prepare_data.py pascal_context --root <root>",
+    "ocrnet data pascal_context --data.root <root>",
 )
