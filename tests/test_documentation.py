@@ -20,6 +20,7 @@ from helpers.documented_commands import NotThere, all_options, check, unknown_op
 from helpers.tiny import tiny_config
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
+from modeling_ocrnet.inference import predictor
 from modeling_ocrnet.preparation.export_dataset import export
 
 PYTHON = [x for page in MANUAL for x in blocks(page) if x.language == "python"]
@@ -41,6 +42,7 @@ def workplace(tmp_path, monkeypatch, checkpoint, scenes):
     """A folder with all that the pages' code reads; what it names /data/cityscapes is drawn."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])  # transformers adds the folder of code that came with a checkpoint
+    monkeypatch.setattr(predictor, "compiled", lambda model: model)  # minutes; compiling has tests of its own
     shutil.copytree(checkpoint, tmp_path / "runs/street_scenes/model")
     shutil.copy(min(scenes.rglob("*_leftImg8bit.png")), tmp_path / "street.png")
     shutil.copytree(scenes, tmp_path / "data/cityscapes")
