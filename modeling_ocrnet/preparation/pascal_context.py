@@ -100,7 +100,7 @@ def read_annotations(file: Path) -> list[Frame]:
         content = json.loads(file.read_bytes())
     except FileNotFoundError as error:
         raise DataError(
-            f"{file}: there is no such file; `ocrnet data layout --data.name pascal_context_59` says where it comes from"
+            f"{file}: no such file; `ocrnet data layout --data.name pascal_context_59` says where it comes from"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: not readable as JSON ({error}): download it again") from error

@@ -211,5 +211,6 @@ def test_what_is_known_before_is_said_before(prepare_data, voc):
     (root / "trainval_merged.json").write_text("{")
     assert "not readable as JSON" in prepare_data("pascal_context", "--root", root)
     (root / "trainval_merged.json").unlink()
-    assert "layout --data.name pascal_context_59` says where it comes from" in prepare_data("pascal_context", "--root", root)
+    said = "layout --data.name pascal_context_59` says where it comes from"
+    assert said in prepare_data("pascal_context", "--root", root)
     assert not (root / "SegmentationClassContext").exists()
