@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_documented_command(scenes, tmp_path):
-    """Through accelerate launch, as the README has it: SIGTERM to the training process, then --resume last."""
+    """Through accelerate launch, as the README has it: SIGTERM to the training process, then --resume last, for which
+    the module is launched as the script was."""
     output = tmp_path / "run"
     recipe = {
         "data": {"name": "street_scenes", "crop_size": [32, 64], "scale": [128, 64], "workers": 1},
@@ -28,10 +29,14 @@ def test_the_documented_command(scenes, tmp_path):
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", str(ROOT / "scripts/train.py")]
-    launch += ["--config", str(tmp_path / "recipe.yaml"), "--data.root", str(scenes), "--output", str(output)]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    options = ["--config", str(tmp_path / "recipe.yaml"), "--data.root", str(scenes), "--output", str(output)]
     process = subprocess.Popen(
-        launch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [*launch, str(ROOT / "scripts/train.py"), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         lines = []
@@ -56,9 +61,8 @@ def test_the_documented_command(scenes, tmp_path):
     (saved,) = (output / "checkpoints").iterdir()
     step = int(saved.name.removeprefix("step-"))
 
-    done = subprocess.run(
-        [*launch, "--resume", "last", "--schedule.max_steps", str(step + 1)], capture_output=True, text=True
-    )
+    again = [*launch, "-m", "modeling_ocrnet.cli.train", *options, "--resume", "last"]
+    done = subprocess.run([*again, "--schedule.max_steps", str(step + 1)], capture_output=True, text=True)
     assert done.returncode != 0
     assert f"schedule.max_steps: 400 in the checkpoint, now {step + 1}" in done.stderr + done.stdout
 
