@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from inspect import signature
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -42,9 +41,10 @@ class Parser(ArgumentParser):
     """
 
     def __init__(self, *args, **kwargs):
-        settings = {"docstring_parse_attribute_docstrings": True, "instantiate_subclass_spec_in_any": False}
-        known = signature(set_parsing_settings).parameters  # since jsonargparse 4.51: no value may name a class
-        set_parsing_settings(**{key: value for key, value in settings.items() if key in known})
+        set_parsing_settings(
+            docstring_parse_attribute_docstrings=True,
+            instantiate_subclass_spec_in_any=False,  # no value may name a class
+        )
         self.spellings = Spellings()
         super().__init__(*args, **{"formatter_class": HelpFormatter, **kwargs})
 
