@@ -21,7 +21,14 @@ def label_maps(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(logits, size=labels.shape[-2:], mode="bilinear").argmax(1)
 
 
-def main() -> None:
+def scores(prediction) -> dict[str, float]:
+    """What Trainer logs of an evaluation."""
+    classes = len(data.label_set("street_scenes").names)
+    result = MeanIoU().compute(predictions=prediction.predictions, references=prediction.label_ids, num_labels=classes)
+    return {"mean_iou": float(result["mean_iou"])}
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="data/street_scenes_small")
     parser.add_argument("--scenes", type=int, default=60, help="for training; a fourth as many for validation")
@@ -29,8 +36,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--output", default="runs/trainer")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    options = parse()
     size = (options.height, 2 * options.height)
     write_street_scenes(options.data, train=options.scenes, val=options.scenes // 4, size=size)
     splits = {split: data.load("street_scenes", root=options.data, split=split) for split in ("train", "val")}
@@ -54,12 +64,6 @@ def main() -> None:
 
     def collate(rows: list[dict]) -> dict[str, torch.Tensor]:
         return processor([row["image"] for row in rows], [row["label"] for row in rows], return_tensors="pt")
-
-    def scores(prediction) -> dict[str, float]:
-        result = MeanIoU().compute(
-            predictions=prediction.predictions, references=prediction.label_ids, num_labels=config.num_labels
-        )
-        return {"mean_iou": float(result["mean_iou"])}
 
     trainer = Trainer(
         model,

@@ -147,7 +147,7 @@ def test_trainer_trains_other_classes_to_the_end(checkpoint, tmp_path):
     )
     samples = [{"pixel_values": torch.randn(3, 32, 64), "labels": torch.randint(0, 5, (32, 64))} for _ in range(4)]
     arguments = TrainingArguments(
-        output=str(tmp_path / "run"),
+        output_dir=str(tmp_path / "run"),
         max_steps=2,
         per_device_train_batch_size=2,
         save_strategy="steps",

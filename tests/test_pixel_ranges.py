@@ -251,7 +251,7 @@ def test_a_check_names_odd_ranges_and_counts_what_exif_turns(own, again, caplog)
         assert f"{i}.tif: 16-bit values up to 4095, taken as 0 to 65535: nearly black" in text
     assert "value_range 12" in text
     assert "EXIF turns 1 of 4 images" in text
-    assert "e.g. upside_down.jpg: their masks are assumed to match the turned image" in text
+    assert "/upside_down.jpg: their masks are assumed to match the turned image" in text
     # with the range, the pictures are what they were meant to be
     source = data.DataSource("folder", str(own), value_range=12)
     rows = data.load(source, split="all")

@@ -69,7 +69,7 @@ class Spellings:
             return option + equals + value
         if _is_bool(self.kinds.get(option)):
             if not equals:
-                value = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else ""
+                value = rest.pop(0) if rest and rest[0].lower() in ("true", "false", "null", "none") else ""
             if value.lower() in ("true", "false"):
                 tell(f"{option} {value} is now --{'no-' * (value.lower() == 'false')}{option[2:]}")
             return f"{option}={value or ('' if equals else 'true')}"

@@ -35,8 +35,8 @@ class ExportArguments(data.DataSource):
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """Precision. onnx: fp32, int8; openvino: all (fp16: weights only); torch and aotinductor: all but int8."""
     images: list[str] = field(default_factory=list)
-    """Images, folders or patterns to use instead of a dataset, without mIoU. A folder stands for all its images by
-    suffix, without hidden ones; links are followed."""
+    """Images, folders or patterns to use instead of a dataset, without mIoU. Images in folders are found by their
+    suffix; links are followed, hidden files (.*, __MACOSX) are left out."""
     split: str = "val"
     """The dataset's split to check the export on."""
     check_images: int = 16

@@ -185,7 +185,7 @@ def damage(kind: str, root: Path) -> Path:
         ("colours", "mode RGB, expected one channel of ids.*colours"),
         ("train ids", "look like train ids in a file of label ids"),
         ("unknown id", r"holds the ids \[77\]"),
-        ("instance ids", "ids from 0 to 33000, expected 0 to 255: instance ids"),
+        ("instance ids", "ids from 0 to 33000, expected 0 to 255: are these instance ids"),
         ("other size", "32x8, but its image is 32x16"),
         ("truncated image", "damaged image"),
         ("not an image", "not a readable image"),

@@ -114,7 +114,7 @@ def test_pairs_and_train_ids(name, tmp_path):
             assert np.asarray(row["label"])[0, : len(expected)].tolist() == expected
     assert len(data.label_set(name).names) == classes
     assert len(set(data.label_set(name).names)) == classes
-    with pytest.raises(ValueError, match="there are train, val"):
+    with pytest.raises(ValueError, match="expected one of train, val"):
         data.load(name, tmp_path / "root", "holdout")
 
 

@@ -27,8 +27,8 @@ def process_state() -> dict[str, object]:
         folder = "deleted"
     return {
         "the working directory": folder,
-        # evaluate and transformers add the folder for code from the Hub below HF_HOME
-        "sys.path": [x for x in sys.path if not x.startswith(os.environ["HF_HOME"])],
+        # evaluate and transformers add the folder for code from the Hub below HF_HOME, setuptools one of its own
+        "sys.path": [x for x in sys.path if not (x.startswith(os.environ["HF_HOME"]) or x.endswith("/_vendor"))],
         "torch's default dtype": torch.get_default_dtype(),
         "torch's number of threads": torch.get_num_threads(),
         "torch's grad mode": torch.is_grad_enabled(),

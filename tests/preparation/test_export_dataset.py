@@ -181,7 +181,7 @@ def test_what_is_wrong_with_a_store_is_said(scenes, noise, tmp_path):
     store = export("street_scenes", str(tmp_path / "raw"), str(scenes), store="raw")
     with pytest.raises(data.DataError, match="holds street_scenes, not cityscapes"):
         data.load("cityscapes", store, "train")
-    with pytest.raises(ValueError, match="there are train, val"):
+    with pytest.raises(ValueError, match="expected one of train, val"):
         data.load("street_scenes", store, "test")
     file = next(store.glob("data/train-*.raw"))
     os.truncate(file, 100)

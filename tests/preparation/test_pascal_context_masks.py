@@ -168,7 +168,7 @@ def test_an_interrupted_run_goes_on(prepare_data, voc, capsys):
     Image.new("L", (WIDTH, HEIGHT), 12).save(masks / "2008_000003.png")
     (masks / ".2008_000007.png.part").write_bytes(b"half")
     assert prepare_data("pascal_context", "--root", root) == 0
-    assert "2 masks to make, 1 were there" in capsys.readouterr().out
+    assert "2 masks to make, 1 existed" in capsys.readouterr().out
     assert sorted(x.name for x in masks.iterdir()) == [f"{name}.png" for name in sorted(expected)]
     assert Image.open(masks / "2008_000003.png").getextrema() == (12, 12)
 

@@ -174,7 +174,7 @@ def test_class_names_on_the_page_are_escaped(own, place, script):
 def test_names_of_datasets_are_known_ones(name, command, place, script):
     place.begin()
     words = (name, "out") if command == "export" else (name,)
-    assert repr(name) in script("prepare_data", command, *words, code=(1,))
+    assert name in script("prepare_data", command, *words, code=(1, 2))
 
 
 def test_a_pattern_that_climbs(place, script, checkpoint):

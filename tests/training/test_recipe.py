@@ -190,7 +190,7 @@ def test_unknown_keys_in_a_file_are_refused(tmp_path, capsys):
 def test_help_documents_every_field():
     text = re.sub(r"\s+", " ", recipe_parser().format_help())
     for name in _fields(as_dict(Recipe())):
-        described = re.search(rf"--{re.escape(name)} \S+(?: --\S+ \S+)? [A-Z](?:(?!--).){{6,}}?\. \(type: ", text)
+        described = re.search(rf"--{re.escape(name)},? \S+(?: --\S+ \S+)? [A-Z](?:(?!--).){{6,}}?\. \(type: ", text)
         assert described, name
 
 
