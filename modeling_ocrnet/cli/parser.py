@@ -46,7 +46,7 @@ class Parser(ArgumentParser):
             instantiate_subclass_spec_in_any=False,  # no value may name a class
         )
         self.spellings = Spellings()
-        super().__init__(*args, **{"formatter_class": HelpFormatter, **kwargs})
+        super().__init__(*args, **{"formatter_class": HelpFormatter, "allow_abbrev": False, **kwargs})
 
     def add_option(self, name: str, **kwargs) -> None:
         """An option with a value, `--name`, as `add_argument` takes it."""
@@ -68,8 +68,15 @@ class Parser(ArgumentParser):
         return super().add_function_arguments(function, *args, **kwargs)
 
     def parse_args(self, args: Sequence[str] | None = None, *rest, **kwargs):
-        args = sys.argv[1:] if args is None else args
-        return super().parse_args(self.spellings.translate(args, tell_on_stderr), *rest, **kwargs)
+        hints: list[str] = []
+        try:
+            args = self.spellings.translate(sys.argv[1:] if args is None else args, hints.append)
+        except UserError as error:
+            self.error(str(error))
+        options = super().parse_args(args, *rest, **kwargs)
+        for line in hints:  # if all else is right: of a mistyped line they would mislead
+            tell_on_stderr(line)
+        return options
 
     def error(self, message: str, *args, **kwargs):
         super().error(" ".join(message.split()), *args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -54,7 +55,7 @@ def parse_recipe(parser: Parser, argv: list[str]) -> tuple[Recipe, Namespace]:
     argv = _found(_config_first(argv))
     try:
         for group, file in _files(argv):
-            if file.is_file():
+            if os.path.isfile(file):  # False for a name that is too long
                 values = read_recipe(file)
                 check_filled(_GROUPS[group], values, group)
                 if not group and {"output", "output_dir"} <= values.keys():

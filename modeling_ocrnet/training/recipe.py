@@ -179,7 +179,12 @@ class Recipe:
                 f"model.ema_decay must be above 0 and below 1, got {decay}: 0.999 averages about the last 1000 steps"
             )
         if self.model.backbone == "auto":
-            self.model = replace(self.model, backbone=IMAGENET_WEIGHTS.get(self.model.variant, "auto"))
+            if (weights := IMAGENET_WEIGHTS.get(self.model.variant)) is None:
+                raise UserError(
+                    f"model.variant is {self.model.variant!r}, but model.backbone auto knows the ImageNet weights of "
+                    f"{', '.join(IMAGENET_WEIGHTS)}: choose one of these, or give --model.backbone (null: from scratch)"
+                )
+            self.model = replace(self.model, backbone=weights)
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
         if low > high:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,12 @@ def find_recipe(name: str, folders: list[Path] | None = None) -> Path:
         The file; `Path(name)` if there is none.
     """
     given = Path(name)
-    if given.is_file():
+    if os.path.isfile(given):  # False for a name that is too long
         return given
     below = below_configuration(given)
     for folder in folders or recipe_folders():
         for file in (folder / below, folder / f"{below}.yaml"):
-            if file.is_file():
+            if os.path.isfile(file):
                 return file
     return given
 

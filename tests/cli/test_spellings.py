@@ -1,12 +1,13 @@
 """How options are written: each line beside the plain YAML that it must mean; old spellings mean the same as new."""
 
+import itertools
 import sys
 from contextlib import suppress
 
 import pytest
 
+from modeling_ocrnet.cli import convert, evaluate, export, main, predict, train
 from modeling_ocrnet.cli import data as data_command
-from modeling_ocrnet.cli import evaluate, export, main, predict, train
 from modeling_ocrnet.cli.recipe_parser import parse_recipe
 from modeling_ocrnet.configuration_ocrnet import VERSION
 
@@ -72,6 +73,8 @@ def test_lists_of_names(tmp_path, monkeypatch):
         "photos/": ["photos/"],
         "a,b.png": ["a,b.png"],  # a file of this name is there
         '["c,d.png"]': ["c,d.png"],
+        "[ab].png": ["[ab].png"],  # a pattern
+        "c.png, d.png,": ["c.png", "d.png"],
     }.items():
         options = parsed(export.build_parser(), "model", "--output", "out", "--images", written)
         assert list(options.images) == meant
@@ -104,6 +107,9 @@ PAIRS = [
         "model --output out --format onnx --data.name camvid --data.root r",
     ),
     (export, "model out --images a b c --format onnx", "model --output out --images a,b,c --format onnx"),
+    (predict, "model a.png --output_dir out --flip yes", "model a.png --output out --flip"),
+    (convert, "x.pth out --source mmseg", "x.pth --output out --source mmseg"),
+    (convert, 'x.pth out --config {"dropout":0.1}', "x.pth --output out --model.config.dropout 0.1"),
 ]
 
 
@@ -115,6 +121,60 @@ def test_an_old_spelling_means_the_same_and_says_what_replaces_it(module, old, n
     said = capsys.readouterr().err.splitlines()
     assert said
     assert all(line.startswith("hint: ") and " is now " in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        (predict, "model a.png --output --flip"),  # its value is missing
+        (train, "--resume --check"),
+        (export, "model --output out --format onnx --images --split val"),
+        (export, "model --output out --format onnx --images ,"),
+        (train, "--conf cityscapes/ocrnet_hr18_40k"),  # no abbreviations
+        (export, "model out --output other --format onnx"),  # two outputs
+        (export, "model --output out other --format onnx"),
+        (train, "--model.config.id2label.0 road --model.config.id2label.1 tree"),
+        (train, f"--config {'x' * 300}"),
+        (train, "--model.variant hr19"),
+    ],
+)
+def test_what_is_refused(module, line, capsys):
+    """With one line, and nothing is taken for something else."""
+    parser, argv = module.build_parser(), line.split()
+    with pytest.raises(SystemExit) as stopped:
+        parse_recipe(parser, argv) if module is train else parser.parse_args(argv)
+    assert stopped.value.code == 2
+    said = [x for x in capsys.readouterr().err.splitlines() if x.startswith(("error:", "hint:"))]
+    assert len(said) == 1
+    assert said[0].startswith("error:")
+
+
+def test_groups_and_files_do_not_undo_what_stands_before_them(tmp_path):
+    """Whatever the order, the narrower option wins."""
+    (tmp_path / "model.yaml").write_text("config: {dropout: 0.2, align_corners: true}\nvariant: hr18s\n")
+    parts = [
+        ["--model", str(tmp_path / "model.yaml")],
+        ["--model.config", "{dropout: 0.1, loss_normalizer: valid}"],
+        ["--model.config.class_weights", "1,2"],
+        ["--model.variant", "hr48"],
+    ]
+    for order in itertools.permutations(parts):
+        recipe, _ = parse_recipe(train.build_parser(), [x for part in order for x in part])
+        assert recipe.model.variant == "hr48"
+        assert recipe.model.config == {"dropout": 0.1, "loss_normalizer": "valid", "class_weights": [1, 2]}
+
+
+def test_fields_of_a_conversion(tmp_path):
+    (tmp_path / "fields.json").write_text('{"dropout": 0.1, "label_ids": [1]}')
+    for argv in (
+        ["x.pth", "--output", "out", "--model.config.label_ids", "7,8,11", "--model.config.dropout", "0.1"],
+        ["--model.config.label_ids=7,8,11", "--model.config.dropout", "0.1", "x.pth", "--output", "out"],
+        ["x.pth", "--output", "out", "--model.config.label_ids=7,8,11", "--config", str(tmp_path / "fields.json")],
+    ):
+        options = parsed(convert.build_parser(), *argv)
+        assert (options.input, options.output) == ("x.pth", "out")
+        fields = {key: value for key, value in options.model.config.items() if key != "__path__"}
+        assert fields == {"label_ids": [7, 8, 11], "dropout": 0.1}
 
 
 @pytest.mark.parametrize(
