@@ -251,6 +251,7 @@ def test_a_program_for_any_size():
         torch.testing.assert_close(program.module()(images), Halves()(images))
 
 
+@pytest.mark.slow
 def test_an_aotinductor_package(tmp_path):
     """It computes what the module computes, where there is a compiler; a machine without one is told apart before."""
     if not compat.has_cpp_compiler():

@@ -42,6 +42,7 @@ def test_an_example_says_how_it_is_run(path):
     assert f"python examples/{path.name}" in text
 
 
+@pytest.mark.slow
 def test_predict(tmp_path):
     """Above its legend, the picture shows the classes that the plain model finds, laid over the image."""
     torch.manual_seed(0)
@@ -64,6 +65,7 @@ def test_predict(tmp_path):
     assert same.mean() > 0.95
 
 
+@pytest.mark.slow
 def test_minimal_loop(tmp_path):
     """On one batch the loss falls; the weights saved after five steps are those whose loss a sixth step prints."""
     tiny = ("--batch", 4, "--images", 4, "--size", 32)
@@ -96,6 +98,7 @@ def test_the_minimal_loop_knows_the_model_alone():
     assert {x.split(".")[0] for x in found} == {"argparse", "torch", "accelerate"}
 
 
+@pytest.mark.slow
 def test_trainer(tmp_path):
     """Trainer's score is that which `ocrnet evaluate` finds for the folder that was saved."""
     tiny = ("--scenes", 8, "--height", 64, "--steps", 4, "--batch", 2, "--data", "scenes", "--output", "out")
@@ -109,6 +112,7 @@ def test_trainer(tmp_path):
     assert record["mean_iou"] > 0
 
 
+@pytest.mark.slow
 def test_finetune_own_folder(tmp_path):
     """The folder that it prints is a model of the drawn classes, whose score is what `ocrnet evaluate` finds."""
     printed = run("finetune_own_folder.py", "--steps", 6, "--size", 64, "--output", "own", cwd=tmp_path)

@@ -152,6 +152,7 @@ def test_half_precision_loses_no_more_than_the_plain_model(model, autocast):
     assert error < 1.5 * allowed
 
 
+@pytest.mark.slow
 def test_exported_with_dynamic_sizes(model):
     class Logits(nn.Module):
         def __init__(self):
@@ -171,6 +172,7 @@ def test_exported_with_dynamic_sizes(model):
             torch.testing.assert_close(exported(x), model(x).logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_compiled_without_graph_breaks(model):
     skip_if(compile_problem())
     torch.compiler.reset()

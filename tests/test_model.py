@@ -224,6 +224,7 @@ def test_the_object_context_can_start_at_zero(zero_init):
     assert torch.equal(before, after) == zero_init
 
 
+@pytest.mark.slow
 def test_torch_export_with_dynamic_sizes(model):
     class Logits(torch.nn.Module):
         def __init__(self):

@@ -102,6 +102,7 @@ def test_images_of_a_batch_dont_see_each_other(model, pixel_values):
                 torch.testing.assert_close(alone[name][0], together[name][i], rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_compiled_it_computes_the_same(model, pixel_values):
     skip_if(compile_problem())
     torch.compiler.reset()

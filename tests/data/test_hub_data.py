@@ -82,6 +82,7 @@ def test_map_style(path):
     assert same(parts[1][0], 3)
 
 
+@pytest.mark.slow
 def test_streaming(path):
     """Rows are those that were written; a stream that goes on gives the rest of them."""
     source = DataSource("hub", path=str(path))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from modeling_ocrnet import data
@@ -36,6 +37,7 @@ def per_pixel_classifier(root) -> dict:
     return metric.compute(num_labels=19)
 
 
+@pytest.mark.slow
 def test_the_network_sees_twice_what_a_per_pixel_classifier_does(tmp_path):
     root = tmp_path / "scenes"
     places = ["--data.root", str(root), "--output", str(tmp_path / "run"), "--mixed_precision", "no"]

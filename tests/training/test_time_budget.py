@@ -198,6 +198,8 @@ def run_on(machines: list[Machine], recipe, target: Path) -> None:
     target.with_name(f"rates{rank}.json").write_text(json.dumps([rates, machines[rank].now]))
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_all_processes_follow_the_first_ones_clock(timed_recipe, tmp_path, monkeypatch):
     """The second one's is late, and runs at another speed: both take the same steps, those of a process alone."""
     recipe = timed_recipe(global_batch=4, micro_batch=2)
