@@ -160,7 +160,8 @@ class _SegmentationProcessing:
             image = to_rgb(image, value_range) if do_convert_rgb else _upright_ids(image, layout)
         elif do_convert_rgb:
             image = _to_bytes(image, value_range, scale_floats)
-        return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
+        image = super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
+        return image[[0, 0, 0]] if do_convert_rgb and image.shape[0] == 1 else image  # grey values in an array
 
     def post_process_semantic_segmentation(self, outputs, target_sizes=None) -> list[torch.Tensor]:
         """Convert the model's output to label maps.

@@ -182,7 +182,7 @@ class TimeBudget:
         """Decide about the step to come."""
         end = self._seconds(self._at_the_end)
         rest = self.left - end
-        last = bool(self._at_the_end) and rest < 2 * self._step()
+        last = bool(self._at_the_end) and rest < 2 * min(self._step(), self._taken)  # slow first steps end no run
         part = (self._taken + self._seconds(self._per_step)) / max(rest, 1e-9) if self._taken else 0.0
         share = 1.0 if last else self.share + (1 - self.share) * min(1.0, part)
         fits = rest > end + 3 * self._step()

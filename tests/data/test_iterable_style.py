@@ -28,7 +28,7 @@ def png(pixels: np.ndarray) -> dict:
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch):
     """`datasets` sleeps for five seconds at the end of each Parquet stream."""
-    monkeypatch.setattr(config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1)
+    monkeypatch.setattr(config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1, raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import zlib
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -17,6 +18,7 @@ from modeling_ocrnet.data.numpy_rows import decode_row
 
 _NONE = Label("none", 255, IGNORE, (0, 0, 0))
 LABELS = LabelSet((*(Label(f"class {i}", i, i, (i, i, i)) for i in range(255)), _NONE))
+PILLOW = int(PIL.__version__.partition(".")[0])
 WIDTH = 19  # no multiple of what a byte holds
 
 
@@ -214,11 +216,13 @@ def test_bands_that_would_be_left_out_are_named(bands, tags, used, bits, tmp_pat
     for read in (read_image, open_image):
         with pytest.raises(DataError) as refused:
             read({"path": str(tmp_path / "x.tif"), "bytes": None})
-        if bits == 8 or bands == 4:  # Pillow doesn't open the others
+        # Pillow doesn't open the others
+        if (bits == 8 or bands == 4) and (bands > 2 or PILLOW >= 13):
             assert str(refused.value).startswith(f"{tmp_path}/x.tif: holds {bands} bands, of which only {used} would")
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.skipif(PILLOW < 13, reason="Pillow before 13 can't read TIFFs of two bands")
 def test_bands_that_are_all_read():
     found = np.asarray(read_image({"path": "x", "bytes": tiff(colours(3))}))
     np.testing.assert_array_equal(found, PIXELS[..., :3])
