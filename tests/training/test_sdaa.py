@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.utils.backend_registration
 from accelerate.state import AcceleratorState
 from accelerate.utils import imports
 from helpers import multiprocess
 from helpers.process_state import replace_for_good
 from helpers.signals import stop_after
+from helpers.skipping import skip_if
 from helpers.stand_in_device import build as build_device
 from safetensors.torch import load_file
 
@@ -57,6 +59,8 @@ def test_two_cards_through_the_launcher(quick_recipe, tmp_path):
 @pytest.fixture(scope="module")
 def device(tmp_path_factory):
     """Variables of a process that is to have the compiled stand-in."""
+    hook = hasattr(torch.utils.backend_registration, "_DummyPrivateUse1Hook")
+    skip_if(None if hook else f"torch {torch.__version__} can't register the stand-in from Python")
     library = build_device(tmp_path_factory.mktemp("sdaa"))
     if library is None:
         pytest.skip("there is no C++ compiler")
