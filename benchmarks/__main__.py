@@ -14,10 +14,8 @@ scripts/compare_loss.py does.
 Run it in the root of a checkout; `python scripts/benchmark.py` is the same command and works from anywhere.
 """
 
-import sys
-
 from modeling_ocrnet.cli.parser import Parser
-from modeling_ocrnet.cli.run import command
+from modeling_ocrnet.cli.run import choose_command, command
 
 from .data import data_benchmark
 from .losses import loss_benchmark
@@ -43,13 +41,7 @@ def build_parser(title: str) -> Parser:
 
 @command("benchmark.py")
 def main(argv: list[str] | None = None) -> None:
-    title, *argv = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if title in ("-h", "--help"):
-        print(__doc__.strip())
-        return
-    if title not in COMMANDS:
-        print(f"benchmark.py: {title!r} is not one of {', '.join(COMMANDS)}", file=sys.stderr)
-        sys.exit(2)
+    title, argv = choose_command("benchmark.py", COMMANDS, __doc__, argv)
     COMMANDS[title](**build_parser(title).parse_args(argv).as_dict())
 
 

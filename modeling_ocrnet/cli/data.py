@@ -27,7 +27,7 @@ from ..preparation.inspection import inspect
 from ..preparation.layout import layout
 from ..preparation.pascal_context import pascal_context
 from .parser import Parser, add_data_arguments, require_dataset
-from .run import command, program_name
+from .run import choose_command, command, program_name
 
 # functions with documented arguments; they return an exit code, or the folder that they wrote
 COMMANDS = {"inspect": inspect, "layout": layout, "pascal_context": pascal_context, "export": export}
@@ -64,13 +64,7 @@ def build_parser(title: str) -> Parser:
 
 @command("prepare_data.py")
 def main(argv: list[str] | None = None) -> None:
-    title, *argv = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if title in ("-h", "--help"):
-        print(__doc__.strip())
-        return
-    if title not in COMMANDS:
-        print(f"{program_name('prepare_data.py')}: {title!r} is not one of {', '.join(COMMANDS)}", file=sys.stderr)
-        sys.exit(2)
+    title, argv = choose_command(program_name("prepare_data.py"), COMMANDS, __doc__, argv)
     function, parser = COMMANDS[title], build_parser(title)
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

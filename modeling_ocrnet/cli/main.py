@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 
 from ..configuration_ocrnet import VERSION
+from .run import choose_command
 
 # name: module, and what the command does
 COMMANDS = {
@@ -47,18 +47,11 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         SystemExit: with the subcommand's exit code; 2 if there is no such subcommand.
     """
-    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("-h", "--help"):
-        print(usage())
-        return
-    if name == "--version":
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["--version"]:
         print(VERSION)
         return
-    if name not in COMMANDS:
-        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
-        advice = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(COMMANDS)}"
-        print(f"ocrnet: {name!r} is not a command; {advice}", file=sys.stderr)
-        sys.exit(2)
+    name, rest = choose_command("ocrnet", COMMANDS, usage(), argv)
     sys.argv = [f"ocrnet {name}", *rest]  # how messages and --help call the command
     importlib.import_module(f"{__package__}.{COMMANDS[name][0]}").main(rest)
 

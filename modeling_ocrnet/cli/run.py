@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -42,6 +43,25 @@ def program_name(script: str) -> str:
     """What a command is called in messages: `ocrnet train` if it was started so, else its script's name."""
     started = sys.argv[0] if sys.argv else ""
     return started if started.startswith("ocrnet ") else script
+
+
+def choose_command(program: str, names: Iterable[str], about: str, argv: list[str] | None) -> tuple[str, list[str]]:
+    """The subcommand that the first argument names, and the arguments behind it. Without any, or for --help, print
+    `about`.
+
+    Raises:
+        SystemExit: of code 0 after `about`; of code 2 if there is no such subcommand, after a line that says so.
+    """
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print(about.strip())
+        sys.exit(0)
+    if name not in (known := list(names)):
+        nearest = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+        print(f"{program}: {name!r} is not a command; {advice}", file=sys.stderr)
+        sys.exit(2)
+    return name, rest
 
 
 def exit_with_error(program: str, error: BaseException) -> NoReturn:
