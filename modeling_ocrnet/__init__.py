@@ -35,6 +35,7 @@ OCRNetConfig.register_for_auto_class()
 HRNetBackbone.register_for_auto_class("AutoBackbone")
 OCRNetForSemanticSegmentation.register_for_auto_class("AutoModelForSemanticSegmentation")
 OCRNetImageProcessor.register_for_auto_class()
+OCRNetImageProcessorPil.register_for_auto_class()
 
 __all__ = [
     "HRNetBackbone",

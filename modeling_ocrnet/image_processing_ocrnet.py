@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import validate_typed_dict
 from PIL import Image, ImageOps
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
+from transformers.image_processing_outputs import SemanticSegmentationPostProcessorOutput
 from transformers.image_processing_utils import BatchFeature, get_size_dict
 from transformers.image_utils import (
     IMAGENET_DEFAULT_MEAN,
@@ -108,7 +109,7 @@ class _SegmentationProcessing:
             ignore_index = options["ignore_index"]
             maps = make_flat_list_of_images(self.fetch_images(segmentation_maps), expected_ndims=2)
             maps = [self.process_image(x, input_data_format=ChannelDimension.FIRST) for x in maps]
-            geometry = {**options, "do_normalize": False, "do_rescale": False, "resample": self.nearest}
+            geometry = {**options, "do_normalize": False, "do_rescale": False, "resample": PILImageResampling.NEAREST}
             planes = self.transform([_to_planes(x, ignore_index) for x in maps], geometry)
             labels = [_from_planes(x, ignore_index) for x in planes]
             reduce_labels = options["do_reduce_labels"]
@@ -163,30 +164,47 @@ class _SegmentationProcessing:
         image = super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
         return image[[0, 0, 0]] if do_convert_rgb and image.shape[0] == 1 else image  # grey values in an array
 
-    def post_process_semantic_segmentation(self, outputs, target_sizes=None) -> list[torch.Tensor]:
+    def post_process_semantic_segmentation(
+        self, outputs, target_sizes=None, return_segmentation_scores: bool = False
+    ) -> list[torch.Tensor] | list[SemanticSegmentationPostProcessorOutput]:
         """Convert the model's output to label maps.
 
         Args:
             outputs ([`OCRNetOutput`]): the output, with logits (batch, classes, h, w).
             target_sizes (`list[tuple[int, int]]`, *optional*): (height, width) of each label map; the logits' size by
                 default.
+            return_segmentation_scores: also return the logits at the label map's size, which are `classes` times as
+                many numbers.
 
         Returns:
-            A list of (height, width) int64 label maps.
+            A list of (height, width) int64 label maps. With scores, a list of outputs with two fields: `segmentation`,
+            the label map, and `segmentation_scores`, (classes, height, width).
 
         Raises:
             ValueError: if the number of sizes isn't the batch size.
         """
         logits = outputs.logits
-        if target_sizes is None:
-            return list(logits.argmax(dim=1))
-        if len(target_sizes) != len(logits):
-            raise ValueError(f"{len(target_sizes)} target sizes for a batch of {len(logits)}")
-        resize = partial(F.interpolate, mode="bilinear", align_corners=self.align_corners)
-        return [
-            resize(x[None].float(), size=tuple(map(int, size)))[0].max(dim=0).indices  # argmax, but faster on a CPU
-            for x, size in zip(logits, target_sizes, strict=True)
-        ]
+        sizes = [None] * len(logits) if target_sizes is None else target_sizes
+        if len(sizes) != len(logits):
+            raise ValueError(f"{len(sizes)} target sizes for a batch of {len(logits)}")
+        results = []
+        for scores, size in zip(logits, sizes, strict=True):
+            if size is not None:
+                options = {"size": tuple(map(int, size)), "mode": "bilinear", "align_corners": self.align_corners}
+                scores = F.interpolate(scores[None].float(), **options)[0]
+            label_map = scores.max(dim=0).indices  # argmax, but faster on a CPU
+            data = {"segmentation": label_map, "segmentation_scores": scores}
+            results.append(SemanticSegmentationPostProcessorOutput(data) if return_segmentation_scores else label_map)
+        return results
+
+    def to_dict(self) -> dict:
+        """As the base class, but a saved `auto_map` names the classes of both backends: PIL's, then torchvision's."""
+        fields = super().to_dict()
+        if "auto_map" in fields:
+            module = type(self).__module__.rpartition(".")[2]
+            classes = (OCRNetImageProcessorPil, OCRNetImageProcessor)
+            fields["auto_map"] = {"AutoImageProcessor": [f"{module}.{x.__name__}" for x in classes]}
+        return fields
 
 
 def _to_bytes(image, value_range, scale_floats: bool):
@@ -249,17 +267,9 @@ def _reduce(labels: torch.Tensor, ignore_index: int) -> torch.Tensor:
 class OCRNetImageProcessor(_SegmentationProcessing, TorchvisionBackend):
     """OCRNet's image processor, with the torchvision backend."""
 
-    @property
-    def nearest(self):
-        from torchvision.transforms import InterpolationMode
-
-        return InterpolationMode.NEAREST_EXACT  # picks the same pixels as PIL; NEAREST doesn't
-
 
 class OCRNetImageProcessorPil(_SegmentationProcessing, PilBackend):
     """The same with PIL and numpy, for environments without torchvision."""
-
-    nearest = PILImageResampling.NEAREST
 
     def rescale_and_normalize(self, image, do_rescale, rescale_factor, do_normalize, image_mean, image_std):
         """As the torchvision backend's method of this name."""

@@ -4,10 +4,6 @@
 Parameters have the names that the authors' code, timm and mmsegmentation share, so their weights load unchanged.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +13,7 @@ from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_hrnet import HRNetConfig
+from .gradient_checkpointing import BatchNormCheckpointingMixin
 
 
 def batch_norm(config: HRNetConfig, channels: int, zero_init: bool = False) -> nn.BatchNorm2d:
@@ -35,47 +32,6 @@ def conv_bn(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride:
 def conv_bn_relu(config: HRNetConfig, inputs: int, outputs: int, kernel: int, stride: int = 1):
     """The same with a ReLU."""
     return conv_bn(config, inputs, outputs, kernel, stride).append(nn.ReLU(inplace=True))
-
-
-@contextmanager
-def frozen_bn_stats(model: nn.Module) -> Iterator[None]:
-    """A context in which a model's batch norms don't update their running statistics."""
-    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.SyncBatchNorm)) and m.track_running_stats]
-    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for norm, momentum, batches in kept:
-            norm.momentum, norm.num_batches_tracked = momentum, batches
-
-
-def checkpoint_without_bn_update(model: nn.Module):
-    """The `context_fn` of `torch.utils.checkpoint.checkpoint`, if `partial` binds the model: the contexts of a block's
-    first and second forward pass. Without it, both passes would update the running statistics."""
-    return nullcontext(), frozen_bn_stats(model)
-
-
-class BatchNormCheckpointingMixin:
-    """For models with batch norms: gradient checkpointing leaves their running statistics as they are without it."""
-
-    if hasattr(PreTrainedModel, "activation_checkpointing_enable"):
-
-        def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **kwargs):
-            """As the base class; see [`checkpoint_without_bn_update`]."""
-            super().activation_checkpointing_enable(
-                self._checkpointing_kwargs(activation_checkpointing_kwargs), **kwargs
-            )
-
-    else:  # the name before transformers 5.23
-
-        def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs):
-            """As the base class; see [`checkpoint_without_bn_update`]."""
-            super().gradient_checkpointing_enable(self._checkpointing_kwargs(gradient_checkpointing_kwargs), **kwargs)
-
-    def _checkpointing_kwargs(self, given: dict | None) -> dict:
-        return {"use_reentrant": False, **(given or {}), "context_fn": partial(checkpoint_without_bn_update, self)}
 
 
 class HRNetBasicBlock(GradientCheckpointingLayer):

@@ -16,16 +16,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, BackboneMixin, PreTrainedModel
+from transformers import BackboneMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BackboneOutput, SemanticSegmenterOutput
-from transformers.utils import can_return_tuple
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 
+from .backbone_ocrnet import build_backbone, checked_maps, feature_widths
 from .configuration_ocrnet import OCRNetConfig
 from .fusion_ocrnet import fuse
+from .gradient_checkpointing import BatchNormCheckpointingMixin, make_checkpointable
 from .heads_ocrnet import OCRHead, OCRNetClassifier, SoftObjectRegions
+from .labels_ocrnet import check_labels
 from .loss_ocrnet import SegmentationLoss
-from .modeling_hrnet import BatchNormCheckpointingMixin, HRNetBackbone
 
 
 @dataclass
@@ -36,7 +39,7 @@ class OCRNetOutput(SemanticSegmenterOutput):
         loss: `ocr_loss + config.auxiliary_loss_weight * auxiliary_loss`, if labels were given.
         logits: (batch, classes, h, w).
         hidden_states: the backbone's hidden states, if requested.
-        attentions: always `None`; OCRNet's attention is `region_attention`.
+        attentions: the backbone's attentions, if requested and if it has any; OCRNet's own is `region_attention`.
         auxiliary_logits: (batch, classes, h, w), the soft object regions before their softmax.
         ocr_loss: the OCR head's loss, if labels were given.
         auxiliary_loss: the auxiliary head's loss without its weight, if labels were given.
@@ -75,48 +78,6 @@ class OCRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
     def get_input_embeddings(self) -> None:
         """`None`: OCRNet has no embeddings. accelerate calls this before it shards a model; the base class raises."""
         return
-
-
-def build_backbone(config: OCRNetConfig) -> nn.Module:
-    """Build the backbone of a config.
-
-    Raises:
-        ValueError: if the model was built with a backbone of the user's, which the config can't describe.
-    """
-    if config.custom_backbone is not None:
-        name = config.custom_backbone
-        raise ValueError(f"the model was built with your own backbone: pass it again, backbone={name}(...)")
-    # compared by model_type: code from the Hub has an HRNetConfig class of its own
-    is_hrnet = config.backbone_config.model_type == "hrnet"
-    return HRNetBackbone(config.backbone_config) if is_hrnet else AutoBackbone.from_config(config.backbone_config)
-
-
-def _channels(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
-    """Widths of a backbone's feature maps. The config's `*_in_indices` must be indices of them."""
-    name = type(backbone).__name__
-    if not isinstance(backbone, nn.Module) or not hasattr(backbone, "channels"):
-        raise ValueError(f"backbone is a {name}, expected an nn.Module whose `channels` are its feature maps' widths")
-    widths = list(backbone.channels)
-    for field in ("auxiliary_in_indices", "ocr_in_indices"):
-        indices = getattr(config, field)
-        if not set(indices) <= set(range(-len(widths), len(widths))):
-            raise ValueError(
-                f"{field} is {indices}, but {name} has {len(widths)} feature maps, with {widths} channels: choose "
-                f"indices from 0 to {len(widths) - 1}"
-            )
-    return widths
-
-
-def _checked_maps(backbone: nn.Module, maps: list[Tensor]) -> tuple[Tensor, ...]:
-    """The output of a user's backbone, if it has the channels that the backbone declares."""
-    listed = isinstance(maps, (list, tuple)) and all(isinstance(x, Tensor) and x.ndim == 4 for x in maps)
-    found = [x.shape[1] for x in maps] if listed else f"a {type(maps).__name__}"
-    if found != list(backbone.channels):
-        raise ValueError(
-            f"{type(backbone).__name__} returned {found}, expected a list of feature maps, (batch, channels, h, w), "
-            f"with the channels that its `channels` declares: {list(backbone.channels)}"
-        )
-    return tuple(maps)
 
 
 class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
@@ -160,7 +121,8 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         super().__init__(config)
         if backbone is None:
             backbone = self.backbone = build_backbone(config)
-        widths = _channels(backbone, config)
+        widths = feature_widths(backbone, config)
+        self.supports_gradient_checkpointing = make_checkpointable(backbone)
         if config.pool_ceil_mode:
             for module in backbone.modules():
                 if isinstance(module, nn.MaxPool2d):
@@ -203,13 +165,11 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
             )
         return super().save_pretrained(*args, **kwargs)
 
-    def _encode(self, pixel_values: Tensor, output_hidden_states: bool | None) -> BackboneOutput:
-        """The backbone's feature maps, and its hidden states if requested and available."""
+    def _encode(self, pixel_values: Tensor, **kwargs) -> BackboneOutput:
+        """The backbone's feature maps, and its hidden states and attentions if requested and available."""
         if not isinstance(self.backbone, BackboneMixin):
-            return BackboneOutput(feature_maps=_checked_maps(self.backbone, self.backbone(pixel_values)))
-        return self.backbone.forward_with_filtered_kwargs(
-            pixel_values, output_hidden_states=output_hidden_states, return_dict=True
-        )
+            return BackboneOutput(feature_maps=checked_maps(self.backbone, self.backbone(pixel_values)))
+        return self.backbone.forward_with_filtered_kwargs(pixel_values, **kwargs, return_dict=True)
 
     def _decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both heads: feature maps to region logits, logits, region representations and attention."""
@@ -224,7 +184,9 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         labels: Tensor | None = None,
         output_regions: bool = False,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> OCRNetOutput:
         """Segment a batch of images.
 
@@ -233,14 +195,17 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
             labels: class indices, (batch, height, width) int64; unlabelled pixels are `config.loss_ignore_index`. Their
                 size may differ from the images': the loss is computed at the labels' size.
             output_regions: also return `region_representations` and `region_attention`.
-            output_hidden_states: also return the backbone's hidden states.
+            output_hidden_states: also return the backbone's hidden states (`None`: as the config says).
+            output_attentions: also return the backbone's attentions, if it has any (`None`: as the config says).
             return_dict: `False` returns a plain tuple.
+            kwargs: what transformers passes to every model; unused.
 
         Returns:
             [`OCRNetOutput`]. Its logits have the finest feature map's size.
 
         Raises:
-            ValueError: if the labels aren't (batch, height, width).
+            ValueError: for labels of another shape or type, or that are no classes ([`check_labels`]).
+            TypeError: for keywords that no model of transformers has.
 
         Example:
 
@@ -261,10 +226,16 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         >>> label_map.shape  # (height, width)
         torch.Size([512, 1024])
         """
-        if labels is not None and (labels.ndim != 3 or labels.shape[0] != pixel_values.shape[0]):
-            raise ValueError(f"labels must be (batch, height, width), got {tuple(labels.shape)}")
+        if unknown := kwargs.keys() - TransformersKwargs.__annotations__.keys():
+            raise TypeError(f"forward() got an unexpected keyword argument {min(unknown)!r}")
         config = self.config
-        outputs = self._encode(pixel_values, output_hidden_states)
+        if labels is not None:
+            check_labels(labels, len(pixel_values), config)
+        outputs = self._encode(
+            pixel_values,
+            output_hidden_states=config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+            output_attentions=config.output_attentions if output_attentions is None else output_attentions,
+        )
         region_logits, logits, regions, attention = self._decode(outputs.feature_maps)
 
         loss = ocr_loss = auxiliary_loss = None
@@ -277,6 +248,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
             auxiliary_logits=region_logits,
             ocr_loss=ocr_loss,
             auxiliary_loss=auxiliary_loss,

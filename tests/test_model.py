@@ -18,6 +18,7 @@ from modeling_ocrnet import (
     OCRNetForSemanticSegmentation,
     OCRNetImageProcessor,
 )
+from modeling_ocrnet.gradient_checkpointing import enable_gradient_checkpointing
 from modeling_ocrnet.heads_ocrnet import ObjectAttention, OCRNetClassifier, SpatialGather
 
 PUBLISHED = {  # parameters at 19 classes, of the model and of its backbone: mmsegmentation's configs
@@ -133,7 +134,7 @@ def test_gradient_checkpointing_changes_nothing(batch):
     """The same loss, gradients and running statistics: blocks run twice, but their statistics move once."""
     models = [OCRNetForSemanticSegmentation(tiny()).train() for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
-    getattr(models[1], "activation_checkpointing_enable", models[1].gradient_checkpointing_enable)()
+    enable_gradient_checkpointing(models[1])
     losses = [m(**batch).loss for m in models]
     for loss in losses:
         loss.backward()
@@ -254,12 +255,15 @@ def folder(model, tmp_path):
 def test_saving_writes_these_files(folder):
     """Files at the package's root travel with a checkpoint; folders stay at home."""
     assert sorted(x.name for x in folder.iterdir()) == [
+        "backbone_ocrnet.py",
         "config.json",
         "configuration_hrnet.py",
         "configuration_ocrnet.py",
         "fusion_ocrnet.py",
+        "gradient_checkpointing.py",
         "heads_ocrnet.py",
         "image_processing_ocrnet.py",
+        "labels_ocrnet.py",
         "loss_ocrnet.py",
         "model.safetensors",
         "modeling_hrnet.py",

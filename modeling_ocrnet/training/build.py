@@ -27,6 +27,7 @@ from ..data.iterable_style import Position, streamed_batches
 from ..data.map_style import MicroBatchSampler, TrainingDataset, training_loader
 from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
+from ..gradient_checkpointing import enable_gradient_checkpointing
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .fast_layers import convert_for_training
@@ -146,8 +147,7 @@ def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegme
     if recipe.model.backbone is not None:
         load_imagenet_backbone(model.backbone, recipe.model.backbone)
     if recipe.model.gradient_checkpointing:
-        # the name before and since transformers 5.23
-        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+        enable_gradient_checkpointing(model)
     return model
 
 

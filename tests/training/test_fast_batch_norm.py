@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from modeling_ocrnet.modeling_hrnet import checkpoint_without_bn_update
+from modeling_ocrnet.gradient_checkpointing import checkpoint_without_bn_update
 from modeling_ocrnet.training.fast_layers.batch_norm import MAX_CHANNELS, FastBatchNorm2d
 
 

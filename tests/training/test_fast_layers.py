@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from transformers import Trainer, TrainingArguments
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation
+from modeling_ocrnet.gradient_checkpointing import enable_gradient_checkpointing
 from modeling_ocrnet.heads_ocrnet import ConvNormAct
 from modeling_ocrnet.loss_ocrnet import SegmentationLoss
 from modeling_ocrnet.training.fast_layers import FAST_LAYERS, convert_for_training
@@ -166,7 +167,7 @@ def test_synchronised_norms_before_and_after(model):
 def test_checkpointing_changes_nothing(model, batch):
     fast = convert_for_training(model)
     recomputed = copy.deepcopy(fast)
-    getattr(recomputed, "activation_checkpointing_enable", recomputed.gradient_checkpointing_enable)()
+    enable_gradient_checkpointing(recomputed)
     expected, found = computed(fast, batch), computed(recomputed, batch)
     for key in expected:
         torch.testing.assert_close(found[key], expected[key], rtol=1e-4, atol=1e-6, msg=key)
@@ -175,7 +176,7 @@ def test_checkpointing_changes_nothing(model, batch):
 
 def test_a_copy_that_is_checkpointed_leaves_its_own_norms_alone(model, batch):
     """The statistics that a second forward pass must not move are the copy's, not the original's."""
-    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    enable_gradient_checkpointing(model)
     plain = copy.deepcopy(model)
     plain.load_state_dict(model.state_dict())
     getattr(plain, "activation_checkpointing_disable", plain.gradient_checkpointing_disable)()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OCRNet's backbone: HRNet, any other of transformers or timm, or a module of the user's."""
+
+from torch import Tensor, nn
+from transformers import AutoBackbone
+
+from .configuration_ocrnet import OCRNetConfig
+from .modeling_hrnet import HRNetBackbone
+
+
+def build_backbone(config: OCRNetConfig) -> nn.Module:
+    """Build the backbone of a config.
+
+    Raises:
+        ValueError: if the model was built with a backbone of the user's, which the config can't describe.
+    """
+    if config.custom_backbone is not None:
+        name = config.custom_backbone
+        raise ValueError(f"the model was built with your own backbone: pass it again, backbone={name}(...)")
+    # compared by model_type: code from the Hub has an HRNetConfig class of its own
+    is_hrnet = config.backbone_config.model_type == "hrnet"
+    return HRNetBackbone(config.backbone_config) if is_hrnet else AutoBackbone.from_config(config.backbone_config)
+
+
+def feature_widths(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
+    """Widths of a backbone's feature maps. The config's `*_in_indices` must be indices of them."""
+    name = type(backbone).__name__
+    if not isinstance(backbone, nn.Module) or not hasattr(backbone, "channels"):
+        raise ValueError(f"backbone is a {name}, expected an nn.Module whose `channels` are its feature maps' widths")
+    widths = list(backbone.channels)
+    for field in ("auxiliary_in_indices", "ocr_in_indices"):
+        indices = getattr(config, field)
+        if not set(indices) <= set(range(-len(widths), len(widths))):
+            raise ValueError(
+                f"{field} is {indices}, but {name} has {len(widths)} feature maps, with {widths} channels: choose "
+                f"indices from 0 to {len(widths) - 1}"
+            )
+    return widths
+
+
+def checked_maps(backbone: nn.Module, maps: list[Tensor]) -> tuple[Tensor, ...]:
+    """The output of a user's backbone, if it has the channels that the backbone declares."""
+    listed = isinstance(maps, (list, tuple)) and all(isinstance(x, Tensor) and x.ndim == 4 for x in maps)
+    found = [x.shape[1] for x in maps] if listed else f"a {type(maps).__name__}"
+    if found != list(backbone.channels):
+        raise ValueError(
+            f"{type(backbone).__name__} returned {found}, expected a list of feature maps, (batch, channels, h, w), "
+            f"with the channels that its `channels` declares: {list(backbone.channels)}"
+        )
+    return tuple(maps)
