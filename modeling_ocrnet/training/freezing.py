@@ -33,7 +33,7 @@ def keep_batch_norms_in_eval(module: nn.Module) -> nn.Module:
     """
     for norm in module.modules():
         if isinstance(norm, (nn.BatchNorm2d, nn.SyncBatchNorm)) and not isinstance(norm, _StaysInEval):
-            norm.__class__ = _in_eval(type(norm))
+            norm.__class__ = _in_eval(type(norm))  # type: ignore[assignment, arg-type]
             norm.eval()
     return module
 
