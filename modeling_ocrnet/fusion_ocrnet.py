@@ -36,6 +36,9 @@ def fuse(model: nn.Module) -> nn.Module:
     Returns:
         The copy, in eval mode, in the model's precision and in channels_last memory. Its `is_fused` is `True`.
 
+    Raises:
+        RuntimeError: if the model has an adapter (peft) that isn't merged into its weights.
+
     Example:
 
     >>> import torch
@@ -50,6 +53,7 @@ def fuse(model: nn.Module) -> nn.Module:
     >>> bool((logits - expected).abs().max() < 1e-3 * expected.abs().max())
     True
     """
+    _check_no_adapter(model)
     precision = torch.promote_types(model.dtype, torch.float32)
     fused = copy.deepcopy(model).to(precision).eval().requires_grad_(False)  # fold before rounding
     config, widths = fused.config, fused.backbone.channels
@@ -61,6 +65,15 @@ def fuse(model: nn.Module) -> nn.Module:
     fused.ocr_head = FusedOCRHead(fused.ocr_head, [widths[i] for i in config.ocr_in_indices])
     fused.is_fused = True
     return fused.to(model.dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def _check_no_adapter(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if hasattr(module, "adapter_layer_names"):  # of all that peft puts in a layer's place, for any kind of adapter
+            raise RuntimeError(
+                f"{name} has an adapter, and only plain layers can be fused: merge the adapter first: "
+                "model.merge_and_unload() of the PeftModel, then fuse() what it returns"
+            )
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ import modeling_ocrnet
 from modeling_ocrnet import HRNetBackbone, OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.fusion_ocrnet import fuse
 from modeling_ocrnet.inference import Predictor
+from modeling_ocrnet.training.freezing import keep_batch_norms_in_eval
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def street_scenes(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "documented",
-    [OCRNetForSemanticSegmentation.forward, HRNetBackbone.forward, fuse, Predictor],
+    [OCRNetForSemanticSegmentation.forward, HRNetBackbone.forward, fuse, Predictor, keep_batch_norms_in_eval],
     ids=lambda x: x.__qualname__,
 )
 def test_the_example_runs(documented, street_scenes):

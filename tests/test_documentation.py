@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import pytest
+from helpers.adapters import lora
 from helpers.documentation import (
     MANUAL,
     ROOT,
@@ -57,6 +58,11 @@ def test_python_runs(block, workplace):
         names["__package__"] = "modeling_ocrnet.data.datasets"
     if "exported/street_scenes" in code:
         export("street_scenes", "exported/street_scenes", root="data/cityscapes")
+    if block.page.name == "peft.md":
+        pytest.importorskip("peft")
+        lora(OCRNetForSemanticSegmentation.from_pretrained("runs/street_scenes/model")).save_pretrained(
+            "runs/street_scenes/adapter"
+        )
     exec(compile(code, str(block), "exec"), names)
     if "label_map" in names:
         assert tuple(names["label_map"].shape) == (64, 128)

@@ -16,11 +16,16 @@ def check_folder(name: str) -> None:
     """Refuse a folder that holds no model, before anything is built. A name that isn't a folder may be on the Hub.
 
     Raises:
-        UserError: if the folder has no config.json, or its files aren't valid.
+        UserError: if the folder has no config.json, or its files aren't valid, or it holds an adapter (peft).
     """
     folder = Path(name)
     if not folder.is_dir():
         return
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{name}: holds an adapter, not a whole model: merge it into its base model, and give the folder that "
+            "PeftModel.from_pretrained(base, adapter).merge_and_unload().save_pretrained(folder) writes"
+        )
     if not (folder / "config.json").is_file():
         inside = next((x for x in (folder / "model", folder / "best") if (x / "config.json").is_file()), None)
         advice = f"did you mean {inside}?" if inside else "give a folder written by save_pretrained"

@@ -1,0 +1,50 @@
+"""Parts of a model that training leaves as they are."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from torch import nn
+
+
+def keep_batch_norms_in_eval(module: nn.Module) -> nn.Module:
+    """Put a module's batch norms into eval mode for good, in place: `train()` leaves them there.
+
+    They normalise by their running statistics in training too, and don't update them. Their weights and biases are
+    trained if they require gradients. Only the norms' classes change: parameters, buffers, hooks and state dict keys
+    stay the same.
+
+    What replaces batch norms, as `nn.SyncBatchNorm.convert_sync_batchnorm` does, must be called before.
+
+    Args:
+        module: a model or a part of one, such as a stage of its backbone.
+
+    Returns:
+        The same module.
+
+    Example:
+
+    >>> from torch import nn
+    >>> from modeling_ocrnet.training.freezing import keep_batch_norms_in_eval
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Dropout2d())
+    >>> [x.training for x in keep_batch_norms_in_eval(model).train()]
+    [True, False, True]
+    """
+    for norm in module.modules():
+        if isinstance(norm, (nn.BatchNorm2d, nn.SyncBatchNorm)) and not isinstance(norm, _StaysInEval):
+            norm.__class__ = _in_eval(type(norm))  # type: ignore[assignment, arg-type]
+            norm.eval()
+    return module
+
+
+class _StaysInEval:
+    """Goes before a batch norm's own class, which may have a forward pass of its own: timm's includes an activation."""
+
+    def train(self, mode: bool = True):
+        return super().train(False)  # type: ignore[misc]
+
+
+@cache
+def _in_eval(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(f"{kind.__name__}InEval", (_StaysInEval, kind), {})
