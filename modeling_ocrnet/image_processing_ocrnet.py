@@ -90,7 +90,8 @@ class _SegmentationProcessing:
             A dict of `pixel_values`, (batch, 3, height, width) float32, and `labels`, (batch, height, width) int64.
 
         Raises:
-            ValueError: if the values of black and white are unknown, or a label isn't from 0 to 65535.
+            ValueError: if the values of black and white are unknown, a label isn't from 0 to 65535, or tensors are
+                wanted of images of several sizes.
         """
         options = self.options(**kwargs)
         prepare = partial(
@@ -105,6 +106,13 @@ class _SegmentationProcessing:
         if options["do_flip_channel_order"]:
             images = [x[[2, 1, 0]] for x in images]  # (3, height, width)
         data = {"pixel_values": self.transform(images, options)}
+        sizes = sorted({tuple(x.shape[-2:]) for x in data["pixel_values"]})
+        if return_tensors is not None and len(sizes) > 1:
+            raise ValueError(
+                f"the images have {len(sizes)} sizes, such as {sizes[0]} and {sizes[-1]}, but a batch of tensors needs "
+                "one: pass do_pad=True (pixels that it adds aren't labelled), do_resize=True and a size, or one image "
+                "at a time"
+            )
         if segmentation_maps is not None:
             ignore_index = options["ignore_index"]
             maps = make_flat_list_of_images(self.fetch_images(segmentation_maps), expected_ndims=2)

@@ -1,5 +1,6 @@
 """The image processor: both backends, label maps, and the way back."""
 
+import inspect
 import struct
 from types import SimpleNamespace
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import SegformerImageProcessor
+from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from modeling_ocrnet import OCRNetImageProcessor, OCRNetImageProcessorPil
 from modeling_ocrnet.data.transforms import normalize
@@ -56,6 +59,33 @@ def test_labels_can_be_reduced(backend, image):
 def test_a_batch_of_different_sizes_is_a_list(backend, image):
     pixel_values = backend()([image, image.crop((0, 0, 30, 20))])["pixel_values"]
     assert [tuple(x.shape) for x in pixel_values] == [(3, 100, 140), (3, 20, 30)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tensors_of_several_sizes_are_refused_in_one_line(backend, image):
+    images = [image, image.crop((0, 0, 30, 20))]
+    with pytest.raises(
+        ValueError, match=r"^the images have 2 sizes, such as \(20, 30\) and \(100, 140\), .*do_pad=True"
+    ):
+        backend()(images, return_tensors="pt")
+    assert backend()(images, do_pad=True, return_tensors="pt")["pixel_values"].shape == (2, 3, 100, 140)
+
+
+@pytest.mark.parametrize("sizes", [None, [(14, 18), (5, 3)]])
+def test_scores_on_request_as_segformers_processor_returns_them(sizes):
+    outputs = SemanticSegmenterOutput(logits=torch.randn(2, 5, 7, 9))
+    found = OCRNetImageProcessor().post_process_semantic_segmentation(outputs, sizes, return_segmentation_scores=True)
+    theirs = SegformerImageProcessor()
+    if "return_segmentation_scores" in inspect.signature(theirs.post_process_semantic_segmentation).parameters:
+        expected = theirs.post_process_semantic_segmentation(outputs, sizes, return_segmentation_scores=True)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a.segmentation_scores, b.segmentation_scores)
+    maps = theirs.post_process_semantic_segmentation(outputs, sizes)
+    alone = OCRNetImageProcessor().post_process_semantic_segmentation(outputs, sizes)
+    for result, expected, label_map in zip(found, maps, alone, strict=True):
+        assert torch.equal(result.segmentation, expected)
+        assert torch.equal(label_map, expected)
+        assert torch.equal(result.segmentation_scores.argmax(0), expected)
 
 
 def test_label_maps_from_logits():

@@ -8,7 +8,7 @@ from helpers.tiny import tiny_backbone, tiny_config
 from huggingface_hub import HfApi
 from transformers import ResNetConfig, TimmBackboneConfig
 
-from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
+from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor, OCRNetImageProcessorPil
 from modeling_ocrnet.hub.push import push
 
 BACKBONES = {
@@ -36,6 +36,39 @@ for backbone, logits in expected.items():
         torch.testing.assert_close(model(**inputs).logits, logits, rtol=1e-4, atol=1e-5, msg=place)
         torch.testing.assert_close(model.fuse()(**inputs).logits, logits, rtol=1e-4, atol=1e-5, msg=place)
 """
+
+LOAD_WITHOUT_TORCHVISION = """
+import sys
+sys.modules["torchvision"] = None  # importing it raises
+from transformers import AutoImageProcessor
+import torch
+images, maps, expected = torch.load("expected.pt", weights_only=False)
+for place in ("saved_by_torchvision", "saved_by_pil"):
+    processor = AutoImageProcessor.from_pretrained(place, backend="pil", trust_remote_code=True)
+    assert type(processor).__name__ == "OCRNetImageProcessorPil", type(processor)
+    processor.save_pretrained("again")
+    for loaded in (processor, AutoImageProcessor.from_pretrained("again", trust_remote_code=True)):
+        found = loaded(images, maps, return_tensors="pt")
+        torch.testing.assert_close(found["pixel_values"], expected["pixel_values"], rtol=0, atol=0)
+        assert torch.equal(found["labels"], expected["labels"])
+"""
+
+
+@pytest.mark.slow
+def test_pils_processor_travels_without_torchvision(tmp_path):
+    """Also saved by the other backend, and again by the code that came with it."""
+    fields = {"do_resize": True, "size": {"height": 40, "width": 30}}
+    for processor, folder in (
+        (OCRNetImageProcessor, "saved_by_torchvision"),
+        (OCRNetImageProcessorPil, "saved_by_pil"),
+    ):
+        processor(**fields).save_pretrained(tmp_path / folder)
+    torch.manual_seed(0)
+    images = list(torch.randint(0, 256, (2, 20, 60, 3), dtype=torch.uint8).numpy())
+    maps = list(torch.randint(0, 5, (2, 20, 60), dtype=torch.uint8).numpy())
+    expected = OCRNetImageProcessorPil(**fields)(images, maps, return_tensors="pt")
+    torch.save((images, maps, dict(expected)), tmp_path / "expected.pt")
+    run_without_the_package(LOAD_WITHOUT_TORCHVISION, tmp_path)
 
 
 @pytest.mark.slow
