@@ -226,8 +226,9 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         >>> label_map.shape  # (height, width)
         torch.Size([512, 1024])
         """
-        if unknown := kwargs.keys() - TransformersKwargs.__annotations__.keys():
-            raise TypeError(f"forward() got an unexpected keyword argument {min(unknown)!r}")
+        for name in kwargs:
+            if name not in TransformersKwargs.__annotations__:
+                raise TypeError(f"forward() got an unexpected keyword argument {name!r}")
         config = self.config
         if labels is not None:
             check_labels(labels, len(pixel_values), config)
