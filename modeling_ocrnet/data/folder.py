@@ -56,7 +56,7 @@ def label_set(source: DataSource) -> LabelSet:
         raise DataError(f"{root}: holds no images and masks; the split train {_WAYS.format(split='train')}")
     masks = [x for x in _pairs(where, source, labelled=False).masks if x is not None]
     sample = masks[:: max(1, -(-len(masks) // SAMPLE))]
-    held = suggest_classes_json({"path": str(x), "bytes": None} for x in sample)
+    held = suggest_classes_json(({"path": str(x), "bytes": None} for x in sample), source.max_pixels)
     raise DataError(
         f"{file}: there is no such file, but it is needed to define the classes. {len(sample)} of {len(masks)} masks "
         f"hold\n{held}\n\nName the classes, and save this as {file}"

@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ..common.errors import writing
 from ..data.decoding import DataError, read_image_and_remarks
 from ..data.image_files import SUFFIXES, image_files, is_image
+from ..data.image_headers import MAX_PIXELS
 from ..data.unicode_names import nfc, path_on_disk
 from .drawing import class_palette, colorize, overlay, with_legend
 from .loading import class_names
@@ -146,7 +147,9 @@ def _alike(path: Path) -> str:
     return nfc(nfc(str(path)).casefold())
 
 
-def predict_files(model, processor, jobs: list[InputImage], options: InferenceOptions) -> list[str]:
+def predict_files(
+    model, processor, jobs: list[InputImage], options: InferenceOptions, max_pixels: int = MAX_PIXELS
+) -> list[str]:
     """Segment images and write a coloured mask, an overlay with a legend, and the ids of each.
 
     The ids are the dataset's own if the checkpoint has them (`config.label_ids`), class indices otherwise.
@@ -166,7 +169,7 @@ def predict_files(model, processor, jobs: list[InputImage], options: InferenceOp
             for job in jobs[first : first + options.batch_size]:
                 try:
                     image, odd, _ = read_image_and_remarks(
-                        {"path": str(job.image), "bytes": None}, processor.value_range
+                        {"path": str(job.image), "bytes": None}, processor.value_range, max_pixels
                     )
                     read.append((job, image))
                     if odd:
