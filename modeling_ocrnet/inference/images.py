@@ -26,8 +26,9 @@ def as_image(image: ImageLike, value_range: ValueRange = None, max_pixels: int =
 
     Args:
         image: a path; the bytes of an encoded image, or a binary file that holds one, which is read from its beginning
-            as `Image.open` does; a PIL image; an array, (height, width) greys, (height, width, 3) RGB or (height, width, 4) RGBA; or a
-            tensor, (3, height, width), (height, width, 3) or (height, width), with values as in an array.
+            as `Image.open` does; a PIL image; an array, (height, width) greys, (height, width, 3) RGB or
+            (height, width, 4) RGBA; or a tensor, (3, height, width), (height, width, 3) or (height, width), with
+            values as in an array.
         value_range: the values of black and white in images with more than 8 bits; see [`to_rgb`].
         max_pixels: the most pixels that a path's or an encoded image may have.
 
