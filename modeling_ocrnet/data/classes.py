@@ -15,6 +15,7 @@ from ..configuration_ocrnet import ignore_index
 from .decoding import DataError, check_mask, open_image, stored_pixels
 from .image_headers import MAX_PIXELS
 from .labels import IGNORE, Label, LabelSet, distinct_color
+from .text_files import read_text
 from .train_ids import pack_colors, unpack_color
 from .unicode_names import nfc
 
@@ -91,11 +92,12 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
 
 
 def _read_json(file: Path) -> Any:
+    if not file.exists():
+        raise DataError(f"{file}: there is no such file")
+    text, _ = read_text(file)
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
 
 
