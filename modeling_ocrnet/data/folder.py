@@ -104,9 +104,14 @@ def _where(root: Path, split: str) -> tuple[Path, ...] | None:
         for pattern in ("{split}/{kind}", "{kind}/{split}") if split != "all" else ("{kind}",):
             folders = [[root / pattern.format(split=name, kind=kind) for kind in x] for x in (_IMAGES, _MASKS)]
             images, masks = (next((x for x in candidates if x.is_dir()), None) for candidates in folders)
-            if images is not None and (split != "all" or any(image_names(images, (*SUFFIXES, *UNREAD)))):
+            if images is not None and (split != "all" or _holds_images(images)):
                 return images, masks if masks is not None else folders[1][0]
     return None
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether images lie in the folder itself: some that are read, or only others, and no splits below it."""
+    return any(image_names(folder)) or not folder_names(folder) and any(image_names(folder, UNREAD))
 
 
 def _pairs(where: tuple[Path, ...], source: DataSource, labelled: bool = True) -> Pairs:

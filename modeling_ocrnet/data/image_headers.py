@@ -118,8 +118,8 @@ def _open_header(content: str | bytes, name: str | None, max_pixels: int) -> Ima
         if width * height > max_pixels:
             raise DataError(
                 f"{name}: {width}x{height} is {width * height} pixels, and max_pixels is {max_pixels}, because a small "
-                f"file can claim any size: if this one is right, give --max_pixels {width * height} (data.max_pixels "
-                f"in a recipe); as RGB it takes {3 * width * height / 1e9:.1f} GB of memory"
+                f"file can claim any size: if this one is right, give --max_pixels {width * height} "
+                "(--data.max_pixels for a dataset)"
             )
         stack.pop_all()
     image._exclusive_fp = bool(filename)
@@ -154,7 +154,7 @@ def reason_of(error: Exception) -> str:
 
 def allow_size(image: Image.Image) -> None:
     """Let Pillow decode an image whose size was checked: its TIFF reader checks again, before it allocates."""
-    limit = Image.MAX_IMAGE_PIXELS
-    if image.format == "TIFF" and limit is not None and image.width * image.height > limit:
+    limit, is_decoded = Image.MAX_IMAGE_PIXELS, not getattr(image, "tile", None)
+    if image.format == "TIFF" and not is_decoded and limit is not None and image.width * image.height > limit:
         size = getattr(image, "_tile_size", image.size)  # before EXIF turns it
         image.im = Image.new(image.mode, size, None).im

@@ -98,8 +98,7 @@ def test_a_small_file_that_claims_gigabytes(tmp_path):
         open_image({"path": str(bomb), "bytes": None})
     assert str(refused.value) == (
         f"{bomb}: 60000x60000 is 3600000000 pixels, and max_pixels is 178956970, because a small file can claim any "
-        "size: if this one is right, give --max_pixels 3600000000 (data.max_pixels in a recipe); as RGB it takes 10.8 "
-        "GB of memory"
+        "size: if this one is right, give --max_pixels 3600000000 (--data.max_pixels for a dataset)"
     )
     assert str(bomb) not in [x.path for x in psutil.Process().open_files()]
     with open_image({"path": str(bomb), "bytes": None}, 3600000000) as opened:
