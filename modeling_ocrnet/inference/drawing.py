@@ -59,7 +59,8 @@ def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
 
 def shares(label_map: np.ndarray, classes: int) -> list[tuple[int, float]]:
     """The classes in a label map and their shares of its pixels, the largest first."""
-    counts = sum(np.bincount(label_map[rows].ravel(), minlength=classes)[:classes] for rows in _strips(label_map))
+    strips = [np.bincount(label_map[rows].ravel(), minlength=classes)[:classes] for rows in _strips(label_map)]
+    counts = np.sum(strips, axis=0)
     order = np.argsort(-counts, kind="stable")
     return [(int(i), counts[i] / label_map.size) for i in order if counts[i]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -71,7 +70,7 @@ class Predictor:
         if value_range is not None:
             self.processor.value_range = value_range
 
-    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> np.ndarray | list[np.ndarray]:
+    def __call__(self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> np.ndarray | list[np.ndarray]:
         """Segment one image, or a list of images.
 
         Args:
