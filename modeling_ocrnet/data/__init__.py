@@ -99,7 +99,7 @@ def load(
         raise UserError(f"streaming works for the dataset 'hub' only; files of {source.name!r} are read lazily anyway")
     labels = label_set(source)
     if source.name == "hub":
-        decode = Decode(labels, value_range=source.value_range)
+        decode = Decode(labels, value_range=source.value_range, max_pixels=source.max_pixels)
         if streaming:
             return hub.stream(source, split).map(decode, batched=True, batch_size=1)
         return hub.open_split(source, split).with_transform(decode)
@@ -122,7 +122,8 @@ def load(
     if instances and pairs.instances is not None and any(pairs.instances):
         columns["instances"] = [None if path is None else str(path) for path in pairs.instances]
         features["instances"] = Image(decode=False)
-    return _rows(columns, features).with_transform(Decode(labels, pairs.train_ids, source.value_range))
+    decode = Decode(labels, pairs.train_ids, source.value_range, source.max_pixels)
+    return _rows(columns, features).with_transform(decode)
 
 
 def _rows(columns: dict[str, list], features: Features) -> Dataset:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from ..configuration_ocrnet import ignore_index
 from .decoding import DataError, check_mask, open_image, stored_pixels
+from .image_headers import MAX_PIXELS
 from .labels import IGNORE, Label, LabelSet, distinct_color
+from .text_files import read_text
 from .train_ids import pack_colors, unpack_color
 from .unicode_names import nfc
 
@@ -90,11 +92,12 @@ def read_classes(file: Path, reduce_zero_label: bool = False, ignore_ids: Iterab
 
 
 def _read_json(file: Path) -> Any:
+    if not file.exists():
+        raise DataError(f"{file}: there is no such file")
+    text, _ = read_text(file)
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
 
 
@@ -151,11 +154,12 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_ID
 
 
-def suggest_classes_json(masks: Iterable[dict]) -> str:
+def suggest_classes_json(masks: Iterable[dict], max_pixels: int = MAX_PIXELS) -> str:
     """A text that lists the values in the masks with their shares, and a classes.json for them, ready to be saved.
 
     Args:
         masks: a sample of masks, as entries of an `Image(decode=False)` column.
+        max_pixels: the most pixels that each may have.
 
     Raises:
         DataError: if they don't look like masks.
@@ -165,7 +169,7 @@ def suggest_classes_json(masks: Iterable[dict]) -> str:
     palette, count = None, 0
     for source in masks:
         count += 1
-        kind, values, counts, own_palette = _content(source)
+        kind, values, counts, own_palette = _content(source, max_pixels)
         palette = palette or own_palette
         for value, number in zip(values.tolist(), counts.tolist(), strict=True):
             pixels[kind, value] = pixels.get((kind, value), 0) + number
@@ -199,10 +203,10 @@ def suggest_classes_json(masks: Iterable[dict]) -> str:
     return "\n".join(lines) + "\n\n" + proposed
 
 
-def _content(source: dict) -> tuple[str, np.ndarray, np.ndarray, list[tuple[int, ...]] | None]:
+def _content(source: dict, max_pixels: int) -> tuple[str, np.ndarray, np.ndarray, list[tuple[int, ...]] | None]:
     """`"id"` or `"color"`, the values in a mask, the number of pixels of each, and the mask's palette, if any."""
     path = source["path"]
-    mask = open_image(source)
+    mask = open_image(source, max_pixels)
     check_mask(mask, path, by_color=True)
     values = stored_pixels(mask, path)
     if values.ndim == 3:

@@ -79,7 +79,7 @@ def check(dataset: Dataset, masks: int = 64, labelled: bool = False, tolerate: b
     sample = list(range(0, rows, max(1, rows // max(1, masks))))[:masks]
     if inside:
         files = files.select(sample)  # headers inside a table can't be read without reading the whole files
-    of_pair = partial(check_headers, by_color=bool(transform.labels.color_codes))
+    of_pair = partial(check_headers, by_color=bool(transform.labels.color_codes), max_pixels=transform.max_pixels)
     undecoded = dataset.with_format(None)
     with ThreadPoolExecutor(16) as pool:
         headers = list(pool.map(of_pair, files["image"][:], files["label"][:], files["name"][:]))
@@ -146,7 +146,8 @@ def _note(files: Dataset, transform: Decode, masks: int) -> Path | None:
         return None  # the check names it, with all other problems
     unlabelled = [i for i, (_, label) in enumerate(pairs) if label is None]
     labels = transform.labels
-    meaning = (transform.train_ids, transform.value_range, labels.labels, labels.color_codes, labels.assumed_ignored)
+    of_files = (transform.train_ids, transform.value_range, transform.max_pixels)
+    meaning = (*of_files, labels.labels, labels.color_codes, labels.assumed_ignored)
     digest = hashlib.sha256(repr((VERSION, state, unlabelled, meaning, masks)).encode()).hexdigest()
     return Path(config.HF_DATASETS_CACHE) / "modeling_ocrnet" / "checked" / digest
 

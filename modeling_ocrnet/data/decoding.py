@@ -2,82 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import fsspec
 import numpy as np
 from datasets import Dataset
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ..common.compat import transform_of
 from ..common.errors import is_bug
-from ..pixels_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb, unmap
+from ..pixels_ocrnet import check_range, is_turned, is_wide_color, orientation, to_rgb
 from .errors import DataError, size_problem
+from .image_headers import MAX_PIXELS, allow_size, check_file, open_image, reason_of
 from .labels import LabelSet
 from .matlab import is_matlab, read_matlab
-from .memory_mapped_store import memory_mapped_array
-from .pillow_quirks import UndoPillowScaling, check_tiff_is_read_whole
+from .pillow_quirks import UndoPillowScaling
 from .train_ids import train_ids_of
 from .value_ranges import unusual_range
 
 ValueRange = tuple[float, float] | list[float] | int | None
 MASK_MODES = ("L", "P", "1", "I", "I;16", "I;16B")  # modes whose pixels are ids
-# The formats that files are read as, whatever their suffix. Pillow knows more, but its EPS reader runs Ghostscript.
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-# The protocols allowed in rows. fsspec knows more, but some follow instructions in the files, or keep copies.
-PROTOCOLS = ("bz2", "file", "gzip", "hf", "http", "https", "xz", "zip")
-
-
-def open_image(source: dict) -> Image.Image:
-    """Open, but don't decode, an entry of an `Image(decode=False)` column: `{"path": ..., "bytes": ...}`.
-
-    Raises:
-        DataError: if the file is missing, isn't an image, or holds bands or pages that wouldn't be read.
-    """
-    path, data = source["path"], source["bytes"]
-    if (stored := memory_mapped_array(source)) is not None:
-        return Image.fromarray(stored)
-    remote = "://" in str(path)  # inside an archive, or on the Hub
-    if data is None and not remote:
-        check_file(path)
-    if data is None and remote and not all(map(_is_known, path.split("::"))):
-        raise DataError(f"{path}: images aren't read from such an address, only from {', '.join(PROTOCOLS)}")
-    try:
-        if data is None and remote:
-            with fsspec.open(path, "rb") as file:
-                data = file.read()
-        image = Image.open(path if data is None else io.BytesIO(data), formats=FORMATS)
-        check_tiff_is_read_whole(image, path)
-        unmap(image)
-        return image
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except Exception as error:  # Pillow may raise anything for damaged headers, and it refuses huge sizes
-        if is_bug(error):
-            raise
-        raise DataError(f"{path}: not a readable image ({_reason(error)}): replace or remove it") from error
-
-
-def _is_known(address: str) -> bool:
-    """Whether one part of a chained fsspec address uses one of PROTOCOLS, or is a local file."""
-    protocol, colon, _ = address.partition("://")
-    return protocol in PROTOCOLS if colon else os.path.isfile(address)
-
-
-def check_file(path: str) -> None:
-    """Refuse paths that aren't plain files: reading from a pipe or a device might never end.
-
-    Raises:
-        DataError: names the path.
-    """
-    if not os.path.isfile(path):  # also False for invalid names
-        reason = "not a plain file" if os.path.exists(path) else "there is no such file"
-        raise DataError(f"{path}: {reason}: restore the file, or remove its pair")
 
 
 def decoded(image: Image.Image, path: str | None) -> Image.Image:
@@ -90,6 +34,7 @@ def decoded(image: Image.Image, path: str | None) -> Image.Image:
 
 
 def _loaded(image: Image.Image) -> Image.Image:
+    allow_size(image)
     image.load()
     return image
 
@@ -112,7 +57,7 @@ def _careful(step: Callable[[], Any], path: str | None) -> Any:
     except Exception as error:  # Pillow's decoders may raise anything for damaged data
         if is_bug(error):
             raise
-        raise DataError(f"{path}: a damaged image ({_reason(error)}): replace or remove it") from error
+        raise DataError(f"{path}: a damaged image ({reason_of(error)}): replace or remove it") from error
 
 
 def stored_pixels(mask: Image.Image, path: str | None) -> np.ndarray:
@@ -126,19 +71,13 @@ def stored_pixels(mask: Image.Image, path: str | None) -> np.ndarray:
     return pixels if pixels.ndim == 3 else undo(pixels)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return f"its format is none of {', '.join(FORMATS)}, or its beginning is damaged"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def read_image(source: dict, value_range: ValueRange = None) -> Image.Image:
+def read_image(source: dict, value_range: ValueRange = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image as viewers show it, in RGB; see [`to_rgb`].
 
     Raises:
-        DataError: if the file is missing or damaged, or the range of its values is unknown.
+        DataError: if the file is missing or damaged, has too many pixels, or the range of its values is unknown.
     """
-    return read_image_and_remarks(source, value_range).image
+    return read_image_and_remarks(source, value_range, max_pixels).image
 
 
 class ImageAndRemarks(NamedTuple):
@@ -149,9 +88,11 @@ class ImageAndRemarks(NamedTuple):
     turned: bool
 
 
-def read_image_and_remarks(source: dict, value_range: ValueRange = None) -> ImageAndRemarks:
+def read_image_and_remarks(
+    source: dict, value_range: ValueRange = None, max_pixels: int = MAX_PIXELS
+) -> ImageAndRemarks:
     """As [`read_image`], with remarks on the file."""
-    image, path = open_image(source), source["path"]
+    image, path = open_image(source, max_pixels), source["path"]
     wide = is_wide_color(image)
     in_header = orientation_in_header(image) if image.format == "TIFF" else 1  # decoding keeps it in other formats
     try:
@@ -193,13 +134,14 @@ def check_mask(mask: Image.Image, path: str | None, by_color: bool = False) -> N
         )
 
 
-def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.Image:
+def read_mask(source: dict, labels: LabelSet, train_ids: bool = False, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a mask as train ids; ignored pixels are `labels.ignore`. Palette files are read as indices.
 
     Args:
         source: an entry of an `Image(decode=False)` column.
         labels: the dataset's labels.
         train_ids: the file holds train ids already.
+        max_pixels: the most pixels that the mask may have.
 
     Returns:
         (height, width) PIL image of mode "L"; "I;16" for more than 255 classes.
@@ -207,15 +149,16 @@ def read_mask(source: dict, labels: LabelSet, train_ids: bool = False) -> Image.
     Raises:
         DataError: if the file holds ids or colours that the dataset doesn't have.
     """
-    return Image.fromarray(train_ids_of(read_ids(source, labels), labels, source["path"], train_ids))
+    return Image.fromarray(train_ids_of(read_ids(source, labels, max_pixels), labels, source["path"], train_ids))
 
 
-def read_ids(source: dict, labels: LabelSet) -> np.ndarray:
+def read_ids(source: dict, labels: LabelSet, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The values stored in a mask file: ids (height, width), or colours (height, width, 3 or 4).
 
     Args:
         source: an entry of an `Image(decode=False)` column.
         labels: the dataset's labels; masks may be in colour if these have colour codes.
+        max_pixels: the most pixels that the mask may have.
 
     Raises:
         DataError: if the file is missing, isn't a mask, or is damaged.
@@ -224,14 +167,14 @@ def read_ids(source: dict, labels: LabelSet) -> np.ndarray:
     if is_matlab(source):
         check_file(path)
         return read_matlab(path)
-    mask = open_image(source)
+    mask = open_image(source, max_pixels)
     check_mask(mask, path, bool(labels.color_codes))
     return stored_pixels(mask, path)
 
 
-def read_instances(source: dict) -> np.ndarray:
+def read_instances(source: dict, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """(height, width) int32 instance ids."""
-    image = open_image(source)
+    image = open_image(source, max_pixels)
     check_mask(image, source["path"])
     return stored_pixels(image, source["path"]).astype(np.int32)
 
@@ -248,10 +191,17 @@ class Decode:
         labels: the dataset's labels.
         train_ids: the masks hold train ids already.
         value_range: black and white in images of more than 8 bits; see [`to_rgb`].
+        max_pixels: the most pixels that an image or a mask may have.
     """
 
-    def __init__(self, labels: LabelSet, train_ids: bool = False, value_range: ValueRange = None):
-        self.labels, self.train_ids, self.value_range = labels, train_ids, value_range
+    def __init__(
+        self,
+        labels: LabelSet,
+        train_ids: bool = False,
+        value_range: ValueRange = None,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        self.labels, self.train_ids, self.value_range, self.max_pixels = labels, train_ids, value_range, max_pixels
 
     def __call__(self, rows: dict) -> dict:
         rows = dict(rows)
@@ -263,7 +213,7 @@ class Decode:
         for column, read in (
             ("image", self._read_image),
             ("label", self._read_label),
-            ("instances", read_instances),
+            ("instances", self._read_instances),
         ):
             if column in rows:
                 rows[column] = [
@@ -275,13 +225,16 @@ class Decode:
         return rows
 
     def _read_image(self, source: dict) -> Image.Image:
-        return read_image(source, self.value_range)
+        return read_image(source, self.value_range, self.max_pixels)
 
     def _read_label(self, source: dict) -> Image.Image:
-        return read_mask(source, self.labels, self.train_ids)
+        return read_mask(source, self.labels, self.train_ids, self.max_pixels)
+
+    def _read_instances(self, source: dict) -> np.ndarray:
+        return read_instances(source, self.max_pixels)
 
 
 def with_value_range(dataset: Dataset, value_range: ValueRange) -> Dataset:
     """A loaded dataset that reads images with another value range: the one that the model was trained with."""
     decode = transform_of(dataset)
-    return dataset.with_transform(Decode(decode.labels, decode.train_ids, value_range))
+    return dataset.with_transform(Decode(decode.labels, decode.train_ids, value_range, decode.max_pixels))

@@ -6,25 +6,28 @@ The layouts are `{train,val,test}/{images,masks}`, `{images,masks}/{train,val,te
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
+import logging
 import os
 from collections import Counter
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .classes import read_classes, suggest_classes_json
 from .decoding import DataError
-from .image_files import folder_names, image_names
+from .image_files import SUFFIXES, UNREAD, folder_names, image_names, shown_suffixes
 from .labels import LabelSet
 from .memory_mapped_store import read_manifest
 from .pairs import Pairs
 from .source import DataSource
+from .text_files import GUESS, read_table
 from .unicode_names import nfc, path_on_disk, told_apart
 
 __all__ = ["find", "label_set"]
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 10  # problems that a message lists
 SAMPLE = 64  # masks that a proposal of classes is based on
@@ -56,7 +59,7 @@ def label_set(source: DataSource) -> LabelSet:
         raise DataError(f"{root}: holds no images and masks; the split train {_WAYS.format(split='train')}")
     masks = [x for x in _pairs(where, source, labelled=False).masks if x is not None]
     sample = masks[:: max(1, -(-len(masks) // SAMPLE))]
-    held = suggest_classes_json({"path": str(x), "bytes": None} for x in sample)
+    held = suggest_classes_json(({"path": str(x), "bytes": None} for x in sample), source.max_pixels)
     raise DataError(
         f"{file}: there is no such file, but it is needed to define the classes. {len(sample)} of {len(masks)} masks "
         f"hold\n{held}\n\nName the classes, and save this as {file}"
@@ -101,9 +104,14 @@ def _where(root: Path, split: str) -> tuple[Path, ...] | None:
         for pattern in ("{split}/{kind}", "{kind}/{split}") if split != "all" else ("{kind}",):
             folders = [[root / pattern.format(split=name, kind=kind) for kind in x] for x in (_IMAGES, _MASKS)]
             images, masks = (next((x for x in candidates if x.is_dir()), None) for candidates in folders)
-            if images is not None and (split != "all" or any(image_names(images))):
+            if images is not None and (split != "all" or _holds_images(images)):
                 return images, masks if masks is not None else folders[1][0]
     return None
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether images lie in the folder itself: some that are read, or only others, and no splits below it."""
+    return any(image_names(folder)) or not folder_names(folder) and any(image_names(folder, UNREAD))
 
 
 def _pairs(where: tuple[Path, ...], source: DataSource, labelled: bool = True) -> Pairs:
@@ -127,28 +135,43 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
     if labelled and not masks.is_dir():
         return Pairs([], [], []), [f"{masks}: no such folder; it should hold the masks of {images}"]
     found, partners = _by_stem(images), _by_stem(masks) if masks.is_dir() else {}
-    alone = sorted(partners.keys() - found.keys())
+    unread = {x: y for x, y in _by_stem(images, UNREAD).items() if x not in found}
+    unread_masks = {x: y for x, y in (_by_stem(masks, UNREAD) if masks.is_dir() else {}).items() if x not in partners}
+    problems = _unread_problems(unread, partners.keys() | unread_masks.keys() if found else unread.keys())
+    problems += _unread_problems(unread_masks, found.keys() | unread.keys())
+    alone = sorted(partners.keys() - found.keys() - unread.keys())
     if found and alone and len(alone) == len(partners):
         image, mask = (next(iter(x.values()))[0].name for x in (found, partners))
         return Pairs([], [], []), [
             f"{masks}: no mask has the name of an image ({image}, {mask}): the names must be the same except for their "
             "suffix, or the pairs be listed in a CSV"
         ]
-    problems = [f"{partners[x][0]}: a mask without an image" for x in alone]
+    problems += [f"{partners[x][0]}: a mask without an image" for x in alone]
     for group in (*found.values(), *partners.values()):
         if len(group) > 1:
             first, *others = told_apart([x.name for x in group])
             problems.append(f"{group[0].parent}/{first}: its name without suffix is also that of {', '.join(others)}")
     if not found and folder_names(images):
         problems.append(f"{images}: its images are in subfolders: list the pairs in a CSV")
-    names = sorted(found)
+    names = sorted(found.keys() - unread_masks.keys())  # the others have no mask because theirs isn't read
     return Pairs(names, [found[x][0] for x in names], [partners.get(x, [None])[0] for x in names]), problems
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def _unread_problems(files: dict[str, list[Path]], needed: Set[str]) -> list[str]:
+    """A line for each file whose suffix isn't read, by name without suffix, if it is needed. The others are logged."""
+    if others := sorted(files.keys() - needed):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        logger.warning("%s%s: left out, only %s are read", files[others[0]][0], more, shown_suffixes())
+    return [
+        f"{files[x][0]}: {files[x][0].suffix} files aren't read, only {shown_suffixes()}: convert it to PNG"
+        for x in sorted(files.keys() & needed)
+    ]
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, list[Path]]:
     """The images of a folder by name without suffix."""
     found: dict[str, list[Path]] = {}
-    for name in sorted(image_names(folder)):
+    for name in sorted(image_names(folder, suffixes)):
         found.setdefault(nfc(os.path.splitext(name)[0]), []).append(folder / name)
     return found
 
@@ -159,13 +182,8 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
     rows: list[Any] = []
     problems: list[str] = []
     listed: dict[Path, dict[str, str | None]] = {}
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            read = list(csv.DictReader(file)) if table.suffix == ".csv" else [json.loads(x) for x in file if x.strip()]
-        except (ValueError, RecursionError, csv.Error) as error:
-            raise DataError(f"{table}: not readable as {table.suffix[1:].upper()} ({error})") from error
+    read, guessed = read_table(table, columns)
     for i, row in enumerate(read, start=1):
-        row = {nfc(key): x for key, x in row.items() if key is not None} if isinstance(row, dict) else row
         if not isinstance(row, dict) or not all(column in row for column in columns):
             has = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)
             problems.append(
@@ -178,8 +196,9 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
         elif not all(isinstance(row[column], str | None) for column in columns):
             problems.append(f"{table}: row {i} holds {row}, expected paths")
         else:
-            paths = (row[column] for column in columns)
-            rows.append([path_on_disk(table.parent / x, listed) if x else None for x in paths])
+            paths = [path_on_disk(table.parent / x, listed) if x else None for x in (row[y] for y in columns)]
+            rows.append(paths)
+            problems += _misread(table, i, paths) if guessed else []
     images = [image for image, _ in rows]
     counts = Counter(images)
     problems += [f"{table}: lists {image} {count} times" for image, count in counts.items() if count > 1]
@@ -195,6 +214,16 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
     ]
     order = sorted(range(len(rows)), key=names.__getitem__)
     return Pairs([names[i] for i in order], [rows[i][0] for i in order], [rows[i][1] for i in order]), problems
+
+
+def _misread(table: Path, row: int, paths: list[Path | None]) -> list[str]:
+    """The paths of a table, whose encoding is a guess, that show that the guess is wrong."""
+    return [
+        f"{table}: row {row} names {x}, which isn't there: the table isn't UTF-8 and was read as {GUESS}: save it as "
+        "UTF-8 (in Excel: CSV UTF-8)"
+        for x in paths
+        if x is not None and not str(x).isascii() and not os.path.lexists(x)
+    ]
 
 
 def _below(path: Path, folder: Path) -> Path:

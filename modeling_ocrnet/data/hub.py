@@ -41,7 +41,7 @@ def label_set(source: DataSource) -> LabelSet:
     masks = [located(mask, f"{split} {i}") for i, mask in enumerate(first) if mask is not None]
     raise DataError(
         f"{source.path}: has no {' or '.join(_FILES)} to define the classes. The first {len(masks)} masks of {split} "
-        f"hold\n{suggest_classes_json(masks)}\n\n"
+        f"hold\n{suggest_classes_json(masks, source.max_pixels)}\n\n"
         "Name the classes, save this as a file, and give it: classes FILE"
     )
 

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# images, and arrays that may be masks, that aren't read: some need other libraries, others hold several pictures
+_OTHERS = "arw avif cr2 cr3 dcm dng exr gif heic heif j2k jp2 jpx jxl mat nef npy npz pbm pnm psd raw svg tga"
+UNREAD = tuple(f".{x}" for x in _OTHERS.split())
 RULE = "Images in folders are found by their suffix; links are followed, hidden files (.*, __MACOSX) are left out."
 
 
@@ -15,26 +18,34 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+def is_image(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
+    return os.path.splitext(name)[1].lower() in suffixes
 
 
-def image_names(folder: str | Path) -> Iterator[str]:
+def image_names(folder: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[str]:
     """The names of a folder's images, unsorted. These are strings, because 100000 paths sort slowly.
 
     A broken link with an image's suffix is included; reading it will raise the error.
+
+    Args:
+        folder: the folder.
+        suffixes: of the images; `UNREAD` for those that are left out.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if is_image(entry.name) and not is_hidden(entry.name) and not _is_folder(entry):
+            if is_image(entry.name, suffixes) and not is_hidden(entry.name) and not _is_folder(entry):
                 yield entry.name
 
 
-def image_files(folder: str | Path, _above: tuple[str, ...] = ()) -> list[Path]:
+def image_files(folder: str | Path, suffixes: tuple[str, ...] = SUFFIXES, _above: tuple[str, ...] = ()) -> list[Path]:
     """The images in a folder and in all folders below it, sorted.
 
     Hidden files and folders are left out, but the folder itself may be hidden. Links to folders are followed, unless
     one leads back to a folder that contains it.
+
+    Args:
+        folder: the folder.
+        suffixes: as in [`image_names`].
 
     Raises:
         OSError: for a folder that can't be read.
@@ -42,9 +53,9 @@ def image_files(folder: str | Path, _above: tuple[str, ...] = ()) -> list[Path]:
     folder, real = Path(folder), os.path.realpath(folder)
     if real in _above:
         return []
-    found = [folder / name for name in image_names(folder)]
+    found = [folder / name for name in image_names(folder, suffixes)]
     for name in folder_names(folder):
-        found += image_files(folder / name, (*_above, real))
+        found += image_files(folder / name, suffixes, (*_above, real))
     return sorted(found)
 
 
@@ -57,3 +68,8 @@ def folder_names(folder: str | Path) -> list[str]:
 def _is_folder(entry: os.DirEntry) -> bool:
     # for a link that leads to itself, `entry.is_dir` raises
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def shown_suffixes(suffixes: tuple[str, ...] = SUFFIXES) -> str:
+    """Suffixes for a message: bmp, jfif, jpeg ..."""
+    return ", ".join(x[1:] for x in suffixes)

@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..common.compat import transform_of
-from .decoding import DataError, Decode, ValueRange, check_file, located, read_image, read_mask
+from .decoding import DataError, Decode, check_file, located, read_image, read_mask
 from .errors import size_problem
 from .matlab import is_matlab
 from .memory_mapped_store import memory_mapped_array
@@ -40,7 +40,7 @@ def decode_row(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
     Raises:
         DataError: if a file can't be read, or the mask and its image differ in size.
     """
-    image, label = _image(row["image"], row["name"], decode.value_range), _label(row["label"], row["name"], decode)
+    image, label = _image(row["image"], row["name"], decode), _label(row["label"], row["name"], decode)
     # a stream's sizes weren't compared before, and headers don't show every EXIF orientation
     path = located(row["label"], row["name"])["path"]
     if problem := size_problem(path, label.shape[::-1], image.shape[1::-1]):
@@ -48,12 +48,14 @@ def decode_row(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
     return image, label, row["name"]
 
 
-def _image(source: dict, name: str, value_range: ValueRange) -> np.ndarray:
+def _image(source: dict, name: str, decode: Decode) -> np.ndarray:
     if (stored := memory_mapped_array(source)) is not None:
         return stored
     source = _with_bytes(source, name)
-    pixels = decode_png(source["bytes"])
-    return pixels if pixels is not None and pixels.ndim == 3 else np.asarray(read_image(source, value_range))
+    pixels = decode_png(source["bytes"], decode.max_pixels)
+    if pixels is not None and pixels.ndim == 3:
+        return pixels
+    return np.asarray(read_image(source, decode.value_range, decode.max_pixels))
 
 
 def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
@@ -63,11 +65,11 @@ def _label(source: dict | None, name: str, decode: Decode) -> np.ndarray:
         return stored
     labels = decode.labels
     if is_matlab(source):
-        return np.asarray(read_mask(source, labels, decode.train_ids))
+        return np.asarray(read_mask(source, labels, decode.train_ids, decode.max_pixels))
     source = _with_bytes(source, name)
-    ids = decode_png(source["bytes"])
+    ids = decode_png(source["bytes"], decode.max_pixels)
     if ids is None or ids.ndim == 3:
-        return np.asarray(read_mask(source, labels, decode.train_ids))
+        return np.asarray(read_mask(source, labels, decode.train_ids, decode.max_pixels))
     return train_ids_of(ids, labels, source["path"], decode.train_ids)
 
 

@@ -20,6 +20,7 @@ from .decoding import (
     upright,
 )
 from .errors import size_problem
+from .image_headers import MAX_PIXELS
 from .labels import LabelSet
 from .matlab import is_matlab
 from .memory_mapped_store import memory_mapped_array
@@ -68,14 +69,15 @@ def check_pair(row: dict, decode: Decode) -> PairFacts:
         problem = size_problem(located(row["label"], facts.name)["path"], facts.mask_size, facts.size)
     elif facts.problems:
         # a mask with unknown ids still has a size
-        problem, _ = check_headers(row["image"], row["label"], facts.name, bool(decode.labels.color_codes))
+        by_color = bool(decode.labels.color_codes)
+        problem, _ = check_headers(row["image"], row["label"], facts.name, by_color, decode.max_pixels)
     if problem is not None and problem not in facts.problems:
         facts.problems.append(problem)
     return facts
 
 
 def _examine_image(source: dict, decode: Decode, facts: PairFacts) -> None:
-    image, facts.unusual, facts.turned = read_image_and_remarks(source, decode.value_range)
+    image, facts.unusual, facts.turned = read_image_and_remarks(source, decode.value_range, decode.max_pixels)
     facts.size = image.size
 
 
@@ -86,15 +88,15 @@ def check_mask_pixels(source: dict, decode: Decode, facts: PairFacts) -> None:
         DataError: if it can't be read.
     """
     labels = decode.labels
-    values = read_ids(source, labels)
+    values = read_ids(source, labels, decode.max_pixels)
     label_map = train_ids_of(values, labels, source["path"], decode.train_ids)
     facts.mask_size, facts.pixels = label_map.shape[::-1], count_pixels_by_class(label_map, labels)
     if labels.assumed_ignored is not None and values.ndim == 2 and (values == labels.assumed_ignored).any():
         facts.assumed = source["path"]
 
 
-def _examine_instances(source: dict, _decode: Decode, _facts: PairFacts) -> None:
-    read_instances(source)
+def _examine_instances(source: dict, decode: Decode, _facts: PairFacts) -> None:
+    read_instances(source, decode.max_pixels)
 
 
 def count_pixels_by_class(label_map: np.ndarray, labels: LabelSet) -> np.ndarray:
@@ -103,7 +105,9 @@ def count_pixels_by_class(label_map: np.ndarray, labels: LabelSet) -> np.ndarray
     return np.append(counts[: len(labels.trained)], counts[labels.ignore])
 
 
-def check_headers(image: dict, label: dict | None, name: str, by_color: bool) -> tuple[str | None, str | None]:
+def check_headers(
+    image: dict, label: dict | None, name: str, by_color: bool, max_pixels: int = MAX_PIXELS
+) -> tuple[str | None, str | None]:
     """Check the headers of an image and its mask.
 
     Args:
@@ -111,6 +115,7 @@ def check_headers(image: dict, label: dict | None, name: str, by_color: bool) ->
         label: the same for the mask; `None` if there is none.
         name: of the row, for entries without a path.
         by_color: masks may be RGB, in the colours of their classes.
+        max_pixels: the most pixels that each may have.
 
     Returns:
         A line with the problem, if there is one; and the image's path, if EXIF turns the image.
@@ -122,7 +127,7 @@ def check_headers(image: dict, label: dict | None, name: str, by_color: bool) ->
     try:
         if memory_mapped_array(image) is not None:  # written and checked together
             return None, None
-        with open_image(image) as opened:
+        with open_image(image, max_pixels) as opened:
             size, direction = opened.size, orientation_in_header(opened)
             turned = None if direction == 1 else image["path"]
         if label is None:
@@ -130,11 +135,11 @@ def check_headers(image: dict, label: dict | None, name: str, by_color: bool) ->
         if is_matlab(label):  # its header has no size; the sample is read completely
             check_file(label["path"])
             return None, turned
-        with open_image(label) as mask:
+        with open_image(label, max_pixels) as mask:
             check_mask(mask, label["path"], by_color)
             mask_size = mask.size
             if direction > 4 or mask_size == size[::-1] != size:  # only decoding finds EXIF in every format
-                size, mask_size = (upright(open_image(x), x["path"]).size for x in (image, label))
+                size, mask_size = (upright(open_image(x, max_pixels), x["path"]).size for x in (image, label))
             return size_problem(label["path"], mask_size, size), turned
     except DataError as error:
         return str(error), turned

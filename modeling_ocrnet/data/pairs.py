@@ -10,6 +10,7 @@ from pathlib import Path
 from ..common.errors import UserError
 from .errors import DataError
 from .image_files import folder_names, is_hidden
+from .text_files import read_text
 from .unicode_names import nfc, paths_on_disk, two_spellings
 
 
@@ -86,10 +87,7 @@ def read_list(file: Path) -> list[str]:
     """The first word of every non-empty line, in NFC."""
     if not file.is_file():
         raise DataError(f"{file}: there is no such file; it lists the images of the split")
-    try:
-        names = [nfc(line.split()[0]) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: not a readable list of images ({error})") from error
+    names = [nfc(line.split()[0]) for line in read_text(file).text.splitlines() if line.strip()]
     if not names:
         raise DataError(f"{file}: lists no image")
     return names

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from PIL import Image
+
+from .image_headers import MAX_PIXELS
 
 try:
     from kornia_rs.io import decode_image_png_u8
@@ -20,8 +21,8 @@ _HARMLESS = {b"IHDR", b"IDAT", b"IEND", b"pHYs", b"tIME", b"sRGB", b"gAMA", b"cH
 _GREY, _RGB = 0, 2  # PNG's colour types
 
 
-def decode_png(data: bytes | None) -> np.ndarray | None:
-    """(height, width, 3) RGB or (height, width) uint8; `None` if it isn't such a plain PNG, or is incomplete."""
+def decode_png(data: bytes | None, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+    """(height, width, 3) RGB or (height, width) uint8; `None` if it isn't a plain PNG, is incomplete, or too large."""
     if data is None or not data.startswith(_SIGNATURE):
         return None
     header, kind, position = b"", None, len(_SIGNATURE)
@@ -35,7 +36,7 @@ def decode_png(data: bytes | None) -> np.ndarray | None:
     if len(header) != 13 or kind != b"IEND" or position != len(data):
         return None
     width, height, depth, color = *(int.from_bytes(header[i : i + 4], "big") for i in (0, 4)), header[8], header[9]
-    if depth != 8 or color not in (_GREY, _RGB) or width * height > (Image.MAX_IMAGE_PIXELS or width * height):
+    if depth != 8 or color not in (_GREY, _RGB) or width * height > max_pixels:
         return None
     return (_by_opencv if decode_image_png_u8 is None else _by_kornia)(data, (height, width), color)
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..common.errors import UserError
 from .datasets import DATASETS, published
+from .image_headers import MAX_PIXELS, check_max_pixels
 from .value_ranges import check_value_range
 
 # custom datasets: the classes come with the data
@@ -64,6 +65,9 @@ class DataSource:
     """Custom datasets (folder, hub) only: the values of black and white in images with more than 8 bits per value, as
     [low, high] or a number of bits, e.g. 12 for 0 to 4095 (null: all 16 bits; for floats 0 to 1 or 0 to 255, whichever
     fits)."""
+    max_pixels: int = MAX_PIXELS
+    """The most pixels that an image or a mask may have. Larger ones are refused before they are decoded, because a
+    small file can claim any size."""
     val_share: float | None = None
     """Folder datasets without a split val only: the share of images held out as val, chosen by a hash of their names;
     the others are train."""
@@ -80,6 +84,7 @@ class DataSource:
         if self.image_column == self.mask_column:
             raise UserError(f"image_column and mask_column are both {self.image_column!r}")
         check_value_range(self.value_range)
+        check_max_pixels(self.max_pixels)
         if any(not 0 <= x <= 65535 for x in self.ignore_ids):  # the range of 16-bit masks
             raise UserError(f"ignore_ids must be ids from 0 to 65535, got {self.ignore_ids}")
         if self.val_share is not None and not 0 < self.val_share < 1:

@@ -119,7 +119,7 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
 def _rows(task: ExportArguments, split: str, count: int, value_range: ValueRange) -> Sequence[dict]:
     """Up to `count` rows of a split or of the given images, evenly spread."""
     if task.images:
-        rows = _Files(list(find_images(task.images, "predictions")), value_range)
+        rows = _Files(list(find_images(task.images, "predictions")), value_range, task.max_pixels)
     else:
         rows = with_value_range(data.load(task, split=split), value_range)
     chosen = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
@@ -129,14 +129,15 @@ def _rows(task: ExportArguments, split: str, count: int, value_range: ValueRange
 class _Files(Sequence):
     """Rows of image files, without labels."""
 
-    def __init__(self, paths: list[Path], value_range: ValueRange):
-        self.paths, self.value_range = paths, value_range
+    def __init__(self, paths: list[Path], value_range: ValueRange, max_pixels: int):
+        self.paths, self.value_range, self.max_pixels = paths, value_range, max_pixels
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict:  # type: ignore[override]
-        return {"image": read_image({"path": str(self.paths[index]), "bytes": None}, self.value_range), "label": None}
+        source = {"path": str(self.paths[index]), "bytes": None}
+        return {"image": read_image(source, self.value_range, self.max_pixels), "label": None}
 
 
 class _Chosen(Sequence):

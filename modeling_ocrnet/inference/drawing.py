@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..data.labels import distinct_color, ignored_in, label_dtype
+
+STRIP = 2**20  # pixels
 
 
 def class_palette(colors: list[list[int]] | None, classes: int) -> np.ndarray:
@@ -29,8 +33,19 @@ def colorize(label_map: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 def overlay(image: np.ndarray, label_map: np.ndarray, palette: np.ndarray, opacity: float = 0.6) -> np.ndarray:
     """Blend the classes' colours over an RGB image of the same size. Ignored pixels (255, 65535) show the image."""
-    mixed = (1 - opacity) * image + opacity * colorize(label_map, palette)
-    return np.where((label_map == ignored_in(label_map))[..., None], image, mixed.round()).astype(np.uint8)
+    blended = np.empty(image.shape, np.uint8)
+    for rows in _strips(label_map):  # floats of the whole picture would be many times its size
+        mixed = (1 - opacity) * image[rows] + opacity * colorize(label_map[rows], palette)
+        ignored = (label_map[rows] == ignored_in(label_map))[..., None]
+        blended[rows] = np.where(ignored, image[rows], mixed.round())
+    return blended
+
+
+def _strips(label_map: np.ndarray) -> Iterator[slice]:
+    """Rows of a label map, about `STRIP` pixels at a time."""
+    height, width = label_map.shape
+    step = max(1, STRIP // max(1, width))
+    return (slice(start, start + step) for start in range(0, height, step))
 
 
 def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
@@ -44,7 +59,8 @@ def side_by_side(*panels: np.ndarray, gap: int = 4) -> Image.Image:
 
 def shares(label_map: np.ndarray, classes: int) -> list[tuple[int, float]]:
     """The classes in a label map and their shares of its pixels, the largest first."""
-    counts = np.bincount(label_map.ravel(), minlength=classes)[:classes]
+    strips = [np.bincount(label_map[rows].ravel(), minlength=classes)[:classes] for rows in _strips(label_map)]
+    counts = np.sum(strips, axis=0)
     order = np.argsort(-counts, kind="stable")
     return [(int(i), counts[i] / label_map.size) for i in order if counts[i]]
 

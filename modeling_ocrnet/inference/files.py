@@ -17,7 +17,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..common.errors import writing
 from ..data.decoding import DataError, read_image_and_remarks
-from ..data.image_files import SUFFIXES, image_files, is_image
+from ..data.image_files import SUFFIXES, UNREAD, image_files, is_image, shown_suffixes
+from ..data.image_headers import MAX_PIXELS
 from ..data.unicode_names import nfc, path_on_disk
 from .drawing import class_palette, colorize, overlay, with_legend
 from .loading import class_names
@@ -26,6 +27,7 @@ from .segmentation import InferenceOptions, segment
 logger = logging.getLogger("modeling_ocrnet.inference")
 
 KINDS = ("mask", "overlay", "ids")
+_ALL = (*SUFFIXES, *UNREAD)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,13 @@ def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
     """
     found, seen = {}, set()
     for text in inputs:
-        base, images = _images(text, _real(output_dir))
+        base, images, unread = _images(text, _real(output_dir))
+        if unread:
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            left_out = f"{unread[0]}{more}: left out, only {shown_suffixes()} are read: convert to PNG"
+            if not images:
+                raise DataError(f"{text}: holds no image that is read; {left_out}")
+            logger.warning("%s", left_out)
         if not images:
             raise DataError(f"{text}: not an image, a folder with images or a matching pattern ({', '.join(SUFFIXES)})")
         for path in images:
@@ -87,22 +95,23 @@ def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
     return found
 
 
-def _images(text: str, output_dir: Path) -> tuple[Path, list[Path]]:
-    """The base folder of an input, and its images. Earlier results in a folder below it are skipped."""
+def _images(text: str, output_dir: Path) -> tuple[Path, list[Path], list[Path]]:
+    """The base folder of an input, its images, and those with a suffix that isn't read. Earlier results in a folder
+    below it are skipped."""
     path = path_on_disk(Path(text), {})
     if path.is_file():
-        return path.parent, [path]
+        return path.parent, [path], []
     if path.is_dir():
-        base, images = path, image_files(path)
+        base, images = path, image_files(path, _ALL)
     else:
         fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
         base, images = path_on_disk(Path(*fixed), {}), []
         pattern = str(Path(base, *path.parts[len(fixed) :]))
         for match in map(Path, sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else ()):
-            images += image_files(match) if match.is_dir() else [match] if is_image(match.name) else []
+            images += image_files(match, _ALL) if match.is_dir() else [match] if is_image(match.name, _ALL) else []
     if _real(base) in output_dir.parents:
         images = [x for x in images if output_dir not in _real(x).parents]
-    return base, images
+    return base, [x for x in images if is_image(x.name)], [x for x in images if not is_image(x.name)]
 
 
 def _targets(found: dict[Path, Path]) -> dict[Path, Path]:
@@ -146,7 +155,9 @@ def _alike(path: Path) -> str:
     return nfc(nfc(str(path)).casefold())
 
 
-def predict_files(model, processor, jobs: list[InputImage], options: InferenceOptions) -> list[str]:
+def predict_files(
+    model, processor, jobs: list[InputImage], options: InferenceOptions, max_pixels: int = MAX_PIXELS
+) -> list[str]:
     """Segment images and write a coloured mask, an overlay with a legend, and the ids of each.
 
     The ids are the dataset's own if the checkpoint has them (`config.label_ids`), class indices otherwise.
@@ -166,7 +177,7 @@ def predict_files(model, processor, jobs: list[InputImage], options: InferenceOp
             for job in jobs[first : first + options.batch_size]:
                 try:
                     image, odd, _ = read_image_and_remarks(
-                        {"path": str(job.image), "bytes": None}, processor.value_range
+                        {"path": str(job.image), "bytes": None}, processor.value_range, max_pixels
                     )
                     read.append((job, image))
                     if odd:

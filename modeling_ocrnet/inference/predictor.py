@@ -7,21 +7,18 @@ from typing import Literal
 
 import numpy as np
 from accelerate import PartialState
-from PIL import Image
 
 from ..common.runtime import disable_malloc_trim
-from ..data.decoding import ValueRange, read_image
-from ..data.pillow_quirks import check_tiff_is_read_whole
+from ..data.decoding import ValueRange
+from ..data.image_headers import MAX_PIXELS, check_max_pixels
 from ..data.value_ranges import check_value_range
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
-from ..pixels_ocrnet import from_array, to_rgb
 from .engines.compiled import compiled
 from .engines.engine import EngineName, Export
 from .engines.precision import Precision, fast_precision
+from .images import ImageLike, as_image
 from .loading import load_engine
 from .segmentation import InferenceOptions, segment
-
-ImageLike = Image.Image | np.ndarray | str | Path
 
 
 class Predictor:
@@ -34,9 +31,11 @@ class Predictor:
         options: sliding window, scales, mirrors, batch size; whole images, one at a time, by default.
         value_range: the values of black and white in images with more than 8 bits, see [`to_rgb`]; the checkpoint's
             by default.
+        max_pixels: the most pixels that a path's or an encoded image may have. Larger ones are refused before they are
+            decoded, because a small file can claim any size.
 
     Raises:
-        ValueError: if there is no such checkpoint, it can't be loaded, or the range isn't valid.
+        ValueError: if there is no such checkpoint, it can't be loaded, or the range or the limit isn't valid.
 
     Example:
 
@@ -58,36 +57,43 @@ class Predictor:
         precision: Precision | Literal["auto"] = "auto",
         options: InferenceOptions | None = None,
         value_range: ValueRange = None,
+        max_pixels: int = MAX_PIXELS,
     ):
         check_value_range(value_range)
+        check_max_pixels(max_pixels)
         disable_malloc_trim()
         wanted = precision if precision != "auto" else None
         if precision == "auto" and not Export.read(Path(name)):
             wanted = fast_precision(PartialState().device)
         self.model, self.processor = load_engine(str(name), engine, wanted)
-        self.options = options or InferenceOptions()
+        self.options, self.max_pixels = options or InferenceOptions(), max_pixels
         if value_range is not None:
             self.processor.value_range = value_range
 
-    def __call__(self, images: ImageLike | list[ImageLike]) -> np.ndarray | list[np.ndarray]:
+    def __call__(self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> np.ndarray | list[np.ndarray]:
         """Segment one image, or a list of images.
 
         Args:
-            images: PIL images, which are turned upright by their EXIF; paths; or arrays, (height, width) greys,
-                (height, width, 3) RGB or (height, width, 4) RGBA, uint8 or uint16 (see [`scale_values`]).
+            images: one of these, or a list or a tuple of them: a path; an encoded image, as bytes or as a file opened
+                in binary mode; a PIL image, which is turned upright by its EXIF; an array, (height, width) greys,
+                (height, width, 3) RGB or (height, width, 4) RGBA; a tensor, (3, height, width), (height, width, 3) or
+                (height, width). Arrays and tensors hold uint8 or uint16 (see [`scale_values`]), or floats if there is a
+                `value_range`.
 
         Returns:
-            (height, width) class indices, uint8 (uint16 for more than 255 classes); a list of them for a list.
+            (height, width) class indices, uint8 (uint16 for more than 255 classes). For a list, a list of them, which
+            is empty if the list is.
 
         Raises:
-            DataError: if a file can't be read.
-            ValueError: if an array has another shape or dtype.
+            DataError: if a file or its bytes can't be read, or have too many pixels.
+            ValueError: if it is none of these, has no pixels, or has another shape or dtype.
         """
-        if not isinstance(images, list):
+        if not isinstance(images, list | tuple):
             return self([images])[0]
         step = self.options.batch_size
         chunks = (
-            [as_image(x, self.processor.value_range) for x in images[i : i + step]] for i in range(0, len(images), step)
+            [as_image(x, self.processor.value_range, self.max_pixels) for x in images[i : i + step]]
+            for i in range(0, len(images), step)
         )
         return [x for chunk in chunks for x in segment(self.model, self.processor, chunk, self.options)]
 
@@ -106,13 +112,3 @@ class Predictor:
             self.model = compiled(self.model)
         self(np.zeros((*size, 3), np.uint8))
         return self
-
-
-def as_image(image: ImageLike, value_range: ValueRange = None) -> Image.Image:
-    """Convert any kind of image to an RGB PIL image, upright and on white, as `ocrnet predict` reads files."""
-    if isinstance(image, Image.Image):
-        check_tiff_is_read_whole(image, getattr(image, "filename", None) or "the image")
-        return to_rgb(image, value_range)
-    if isinstance(image, np.ndarray):
-        return from_array(image, value_range)
-    return read_image({"path": str(image), "bytes": None}, value_range)

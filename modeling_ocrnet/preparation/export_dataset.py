@@ -86,7 +86,7 @@ def export(
     plans = {}
     for split in chosen:
         if store == "raw":
-            sizes = [decoded_bytes(x) for x in files[split]["image"]]
+            sizes = [decoded_bytes(x, source.max_pixels) for x in files[split]["image"]]
         else:
             sizes = [sum(os.path.getsize(y) for y in x) for x in paths[split]]
         plans[split] = plan_shards(split, sizes, shard_mb * 2**20)

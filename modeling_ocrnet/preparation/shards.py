@@ -93,12 +93,12 @@ def write_memory_mapped(part: Path, index: Path, files: Dataset, shard: Shard, d
     rows, offset = [], 0
     with part.open("wb") as file:
         for row in _rows(files, shard):
-            image = np.asarray(read_image(row["image"], decode.value_range))
+            image = np.asarray(read_image(row["image"], decode.value_range, decode.max_pixels))
             labelled = row["label"] is not None
             rows.append([row["name"], offset, *image.shape[:2], labelled])
             offset += file.write(image.tobytes())
             if labelled:
-                label = np.asarray(read_mask(row["label"], decode.labels, decode.train_ids))
+                label = np.asarray(read_mask(row["label"], decode.labels, decode.train_ids, decode.max_pixels))
                 if problem := size_problem(row["label"]["path"], label.shape[::-1], image.shape[1::-1]):
                     raise DataError(problem)
                 offset += file.write((label if label.itemsize == 1 else label.astype(UINT16)).tobytes())
@@ -120,12 +120,12 @@ def file_bytes(source: dict) -> bytes:
 
 def _png(source: dict, decode: Decode) -> bytes:
     content = io.BytesIO()
-    read_mask(source, decode.labels, decode.train_ids).save(content, "PNG")
+    read_mask(source, decode.labels, decode.train_ids, decode.max_pixels).save(content, "PNG")
     return content.getvalue()
 
 
-def decoded_bytes(source: dict) -> int:
+def decoded_bytes(source: dict, max_pixels: int) -> int:
     """The size in bytes of a decoded RGB image and its mask, computed from the image's header."""
 
-    with open_image(source) as image:
+    with open_image(source, max_pixels) as image:
         return 4 * image.width * image.height

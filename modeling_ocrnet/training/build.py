@@ -112,7 +112,7 @@ def build_data(
     if accelerator.is_main_process:
         found = [(recipe.evaluation.split, val, data.check(val))]
         if recipe.data.streaming:
-            decode = Decode(labels, value_range=recipe.data.value_range)
+            decode = Decode(labels, value_range=recipe.data.value_range, max_pixels=recipe.data.max_pixels)
             first = data.check_sample(train.take(STREAM_CHECKED), decode, tolerate=skip)
             found.insert(0, (recipe.data.split, None, first))
         else:
@@ -255,7 +255,7 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
     if recipe.data.streaming:
         return streamed_batches(
             experiment.train_data,
-            Decode(experiment.labels, value_range=options.value_range),
+            Decode(experiment.labels, value_range=options.value_range, max_pixels=options.max_pixels),
             transform,
             seed=recipe.seed,
             buffer_size=options.shuffle_buffer,

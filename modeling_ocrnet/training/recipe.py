@@ -223,6 +223,7 @@ MAY_DIFFER_ON_RESUME = (
     "data.classes",
     "data.workers",
     "data.on_error",
+    "data.max_pixels",
     "process_timeout",
     "evaluation.",
     "checkpoint.",

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
 from modeling_ocrnet.cli import compare_loss, convert, data, evaluate, export, predict, push, run, train
 from modeling_ocrnet.common.errors import FileError, UserError, writing
-from modeling_ocrnet.data import decoding
+from modeling_ocrnet.data import decoding, image_headers
 from modeling_ocrnet.training.failure import SaveError, saving
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -281,7 +281,7 @@ def test_a_file_error_is_both():
 
 @pytest.mark.parametrize("part", ["check_tiff_is_read_whole", "unmap"])
 def test_a_mistake_of_ours_while_a_picture_is_opened_is_no_damaged_picture(part, photo, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, part, None)
+    monkeypatch.setattr(image_headers, part, None)
     with pytest.raises(TypeError, match="'NoneType' object is not callable"):
         decoding.open_image({"path": str(photo), "bytes": None})
     broken = tmp_path / "broken.png"

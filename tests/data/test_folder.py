@@ -1,10 +1,11 @@
 """Own images and masks: every layout, every way of splitting, every typical mistake."""
 
 import json
+import re
 
 import numpy as np
 import pytest
-from helpers.own_data import DRAWN, RGB, classes, pair, photo, source, write
+from helpers.own_data import DRAWN, RGB, classes, labels_of, pair, photo, source, write
 
 from modeling_ocrnet import data
 from modeling_ocrnet.data import DataSource
@@ -131,6 +132,61 @@ def test_typical_mistakes_are_named(kind, message, root):
     break_(kind, root)
     with pytest.raises(data.DataError, match=message):
         data.check(data.load("folder", root, "train"))
+
+
+UNREAD = {  # what is renamed, and what is said of it, in place of "without an image" and "has no mask"
+    "an image": (
+        ["images/train/a.jp2"],
+        [r"images/train/a\.jp2: \.jp2 files aren't read, only bmp, .*: convert it"],
+    ),
+    "all images": (["images/train/a.heic", "images/train/b.AVIF"], [r"a\.heic: \.heic", r"b\.AVIF: \.AVIF"]),
+    "a mask": (["masks/train/b.gif"], [r"masks/train/b\.gif: \.gif files aren't read, only bmp, "]),
+    "a pair": (["images/train/a.jxl", "masks/train/a.npy"], [r"a\.jxl: \.jxl files", r"a\.npy: \.npy files"]),
+}
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+def test_suffixes_that_are_not_read_are_named(kind, root):
+    renamed, messages = UNREAD[kind]
+    for name in "ab":
+        pair(root, f"images/train/{name}.jpg", f"masks/train/{name}.png")
+    classes(root)
+    for x in map(root.joinpath, renamed):
+        next(x.parent.glob(f"{x.stem}.*")).rename(x)
+    with pytest.raises(data.DataError, match=f"^{len(messages)} problems") as refused:
+        data.load("folder", root, "train")
+    lines = str(refused.value).splitlines()[1:]
+    assert all(re.search(x, line) for x, line in zip(messages, lines, strict=True))
+
+
+def test_images_without_masks_and_without_splits_too(root):
+    pair(root, "images/a.jpg", "masks/a.png")
+    (root / "images/a.jpg").rename(root / "images/a.heic")
+    classes(root)
+    with pytest.raises(data.DataError, match=r"a\.heic: \.heic files aren't read"):
+        data.load("folder", root, "all")
+    (root / "images").rename(root / "test")
+    (root / "test" / "images").mkdir()
+    (root / "test/a.heic").rename(root / "test/images/a.heic")
+    with pytest.raises(data.DataError, match=r"a\.heic: \.heic files aren't read"):
+        data.load("folder", root, "test")
+
+
+def test_what_no_pair_needs_is_left_out(root, caplog):
+    """A photo's original beside its copy in silence, one of its own with a line."""
+    pair(root)
+    classes(root)
+    for name in ("a.heic", "z.heic"):
+        (root / "images/train" / name).write_bytes(b"")
+    assert data.load("folder", root, "train")["name"][:] == ["a"]
+    assert [x.message.partition(": left")[0] for x in caplog.records] == [str(root / "images/train/z.heic")]
+
+
+def test_a_jfif_is_a_jpeg(root):
+    pair(root, "images/train/a.jpg")
+    (root / "images/train/a.jpg").rename(root / "images/train/a.jfif")
+    classes(root)
+    assert np.array_equal(labels_of(source(root))[0], DRAWN)
 
 
 @pytest.mark.parametrize("flat", [True, False])

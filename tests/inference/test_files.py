@@ -13,7 +13,7 @@ from PIL import Image
 from modeling_ocrnet import OCRNetImageProcessor
 from modeling_ocrnet.data.decoding import DataError
 from modeling_ocrnet.data.image_files import RULE
-from modeling_ocrnet.inference import files
+from modeling_ocrnet.inference import drawing, files
 from modeling_ocrnet.inference.drawing import class_palette, shares, with_legend
 from modeling_ocrnet.inference.segmentation import segment
 
@@ -60,6 +60,55 @@ def test_a_folder_is_segmented_and_an_unreadable_file_named(checkpoint, tmp_path
     np.testing.assert_array_equal(ids, np.array([7, 8, 11, 0, 33])[label_map])
     palette = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 0, 0], [9, 9, 9]])
     np.testing.assert_array_equal(mask, palette[label_map])
+
+
+def test_suffixes_that_are_not_read_are_named(tmp_path, caplog):
+    for name in ("a.png", "b.heic", "more/c.GIF"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(b"")
+    with caplog.at_level("WARNING"):
+        jobs = files.collect_inputs([str(tmp_path / "photos")], tmp_path / "out")
+    assert [x.image.name for x in jobs] == ["a.png"]
+    assert caplog.messages == [
+        f"{tmp_path}/photos/b.heic and 1 more: left out, only bmp, jfif, jpeg, jpg, pgm, png, ppm, tif, tiff, webp are "
+        "read: convert to PNG"
+    ]
+    for given in (tmp_path / "photos/more", tmp_path / "photos/*/*.GIF"):
+        with pytest.raises(DataError, match=r"holds no image that is read; .*/c\.GIF: left out, only bmp"):
+            files.collect_inputs([str(given)], tmp_path / "out")
+    # who names a file means it
+    assert len(files.collect_inputs([str(tmp_path / "photos/more/c.GIF")], tmp_path / "out")) == 1
+
+
+def test_the_limit_of_pixels_is_an_option(checkpoint, tmp_path, monkeypatch, capsys):
+    """Whatever Pillow's own is."""
+    picture().save(tmp_path / "a.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # a legend has less than twice that
+    given = (checkpoint, tmp_path / "a.tif", "--output", tmp_path / "out", "--window", "32,32")
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, *given, "--max_pixels", 48 * 32 - 1)
+    assert f"{tmp_path}/a.tif: 48x32 is 1536 pixels, and max_pixels is 1535, " in str(stop.value.code)
+    assert "--max_pixels 1536" in str(stop.value.code)
+    run(monkeypatch, *given, "--max_pixels", 48 * 32)
+    assert "1 of 1 images" in capsys.readouterr().out
+    assert (tmp_path / "out" / "a_ids.png").is_file()
+    assert Image.MAX_IMAGE_PIXELS == 600
+    with pytest.raises(SystemExit, match="max_pixels is 0, expected the most pixels"):
+        run(monkeypatch, *given, "--max_pixels", 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_drawing_in_strips_is_drawing_at_once(dtype, monkeypatch):
+    """By the formula, in floats of the whole picture."""
+    random = np.random.default_rng(0)
+    image, palette = (random.integers(0, 256, x, dtype=np.uint8) for x in ((11, 7, 3), (np.iinfo(dtype).max + 1, 3)))
+    label_map = random.choice(np.array([0, 1, 4, np.iinfo(dtype).max], dtype), (11, 7))
+    expected = (0.4 * image + 0.6 * palette[label_map]).round()
+    expected[label_map == np.iinfo(dtype).max] = image[label_map == np.iinfo(dtype).max]
+    monkeypatch.setattr(drawing, "STRIP", 15)
+    np.testing.assert_array_equal(drawing.overlay(image, label_map, palette, opacity=0.6), expected)
+    counts = {i: (label_map == i).sum() / 77 for i in (0, 1, 4)}
+    assert dict(drawing.shares(label_map, 5)) == counts
 
 
 @pytest.mark.slow

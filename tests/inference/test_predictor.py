@@ -1,6 +1,8 @@
 """Predictor: every kind of image, several threads, precision by the machine, compiled networks from the cache."""
 
+import io
 import logging
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from modeling_ocrnet.common.compat import program_problem
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.engines import compiled, openvino_runtime, precision, torch_program
 from modeling_ocrnet.inference.engines import engine as engines
+from modeling_ocrnet.inference.images import as_image
 from modeling_ocrnet.inference.segmentation import InferenceOptions, segment
 
 
@@ -49,10 +52,86 @@ def test_every_kind_of_image_gets_the_label_map_of_segment(predictor, tmp_path):
     image.save(tmp_path / "image.png")
     (expected,) = segment(reference.mmseg_model(), OCRNetImageProcessor(), [image])
     rgba = np.dstack([np.asarray(image), np.full((65, 101), 255, np.uint8)])
-    for kind in (image, tmp_path / "image.png", str(tmp_path / "image.png"), np.asarray(image), rgba):
-        label_map = predictor(kind)
-        assert label_map.dtype == np.uint8
-        assert same(label_map, expected)
+    content, values = (tmp_path / "image.png").read_bytes(), torch.from_numpy(np.asarray(image).copy())
+    written = io.BytesIO()
+    image.save(written, "TIFF")  # and not rewound
+    with (tmp_path / "image.png").open("rb") as file, zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "image.png", "image.png")
+        paths = [tmp_path / "image.png", str(tmp_path / "image.png")]
+        encoded = [content, bytearray(content), memoryview(content), io.BytesIO(content), written, file]
+        arrays = [np.asarray(image), rgba, values, values.permute(2, 0, 1)]
+        for kind in (image, *paths, *encoded, *arrays):
+            label_map = predictor(kind)
+            assert label_map.dtype == np.uint8
+            assert same(label_map, expected), type(kind)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, archive.open("image.png") as packed:
+        assert same(predictor(packed), expected)
+    assert all(same(x, expected) for x in predictor((image, content)))
+    assert predictor([]) == predictor(()) == []
+
+
+def test_a_tensor_means_what_it_means_to_the_processor(predictor):
+    """Channels first, also if both ends are three; grey values are those of an array."""
+    processor = OCRNetImageProcessor()
+    noise = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for tensor in (noise, noise.permute(1, 2, 0), noise[:, :, :3]):
+        given, converted = (processor(x, return_tensors="pt")["pixel_values"] for x in (tensor, as_image(tensor)))
+        torch.testing.assert_close(given, converted)
+    np.testing.assert_array_equal(as_image(noise[0]), np.dstack([noise[0].numpy()] * 3))
+    wide = torch.tensor([[0, 65535], [257, 32896]], dtype=torch.uint16)
+    assert np.asarray(as_image(wide))[..., 0].tolist() == [[0, 255], [1, 128]]
+    floats = torch.tensor([[0, 1.0], [0.5, 0.2]], dtype=torch.bfloat16, requires_grad=True)
+    assert np.asarray(as_image(floats, [0, 1]))[..., 0].tolist() == [[0, 255], [128, 51]]
+
+
+SECRET = "don't print me"
+NOT_IMAGES = {
+    "text": (SECRET * 400, "a path is given as str of length 5600"),
+    "no path": ("", "a path is given as str of length 0"),
+    "bytes": (SECRET.encode() * 400, "the bytes given: not a readable image"),
+    "no bytes": (b"", "the bytes given: not a readable image"),
+    "empty file": (io.BytesIO(), "the BytesIO given: not a readable image"),
+    "text file": (
+        io.StringIO(SECRET),
+        r"the StringIO given: read\(\) gives str, expected bytes: open it in binary mode",
+    ),
+    "number": (7, "an image is given as int: expected a path, an encoded image"),
+    "none": (None, "an image is given as NoneType"),
+    "numbers": ((1, 2), "an image is given as int"),
+    "dict": ({SECRET: SECRET}, "an image is given as dict"),
+    "generator": ((x for x in "ab"), "an image is given as generator"),
+    "list in a list": ([[SECRET]], "an image is given as list inside a list"),
+    "empty array": (np.zeros((0, 5, 3), np.uint8), r"an array of uint8, \(0, 5, 3\)"),
+    "objects": (np.array([SECRET, None], object), r"an array of object, \(2,\)"),
+    "no pixels": (Image.new("RGB", (0, 5)), "a PIL image of 0x5: it has no pixels"),
+    "empty tensor": (torch.zeros(0), r"a tensor of torch.float32, \(0,\): expected \(3, height, width\)"),
+    "batch": (torch.zeros(2, 3, 4, 5, dtype=torch.uint8), r"\(2, 3, 4, 5\): .*give a batch as a list, list\(tensor\)"),
+    "other channels": (torch.zeros(5, 40, 50, dtype=torch.uint8), r"a tensor of torch.uint8, \(5, 40, 50\)"),
+    "floats": (torch.full((3, 4, 5), 0.25), r"a tensor of torch.float32, \(3, 4, 5\): .*value_range=\[0, 1\]"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_IMAGES)
+def test_what_is_no_image_is_named_in_one_line(kind, predictor):
+    """With its type and its size, never with its contents."""
+    given, message = NOT_IMAGES[kind]
+    with pytest.raises(ValueError, match=message) as refused:
+        predictor(given)
+    said = str(refused.value)
+    assert SECRET not in said
+    assert "\n" not in said
+    assert len(said) < 200
+
+
+def test_files_that_give_no_bytes_are_named(predictor, tmp_path):
+    picture().save(tmp_path / "a.png")
+    closed = (tmp_path / "a.png").open("rb")
+    closed.close()
+    with pytest.raises(ValueError, match=r"a\.png: can't be read \(.*closed file.*\): open it in binary mode"):
+        predictor(closed)
+    with (tmp_path / "a.png").open() as text, pytest.raises(ValueError, match=r"a\.png: .*binary mode") as refused:
+        predictor(text)
+    assert len(str(refused.value)) < 300
 
 
 @pytest.mark.slow

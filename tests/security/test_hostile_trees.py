@@ -46,7 +46,9 @@ def test_a_list_of_names_that_lead_outside(name, entry, voc, place, script, chec
         assert "images have invalid names" in script("evaluate", checkpoint, *options, code=(1,))
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00x", b"", b"   \n"], ids=["binary", "empty", "blank"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\x00\xfex", b"\xff\xfe\x00", b"", b"   \n"], ids=["binary", "half a character", "empty", "blank"]
+)
 def test_a_list_that_is_none(content, voc, place):
     (voc / "ImageSets" / "Segmentation" / "val.txt").write_bytes(content)
     place.begin()
