@@ -26,27 +26,28 @@ class BatchNormCheckpointingMixin:
         def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **kwargs):
             """As the base class; see [`checkpoint_without_bn_update`]."""
             super().activation_checkpointing_enable(
-                self._checkpointing_kwargs(activation_checkpointing_kwargs), **kwargs
+                _checkpointing_kwargs(self, activation_checkpointing_kwargs), **kwargs
             )
 
     else:  # the name before transformers 5.23
 
         def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs):
             """As the base class; see [`checkpoint_without_bn_update`]."""
-            super().gradient_checkpointing_enable(self._checkpointing_kwargs(gradient_checkpointing_kwargs), **kwargs)
+            super().gradient_checkpointing_enable(_checkpointing_kwargs(self, gradient_checkpointing_kwargs), **kwargs)
 
-    def _checkpointing_kwargs(self, given: dict | None) -> dict:
-        given = dict(given or {})
-        if given.pop("use_reentrant", False):
-            logger.warning_once(
-                "use_reentrant=True would update the batch norms' running statistics twice: use_reentrant=False is "
-                "used, whose gradients are the same"
-            )
-        for block in (x for x in self.modules() if isinstance(x, GradientCheckpointingLayer)):
-            for layer in block.modules():
-                if getattr(layer, "inplace", False):  # it might change the block's input, which is needed again
-                    layer.inplace = False
-        return {**given, "use_reentrant": False, "context_fn": partial(checkpoint_without_bn_update, self)}
+
+def _checkpointing_kwargs(model: nn.Module, given: dict | None) -> dict:
+    given = dict(given or {})
+    if given.pop("use_reentrant", False):
+        logger.warning_once(
+            "use_reentrant=True would update the batch norms' running statistics twice: use_reentrant=False is "
+            "used, whose gradients are the same"
+        )
+    for block in (x for x in model.modules() if isinstance(x, GradientCheckpointingLayer)):
+        for layer in block.modules():
+            if getattr(layer, "inplace", False):  # it might change the block's input, which is needed again
+                layer.inplace = False
+    return {**given, "use_reentrant": False, "context_fn": partial(checkpoint_without_bn_update, model)}
 
 
 def enable_gradient_checkpointing(model: PreTrainedModel) -> None:
