@@ -27,6 +27,13 @@ def build_parser() -> Parser:
         type=str | None,
         help="`last`, `auto` (the last checkpoint if there is one), or a checkpoint folder.",
     )
+    parser.add_option(
+        "--extend",
+        type=bool,
+        default=False,
+        help="With --resume: go on to a later end than the run had, to a larger schedule.max_steps or to more minutes. "
+        "From then on, the learning rate is that of a run of the new length.",
+    )
     about = "Check and build everything, run two steps and one evaluation image, and stop."
     parser.add_option("--check", type=bool, default=False, help=about)
     parser.add_option(
@@ -49,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         if options.check:
             dry_run(recipe)
             return
-        train(recipe, options.resume, options.minutes)
+        train(recipe, options.resume, options.minutes, extend=options.extend)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from .fast_layers import convert_for_training
 from .optimization import EMA, build_optimizer
 from .recipe import Recipe
 from .recipe_checks import check_fields
+from .run_time import RunTime
 from .sharding import set_up_sharding, supports_channels_last, supports_fused_optimizer
 from .step_flags import StepFlags
 from .time_budget import TimeBudget
@@ -51,7 +52,7 @@ class Experiment:
     `model` is wrapped for distributed training, `bare_model` is not. `flags`: whether steps are sound, and a process
     wants to stop. `ema`: the weights' moving average, if the recipe wants one. `positions`: how far this process's
     workers of a stream have come. `skipped`: samples that this process couldn't read and replaced. `budget`: the run's
-    time, if that was given instead of a number of steps.
+    time, if that was given instead of a number of steps. `time`: what the run has taken.
     """
 
     recipe: Recipe
@@ -69,6 +70,7 @@ class Experiment:
     positions: list[Position] | None = None
     skipped: int = 0
     budget: TimeBudget | None = None
+    time: RunTime = field(default_factory=RunTime)
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:

@@ -26,9 +26,9 @@ from ..common.compat import (
     restart_accumulation,
 )
 from ..common.errors import reason
+from .extension import check_recipe
 from .failure import saving
-from .recipe import Recipe, as_dict, differences
-from .recipe_file import read_recipe
+from .recipe import Recipe, as_dict
 from .sharding import unsharded_model
 from .state import CheckpointError, TrainState, check_compatible, damaged
 
@@ -146,7 +146,12 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
 
 
 def load_checkpoint(
-    accelerator: Accelerator, recipe: Recipe, path: Path, fingerprint: dict | None = None
+    accelerator: Accelerator,
+    recipe: Recipe,
+    path: Path,
+    fingerprint: dict | None = None,
+    extend: bool = False,
+    by_steps: bool = True,
 ) -> TrainState:
     """Load a checkpoint into the prepared model and optimizer.
 
@@ -155,6 +160,8 @@ def load_checkpoint(
         recipe: this run's recipe, which is compared with the checkpoint's.
         path: the checkpoint's folder.
         fingerprint: this run's fingerprint, from [`run_fingerprint`], which is compared with the checkpoint's.
+        extend: whether this run may be longer than the one that wrote the checkpoint.
+        by_steps: whether the recipe's steps are the run's length, and not so many minutes.
 
     Returns:
         The state that was saved with it.
@@ -163,9 +170,7 @@ def load_checkpoint(
         CheckpointError: if it is damaged, or the run that wrote it computes something else than this one.
         UserError: if its recipe can't be read.
     """
-    theirs = read_recipe(path / "recipe.yaml")
-    if found := differences(as_dict(recipe), theirs):
-        raise CheckpointError(f"{path} was trained with another recipe:\n  " + "\n  ".join(found))
+    check_recipe(recipe, path, extend, by_steps)
     state = TrainState.read(path, recipe.schedule.max_steps)
     processes = check_compatible(accelerator, path, fingerprint or {}, state.fingerprint)
     restore(accelerator, path, generators=processes == accelerator.num_processes)

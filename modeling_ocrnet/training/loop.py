@@ -11,14 +11,17 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ..common.errors import UserError
 from ..common.runtime import use_all_cores
 from ..interop.model_zoo_log import write_model_zoo_line
 from .build import Experiment, build, build_accelerator, build_batches
 from .checkpoint import load_checkpoint, open_run, write_recipe
+from .extension import extended_by_minutes, extended_by_steps, steps_before
 from .failure import check_writable, saving
 from .graceful_shutdown import GracefulShutdown
 from .recipe import Recipe
-from .results import all_reduce_sum, evaluate, finish, measure_the_end, save
+from .results import all_reduce_sum, evaluate, finish, length, measure_the_end, save
+from .run_time import RunTime, in_words, process_clock, recorded
 from .state import CheckpointError, TrainState, run_fingerprint
 from .step import train_step
 from .time_budget import TimeBudget
@@ -32,6 +35,7 @@ def train(
     resume: str | None = None,
     minutes: float | None = None,
     clock: Callable[[], float] | None = None,
+    extend: bool = False,
 ) -> Path:
     """Run an experiment to its end, or until it is told to stop.
 
@@ -39,7 +43,8 @@ def train(
         recipe: the experiment.
         resume: `"last"`, `"auto"` (the last checkpoint if there is one), a checkpoint folder, or `None` for a new run.
         minutes: how long the whole run takes, in place of `schedule.max_steps`; see [`TimeBudget`].
-        clock: for `minutes`: seconds since the process began; its own by default.
+        clock: seconds since the process began; its own by default.
+        extend: go on to a later end than the run had: to `schedule.max_steps`, or to so many `minutes`.
 
     Returns:
         `output_dir/model`, a folder for `from_pretrained`.
@@ -50,7 +55,9 @@ def train(
         SaveError: if the disk is full.
         SystemExit: after a signal, with a checkpoint saved.
     """
-    shutdown = GracefulShutdown()
+    if extend and resume is None:
+        raise UserError("--extend goes on with a run: give --resume last as well, or leave it out")
+    shutdown, clock = GracefulShutdown(), clock or process_clock()
     output_dir = Path(recipe.output)
     accelerator = build_accelerator(recipe)
     budget = None
@@ -64,13 +71,16 @@ def train(
     for line in damaged:
         logger.warning("%s", line)
     experiment = build(recipe, accelerator)
-    experiment.budget = budget
-    state = begin(experiment, checkpoint, output_dir)
+    experiment.budget, experiment.time = budget, RunTime(clock)
+    state, extension = begin(experiment, checkpoint, output_dir, extend)
     log_run_header(accelerator, recipe)
     if budget is not None:
         logger.info("the run takes %g minutes: its schedule follows the clock, not schedule.max_steps", minutes)
     if checkpoint is not None:
         logger.info("resumed from %s", checkpoint)
+    if extension is not None:
+        logger.info("%s", extension)
+        keep_extension(experiment, state, output_dir)
     metrics = MetricsLog(accelerator, recipe, output_dir)
     with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), shutdown:
         training_loop(experiment, state, metrics, output_dir, shutdown)
@@ -78,37 +88,73 @@ def train(
     return output_dir / "model"
 
 
-def begin(experiment: Experiment, checkpoint: Path | None, output_dir: Path) -> TrainState:
-    """The state of a new run, or that of `checkpoint`, which is loaded into the experiment.
+def begin(
+    experiment: Experiment, checkpoint: Path | None, output_dir: Path, extend: bool = False
+) -> tuple[TrainState, str | None]:
+    """The state of a new run, or that of `checkpoint`, which is loaded into the experiment; and a line on the run's new
+    end, if it is extended.
 
     Raises:
         CheckpointError: if it can't be resumed from, or one run follows the clock and the other doesn't.
+        UserError: if no time is left.
     """
-    recipe, accelerator = experiment.recipe, experiment.accelerator
+    recipe, accelerator, budget = experiment.recipe, experiment.accelerator, experiment.budget
     fingerprint = run_fingerprint(accelerator, experiment.train_data, experiment.labels)
     if checkpoint is None:
         if accelerator.is_main_process:
             write_recipe(recipe, output_dir)
-        return TrainState(fingerprint=fingerprint)
-    state = load_checkpoint(accelerator, recipe, checkpoint, fingerprint)
+        return TrainState(fingerprint=fingerprint), None
+    state = load_checkpoint(accelerator, recipe, checkpoint, fingerprint, extend, by_steps=budget is None)
     state.fingerprint = fingerprint  # the number of processes may have changed
-    budget = experiment.budget
+    check_clock(experiment, state, checkpoint)
+    took = recorded(output_dir / "model", state.step, state.took)
+    experiment.time.go_on(took, state.step)
+    extension = None
+    if budget is not None:
+        if extend:
+            extension, state.share = extended_by_minutes(recipe, state, budget, checkpoint)
+        budget.go_on(state.seconds, state.share, took["seconds"])
+    else:
+        if extend:
+            extension = extended_by_steps(recipe, state, steps_before(checkpoint, recipe))
+        if state.step == recipe.schedule.max_steps:
+            logger.info(
+                "all %d steps of this run are done: none is left; to go on with it, give --extend and more "
+                "--schedule.max_steps",
+                state.step,
+            )
+    if recipe.data.streaming:
+        experiment.positions = state.stream_positions(accelerator)
+    if accelerator.is_main_process:
+        experiment.skipped = state.skipped
+    return state, extension
+
+
+def check_clock(experiment: Experiment, state: TrainState, checkpoint: Path) -> None:
+    """Check that the run which wrote a checkpoint followed the clock if this one does.
+
+    Raises:
+        CheckpointError: if not.
+    """
+    budget, steps = experiment.budget, experiment.recipe.schedule.max_steps
     if budget is not None and state.seconds is None:
         raise CheckpointError(
-            f"{checkpoint} is of a run of {recipe.schedule.max_steps} steps, which --minutes can't change: leave it out"
+            f"{checkpoint} is of a run of {steps} steps, which --minutes can't change: leave it out; --extend goes on "
+            "with such a run to more --schedule.max_steps"
         )
     if budget is None and state.seconds is not None:
         raise CheckpointError(
             f"{checkpoint} is of a run whose length was given in minutes, of which it has used "
             f"{state.seconds / 60:.1f}: give --minutes, the time of the whole run"
         )
-    if budget is not None:
-        budget.go_on(state.seconds, state.share)
-    if recipe.data.streaming:
-        experiment.positions = state.stream_positions(accelerator)
-    if accelerator.is_main_process:
-        experiment.skipped = state.skipped
-    return state
+
+
+def keep_extension(experiment: Experiment, state: TrainState, output_dir: Path) -> None:
+    """Write the run's new length beside what it has come to, so that the run is resumed as any other from now on."""
+    save(experiment, state, output_dir)
+    if experiment.accelerator.is_main_process:
+        with saving(output_dir):
+            write_recipe(experiment.recipe, output_dir)
 
 
 def training_loop(
@@ -159,6 +205,7 @@ def training_loop(
             meter.reset()
         if stop and not is_last():
             reason = shutdown.reason or "another process"
+            logger.info("%s", in_words(length(experiment, state), state.step))
             logger.info("stopped by %s after step %d: go on with --resume last", reason, state.step)
             raise SystemExit(shutdown.exit_code)
     bar.close()

@@ -18,6 +18,7 @@ from .checkpoint import save_checkpoint, save_model, write_recipe
 from .failure import saving
 from .optimization import broadcast_buffers
 from .recipe import Recipe
+from .run_time import in_words, result, write_result
 from .sharding import unsharded
 from .state import TrainState
 from .time_budget import measured, recipe_as_run
@@ -33,7 +34,8 @@ def save(experiment: Experiment, state: TrainState, output_dir: Path) -> None:
         state.stream = gather_object([experiment.positions])
     state.skipped = all_reduce_sum(accelerator, experiment.skipped)
     if (budget := experiment.budget) is not None:
-        state.seconds, state.share = budget.used, budget.share
+        state.seconds, state.share, state.minutes = budget.used, budget.share, float(budget.minutes)
+    state.took = experiment.time.read(state.step)
     with measured(budget, "checkpoint"):
         path = save_checkpoint(accelerator, experiment.recipe, output_dir, state)
     logger.info("saved %s", path)
@@ -149,11 +151,15 @@ def finish(experiment: Experiment, state: TrainState, metrics: MetricsLog, outpu
             with saving(folder):
                 write_recipe(recipe, folder)
     draw(experiment, metrics, output_dir)
+    said = length(experiment, state)
+    for folder in (output_dir / "model", output_dir / "model_ema"):
+        if accelerator.is_main_process and folder.exists():
+            with saving(folder):
+                write_result(folder, said)
     accelerator.end_training()
     scores, best = state.scores or {}, state.best or {}
     logger.info("done: mIoU %.4f after %d steps, the best %.4f", scores["mean_iou"], scores["step"], best["mean_iou"])
-    if budget is not None:
-        logger.info("%d steps and all else took %.1f of %g minutes", state.step, budget.used / 60, budget.minutes)
+    logger.info("%s", in_words(said, state.step))
     names = {"model": "model", "moving average": "model_ema", "curve": "curve.png", "pictures": "pictures"}
     for what, name in names.items():
         if (output_dir / name).exists():
@@ -168,6 +174,13 @@ def draw(experiment: Experiment, metrics: MetricsLog, output_dir: Path) -> None:
             folder, count = output_dir / "pictures", experiment.recipe.logging.pictures
             model, processor = experiment.bare_model, experiment.processor
             draw_pictures(model, processor, experiment.val_data, experiment.labels, count, folder)
+
+
+def length(experiment: Experiment, state: TrainState) -> dict[str, Any]:
+    """What the run was asked to take, and what it has taken so far; see [`result`]."""
+    budget, recipe = experiment.budget, experiment.recipe
+    asked: dict[str, float] = {"steps": recipe.schedule.max_steps} if budget is None else {"minutes": budget.minutes}
+    return result(asked, experiment.time.read(state.step), recipe.global_batch)
 
 
 def as_run(experiment: Experiment, state: TrainState) -> Recipe:

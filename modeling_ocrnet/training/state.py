@@ -15,6 +15,7 @@ from datasets import Dataset, IterableDataset
 
 from ..common.errors import UserError, reason
 from ..data.labels import LabelSet
+from .run_time import check_taken, nothing_taken
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -44,6 +45,8 @@ class TrainState:
         stream: how far each worker of each process has come, if the data are a stream: epoch and samples.
         seconds: what the run has used of its time, if that was given instead of a number of steps.
         share: how much of the schedule is over then, 0 to 1.
+        minutes: the time that was given; `None` in checkpoints of older versions, too.
+        took: `seconds` that the run has taken, and the `steps` that were done in them; see [`RunTime`].
         fingerprint: what the run depends on beside its recipe, from [`run_fingerprint`].
     """
 
@@ -55,6 +58,8 @@ class TrainState:
     stream: list[list] | None = None
     seconds: float | None = None
     share: float = 0.0
+    minutes: float | None = None
+    took: dict[str, Any] = field(default_factory=nothing_taken)
     fingerprint: dict[str, Any] = field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
@@ -83,6 +88,12 @@ class TrainState:
             raise ValueError(f"seconds is {seconds!r}, expected 0 or more")
         if not (isinstance(share, float) and 0 <= share <= 1):
             raise ValueError(f"share is {share!r}, expected 0 to 1")
+        minutes = values.get("minutes")
+        if not (isinstance(minutes, float | None) and (minutes is None or 0 < minutes < math.inf)):
+            raise ValueError(f"minutes is {minutes!r}, expected more than 0")
+        if "took" not in values and seconds is not None:  # an older version's
+            values["took"] = {"seconds": seconds, "steps": step}
+        check_taken(values.get("took", nothing_taken()))
         for key in self.__dataclass_fields__.keys() & values.keys():
             setattr(self, key, values[key])
         self.fingerprint = self.fingerprint or {}

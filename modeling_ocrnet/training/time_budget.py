@@ -6,7 +6,6 @@ import itertools
 import logging
 import math
 import statistics
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-import psutil
 import torch
 from accelerate import Accelerator
 
 from ..common.errors import UserError
 from .recipe import Recipe, ScheduleRecipe
+from .run_time import process_clock
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -69,7 +68,7 @@ class TimeBudget:
         self.share, self.last = 0.0, False
         """How much of the schedule is over at the step at hand, 0 to 1, and whether it is the last step."""
         self._evaluation_fits = True
-        self._before, self._clock = 0.0, clock or _process_clock()
+        self._before, self._clock = 0.0, clock or process_clock()
         self._begun, self._taken = 0.0, 0.0
         self._durations: deque[float] = deque(maxlen=_MANY)
         self._costs: dict[str, _Cost] = {}
@@ -90,24 +89,25 @@ class TimeBudget:
         """Seconds until the run should be over, by this process's clock."""
         return self.seconds - self.used
 
-    def go_on(self, used: float, share: float) -> None:
+    def go_on(self, used: float, share: float, ended: float = 0.0) -> None:
         """Count what a resumed run had used and reached.
 
         Args:
-            used: seconds.
+            used: seconds until its last checkpoint.
             share: of the schedule; 1 if the run was complete.
+            ended: seconds until it ended, if it was complete.
 
         Raises:
             UserError: if no time is left.
         """
         if share < 1 and used >= self.seconds:
-            raise UserError(
-                f"the run has used {used / 60:.1f} minutes, and --minutes {self.minutes:g} is the time of the whole "
-                "run: give more"
-            )
-        self._before, self.share, self.last = used, share, share >= 1
+            raise no_time_left(used, self.minutes)
+        self._before, self.share, self.last = max(used, ended), share, share >= 1
         if self.last:
-            logger.info("the schedule of this run is complete: no step is left; a longer run needs another folder")
+            logger.info(
+                "the schedule of this run is complete: no step is left; to go on with it, give --extend and more "
+                "--minutes"
+            )
 
     def steps(self, start: int) -> Iterator[int]:
         """The numbers of the steps from `start` on; `share` and `last` are those of the step at hand."""
@@ -198,6 +198,13 @@ class TimeBudget:
         return numbers.tolist()
 
 
+def no_time_left(used: float, minutes: float) -> UserError:
+    """The error for a run that has used so many seconds, and may take so many minutes in all."""
+    return UserError(
+        f"the run has used {used / 60:.1f} minutes, and --minutes {minutes:g} is the time of the whole run: give more"
+    )
+
+
 def measured(budget: TimeBudget | None, what: str, amount: int = 1) -> AbstractContextManager:
     """[`TimeBudget.measuring`], if there is a budget."""
     return nullcontext() if budget is None else budget.measuring(what, amount)
@@ -208,13 +215,3 @@ def recipe_as_run(recipe: Recipe, steps: int) -> Recipe:
     schedule = recipe.schedule
     warmup = round(schedule.warmup_steps * steps / schedule.max_steps)
     return replace(recipe, schedule=replace(schedule, max_steps=steps, warmup_steps=warmup))
-
-
-def seconds_since_the_start() -> float:
-    """Of this process, its imports included."""
-    return time.time() - psutil.Process().create_time()
-
-
-def _process_clock() -> Callable[[], float]:
-    begun = time.monotonic() - seconds_since_the_start()
-    return lambda: time.monotonic() - begun

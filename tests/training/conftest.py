@@ -5,6 +5,7 @@ import json
 import pytest
 from accelerate.state import AcceleratorState
 from helpers import multiprocess
+from helpers.machine import FLOOR, WARMUP
 from helpers.tiny import TINY_BACKBONE
 
 from modeling_ocrnet.training import recipe as R
@@ -50,6 +51,22 @@ def quick_recipe(tiny_recipe):
             "logging": R.LoggingRecipe(every=1, pictures=0),
         }
         return tiny_recipe(**{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture
+def timed_recipe(quick_recipe):
+    """Evaluates and leaves checkpoints in between; a tenth of the schedule is its warm-up."""
+
+    def make(**fields) -> R.Recipe:
+        defaults = {
+            "schedule": R.ScheduleRecipe(max_steps=1000, min_lr=FLOOR, warmup_steps=round(1000 * WARMUP)),
+            "evaluation": R.EvaluationRecipe(every=25, limit=2),
+            "checkpoint": R.CheckpointRecipe(every=10),
+            "global_batch": 2,
+        }
+        return quick_recipe(**{**defaults, **fields})
 
     return make
 

@@ -105,7 +105,9 @@ def test_it_resumes_exactly(averaging):
     parts = loop.train(recipe, resume="last").parent
     for name in ("model", "model_ema", "best"):
         assert same(whole / name, parts / name)
-        assert (whole / name / "metrics.json").read_text() == (parts / name / "metrics.json").read_text()
+        ours, theirs = (json.loads((x / name / "metrics.json").read_text()) for x in (whole, parts))
+        assert (ours.pop("took", {}).get("steps"), theirs.pop("took", {}).get("steps")) in ((4, 4), (None, None))
+        assert ours == theirs
     with pytest.raises(CheckpointError, match=r"model.ema_decay: 0.9 in the checkpoint, now None"):
         loop.train(averaging("parts", decay=None), resume="last")
 
