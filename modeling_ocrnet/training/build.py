@@ -30,6 +30,7 @@ from ..evaluation.launch import check_launch
 from ..gradient_checkpointing import enable_gradient_checkpointing
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .batch_norm_values import check_batch_norms
 from .fast_layers import convert_for_training
 from .optimization import EMA, build_optimizer
 from .recipe import Recipe
@@ -200,7 +201,9 @@ def build_processor(recipe: Recipe, ignore_index: int = data.IGNORE) -> OCRNetIm
 def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     """Everything, in the order in which mistakes are cheapest to find."""
     labels = data.label_set(recipe.data)
-    build_config(recipe, labels)  # what it refuses needs no data
+    config = build_config(recipe, labels)  # what it refuses needs no data
+    if recipe.micro_batch == 1 and not _synchronises(recipe, accelerator):
+        check_batch_norms(config, recipe.data.crop_size)
     train_data, val_data = build_data(recipe, accelerator, labels)
     set_seed(recipe.seed)
     model = build_model(recipe, labels)
@@ -210,11 +213,10 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
         model = model.to(memory_format=torch.channels_last)
     if recipe.model.fast_layers:
         convert_for_training(model)
-    if recipe.model.sync_batch_norm and accelerator.num_processes > 1:
-        if _can_sync(accelerator.device):
-            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        elif accelerator.is_main_process:
-            logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
+    if _synchronises(recipe, accelerator):
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    elif recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.is_main_process:
+        logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
     optimizer = build_optimizer(model, recipe, fused=supports_fused_optimizer(accelerator))
     processor = build_processor(recipe, labels.ignore)
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor)
@@ -229,6 +231,11 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     experiment.to_device = ToDevice(accelerator.device)
     experiment.model.train()
     return experiment
+
+
+def _synchronises(recipe: Recipe, accelerator: Accelerator) -> bool:
+    """Whether batch norms have the statistics of all processes together."""
+    return recipe.model.sync_batch_norm and accelerator.num_processes > 1 and _can_sync(accelerator.device)
 
 
 def _can_sync(device: torch.device) -> bool:

@@ -1,0 +1,84 @@
+"""Whether every batch norm gets enough values to train on.
+
+Its statistics are over a batch's images and their positions. With one image whose crop a backbone reduces to one
+position, each channel has one value, and no variance.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..common.errors import UserError
+from ..configuration_ocrnet import OCRNetConfig
+from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+
+_LARGER = (2, 4, 8, 16, 32, 64)  # how many times larger crops are tried, to advise one
+
+
+def check_batch_norms(config: OCRNetConfig, crop_size: tuple[int, int]) -> None:
+    """Check that training with one image in a forward pass gives each batch norm two values or more per channel. (With
+    more images it does.) Only shapes are computed, and those of the actual network, whatever its backbone.
+
+    Args:
+        config: of the network.
+        crop_size: height and width of the training crops, in pixels.
+
+    Raises:
+        UserError: if not; the message names the crop size, the batch norm, its stride and what to choose.
+    """
+    try:
+        with torch.device("meta"):
+            model = OCRNetForSemanticSegmentation(config).train()
+        sizes = _map_sizes(model, crop_size)
+    except (ImportError, RuntimeError):  # no timm; or a backbone that can't be run without numbers
+        return
+    starved = next((name for name, (height, width) in sizes.items() if height * width < 2), None)
+    if starved is None:
+        return
+    height, width = crop_size
+    message = (
+        f"data.crop_size is {height},{width} and micro_batch is 1: that leaves the batch norm {starved} one value per "
+        "channel, and training needs two or more: give --micro_batch 2 or more (--global_batch is a multiple of it)"
+    )
+    for times in _LARGER:
+        larger = (height * times, width * times)
+        sizes = _map_sizes(model, larger)
+        if all(x * y > 1 for x, y in sizes.values()):
+            stride = round(larger[0] / sizes[starved][0])
+            raise UserError(
+                message.replace(starved, f"{starved} (stride {stride})")
+                + f", or --data.crop_size {larger[0]},{larger[1]} or larger"
+            )
+    raise UserError(message)
+
+
+class _Found(Exception):
+    """All batch norms up to the first one that has one value have been seen: torch would go no further."""
+
+
+def _map_sizes(model: nn.Module, crop_size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Height and width of what each batch norm gets, by its name; up to the first with one position."""
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def note(name: str):
+        def hook(_, inputs):
+            height, width = inputs[0].shape[2:]
+            sizes[name] = (height, width)
+            if height * width < 2:
+                raise _Found
+
+        return hook
+
+    norms = [(name, module) for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in norms]
+    try:
+        with torch.no_grad():
+            model(torch.empty(1, 3, *crop_size, device="meta"))
+    except _Found:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sizes
