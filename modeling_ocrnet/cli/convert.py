@@ -10,9 +10,16 @@ To convert back, for comparisons:
     ocrnet convert runs/street_scenes/model --output ocrnet.pth --to mmseg
 """
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
+from ..common.errors import UserError, reason
 from ..conversion.convert import FAMILIES, convert_checkpoint, export_mmseg
+from ..training.recipe_file import read_recipe
 from .parser import Parser
 from .run import command
 
@@ -31,14 +38,61 @@ def build_parser() -> Parser:
     return parser
 
 
+def fields_of_files(argv: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """The fields that `--model.config` holds on a command line, each with the file that it stands in.
+
+    Raises:
+        UserError: if a file, or what stands in its place, isn't a mapping of fields.
+    """
+    found: dict[str, tuple[str, Any]] = {}
+    for text in argv:
+        option, equals, value = text.partition("=")
+        if option != "--model.config" or not equals:
+            continue
+        if value.lstrip()[:1] in ("{", "["):
+            place, fields = option, read_fields(value, option)
+        elif not Path(value).exists():
+            raise UserError(
+                f"{option} {value}: no such file; give a JSON or YAML file of fields, or single ones as in "
+                f"{option}.dropout 0.1"
+            )
+        else:
+            place, fields = value, read_recipe(Path(value), "a JSON or YAML file of the config's fields")
+        found |= {key: (place, of_field) for key, of_field in fields.items()}
+    return found
+
+
+def read_fields(text: str, option: str) -> dict[str, Any]:
+    """The fields of a mapping on the command line.
+
+    Raises:
+        UserError: if it isn't one.
+    """
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{option} {text}: neither JSON nor YAML ({reason(error)})") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{option} {text}: expected fields and values, as in '{{dropout: 0.1}}'")
+    return fields
+
+
 @command("convert_checkpoint.py")
 def main(argv: list[str] | None = None) -> None:
-    options = build_parser().parse_args(argv)
+    parser, argv = build_parser(), sys.argv[1:] if argv is None else argv
+    try:
+        given = parser.spellings.translate(argv, lambda _: None)
+    except UserError as error:
+        parser.error(str(error))
+    held = fields_of_files(given)
+    options = parser.parse_args(argv)
     if options.to:
         print(export_mmseg(options.input, options.output))
         return
     fields = {key: value for key, value in options.model.config.items() if key != "__path__"}
-    print(convert_checkpoint(options.input, options.output, options.source, fields))
+    # a field of a file may have been given anew behind it
+    places = {key: place for key, (place, value) in held.items() if fields.get(key) == value}
+    print(convert_checkpoint(options.input, options.output, options.source, fields, places))
     print(f"written: {options.output}")
 
 

@@ -3,16 +3,15 @@ files."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel, TimmBackboneConfig
+from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel
 from transformers.utils import is_timm_available
 
-from ..common.errors import MissingPackageError, UserError, reason, writing
+from ..common.errors import MissingPackageError, UserError, is_bug, reason, writing
 from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
 from ..image_processing_ocrnet import OCRNetImageProcessor
@@ -21,13 +20,13 @@ from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from . import authors, imagenet, mmseg, openseg
 from .converted_card import model_card
 from .converted_checkpoint import ConvertedCheckpoint
+from .given_fields import CONFIGS, UNFIT, GivenFields
 from .loading import Checkpoint, read_checkpoint
 from .pretrained import check_folder, explained
 from .weights import check_weights
 
 # a family is a module with `matches(keys)` and `convert(checkpoint)`; `auto` tries them in this order
 FAMILIES = {"mmseg": mmseg, "hrnet": authors, "openseg": openseg, "timm": imagenet}
-_CONFIGS = {"ocrnet": OCRNetConfig, "hrnet": HRNetConfig, "timm_backbone": TimmBackboneConfig}
 _COUNTER = "num_batches_tracked"
 
 
@@ -90,7 +89,10 @@ def rename_weights(checkpoint: Checkpoint, source: str = "auto") -> ConvertedChe
 
 
 def build(
-    checkpoint: Checkpoint, source: str = "auto", overrides: dict | None = None
+    checkpoint: Checkpoint,
+    source: str = "auto",
+    overrides: dict | None = None,
+    places: dict[str, str] | None = None,
 ) -> tuple[PreTrainedModel, dict, ConversionReport]:
     """Build the network of a checkpoint and load the weights into it.
 
@@ -99,6 +101,7 @@ def build(
         source: as for `rename_weights`.
         overrides: fields of the config that the shapes of the weights don't show, or show wrongly; `backbone_config`
             may be a dict of some fields.
+        places: where each of them was given, for messages.
 
     Returns:
         The [`OCRNetForSemanticSegmentation`] in eval mode (for an ImageNet checkpoint: the backbone), the image
@@ -108,16 +111,8 @@ def build(
         UserError: if a weight is missing, left over, of another shape or not finite; the message names it.
         MissingPackageError: if the backbone is timm's and timm isn't installed.
     """
-    converted = rename_weights(checkpoint, source)
-    try:
-        config = _config(_merged(converted.fields, overrides or {}))
-        with torch.device("meta"):  # only shapes are needed: the weights are assigned below
-            model = _model(config)
-        state, missing = _complete(converted, model)
-    except MissingPackageError:
-        raise
-    except UserError as error:
-        raise UserError(f"{checkpoint.path}: {error}") from error
+    converted, given = rename_weights(checkpoint, source), GivenFields(overrides, places)
+    model, state, missing = _network(checkpoint, converted, given)
     check_weights(state.items(), str(checkpoint.path))
     model.load_state_dict(state, assign=True)
     report = ConversionReport(converted.origin, _describe(model), converted.names, converted.dropped, missing)
@@ -125,7 +120,11 @@ def build(
 
 
 def convert_checkpoint(
-    path: str, output_dir: str, source: str = "auto", overrides: dict | None = None
+    path: str,
+    output_dir: str,
+    source: str = "auto",
+    overrides: dict | None = None,
+    places: dict[str, str] | None = None,
 ) -> ConversionReport:
     """Convert another project's checkpoint to a folder with config, weights, image processor and model card.
 
@@ -133,7 +132,7 @@ def convert_checkpoint(
         path: a .safetensors file, or a file written by `torch.save`.
         output_dir: the folder; must be new or empty.
         source: a name in `FAMILIES`, or `"auto"`.
-        overrides: as for `build`.
+        overrides, places: as for `build`.
 
     Raises:
         UserError: as `read_checkpoint` and `build` do, and if the folder isn't empty.
@@ -142,7 +141,7 @@ def convert_checkpoint(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists already; give a new folder")
     checkpoint = read_checkpoint(path)
-    model, processor, report = build(checkpoint, source, overrides)
+    model, processor, report = build(checkpoint, source, overrides, places)
     with writing(folder):
         model.save_pretrained(folder)
         OCRNetImageProcessor(**processor).save_pretrained(folder)
@@ -183,15 +182,41 @@ def export_mmseg(path: str, output: str) -> str:
     return "\n".join(lines + [f"note: {caveat}" for caveat in mmseg.caveats(model.config)])
 
 
-def _merged(fields: dict, overrides: dict) -> dict:
-    known = {x.name for x in dataclasses.fields(_CONFIGS[fields["model_type"]])} | set(fields)
-    for key in overrides:
-        if key not in known:
-            raise UserError(f"--config: {key!r} isn't a field of {_CONFIGS[fields['model_type']].__name__}")
-    merged = fields | overrides
-    if isinstance(overrides.get("backbone_config"), dict):
-        merged["backbone_config"] = _merged(fields["backbone_config"], overrides["backbone_config"])
-    return merged
+def _network(
+    checkpoint: Checkpoint, converted: ConvertedCheckpoint, given: GivenFields
+) -> tuple[PreTrainedModel, dict[str, torch.Tensor], dict[str, str]]:
+    """The network without numbers, its state dict, and what the checkpoint lacks of it.
+
+    Raises:
+        UserError: naming the field that was given wrongly, or else the checkpoint.
+    """
+
+    def make(fields: dict) -> tuple[PreTrainedModel, dict[str, torch.Tensor], dict[str, str]]:
+        config = _config(fields)
+        with torch.device("meta"):  # only shapes are needed: the weights are assigned later
+            model = _model(config)
+        return model, *_complete(converted, model)
+
+    def attempt(values: dict) -> Exception | None:
+        try:
+            make(GivenFields(values).over(converted.fields))
+        except UNFIT as error:
+            return error
+        return None
+
+    fields = given.over(converted.fields)
+    try:
+        return make(fields)
+    except MissingPackageError:
+        raise
+    except UNFIT as error:
+        if is_bug(error):
+            raise
+        if given.values and (blamed := given.blame(error, converted.fields, attempt)) is not None:
+            raise blamed from error
+        if not isinstance(error, (ValueError, StrictDataclassError)):
+            raise
+        raise UserError(f"{checkpoint.path}: {reason(error, 1000)}") from error
 
 
 def _config(fields: dict) -> PreTrainedConfig:
@@ -200,19 +225,16 @@ def _config(fields: dict) -> PreTrainedConfig:
         if backbone["backbone"] is None:
             raise UserError(
                 "timm has no ResNet with a deep stem of these depths and widths; name the timm network: "
-                """--config '{"backbone_config": {"backbone": "NAME"}}'"""
+                """--model.config '{"backbone_config": {"backbone": "NAME"}}'"""
             )
         if not is_timm_available():
             raise MissingPackageError(f"{backbone['backbone']} is timm's: pip install 'modeling-ocrnet[timm]'")
     fields = {key: value for key, value in fields.items() if key != "model_type"}
-    try:
-        if "backbone_config" in fields:
-            inner = dict(fields["backbone_config"])
-            fields["backbone_config"] = _CONFIGS[inner.pop("model_type")](**inner)
-            return OCRNetConfig(**fields)
-        return _CONFIGS[backbone["model_type"]](**fields)
-    except (ValueError, StrictDataclassError) as error:  # the weights or --config gave a field an invalid value
-        raise UserError(reason(error)) from error
+    if "backbone_config" in fields:
+        inner = dict(fields["backbone_config"])
+        fields["backbone_config"] = CONFIGS[inner.pop("model_type")](**inner)
+        return OCRNetConfig(**fields)
+    return CONFIGS[backbone["model_type"]](**fields)
 
 
 def _model(config: PreTrainedConfig) -> PreTrainedModel:

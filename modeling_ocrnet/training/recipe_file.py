@@ -75,8 +75,8 @@ def below_configuration(path: Path) -> Path:
     return Path(*folders[last + 1 :])
 
 
-def read_recipe(file: Path) -> dict[str, Any]:
-    """Read a recipe's fields.
+def read_recipe(file: Path, what: str = "a recipe") -> dict[str, Any]:
+    """Read a recipe's fields, or those of another file, which messages call `what`.
 
     Raises:
         UserError: if the file isn't YAML, or holds tags, aliases or duplicate keys; the message is one line and names
@@ -90,7 +90,7 @@ def read_recipe(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise FileError(f"{file}: can't be read ({reason(error)})") from error
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
-        raise UserError(f"{file}: not a recipe ({' '.join(str(error).split())})") from error
+        raise UserError(f"{file}: not {what} ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
-        raise UserError(f"{file}: not a recipe (it holds {type(content).__name__}, expected fields and values)")
+        raise UserError(f"{file}: not {what} (it holds {type(content).__name__}, expected fields and values)")
     return content

@@ -148,7 +148,9 @@ def test_whatever_is_unexplained_is_an_error(change, message, tmp_path):
 
 
 def test_misspelt_fields_and_sources_are_errors(mmseg_file, tmp_path):
-    with pytest.raises(ValueError, match="--config: 'droput' isn't a field of OCRNetConfig"):
+    with pytest.raises(
+        ValueError, match="--model.config: 'droput' isn't a field of OCRNetConfig; did you mean dropout?"
+    ):
         convert_checkpoint(mmseg_file, tmp_path / "out", overrides={"droput": 0.1})
     with pytest.raises(
         ValueError, match="source 'caffe' is unknown; expected one of auto, mmseg, hrnet, openseg, timm"
