@@ -103,8 +103,8 @@ def extended_by_minutes(recipe: Recipe, state: TrainState, budget: TimeBudget, p
     old, new = (learning_rate(x * length, base, schedule) for x in (state.share, share))
     was = "" if then is None else f"from {then:g} "
     text = (
-        f"extended {was}to {budget.minutes:g} minutes: from here on, the schedule of {budget.minutes:g} minutes holds, "
-        f"of which {share:.0%} are over: {_rates(old, new, schedule, state.step)} in the last step"
+        f"extended {was}to {budget.minutes:g} minute{'' if budget.minutes == 1 else 's'}: from here on, the longer run's "
+        f"schedule holds, of which {share:.0%} are over: {_rates(old, new, schedule, state.step)} in the last step"
     )
     return text + _warmup(share * length, schedule), share
 

@@ -103,12 +103,13 @@ def result(asked: dict[str, float], took: dict[str, Any], images: int) -> dict[s
 def in_words(said: dict[str, Any], step: int) -> str:
     """[`result`] on one line, of a run that has come to `step`."""
     ((unit, amount),) = said["asked"].items()
+    asked = f"{amount:g} {unit if amount != 1 else unit.removesuffix('s')}"
     took = said["took"]
     unknown = step - took["steps"]
     if not took["steps"]:
-        return f"asked: {amount:g} {unit}; took: {step} steps, in a time that isn't known"
+        return f"asked: {asked}; took: {step} steps, in a time that isn't known"
     line = (
-        f"asked: {amount:g} {unit}; took: {took['seconds'] / 60:.1f} minutes, {took['steps']} steps "
+        f"asked: {asked}; took: {took['seconds'] / 60:.1f} minutes, {took['steps']} steps "
         f"({took['images_per_second']:.1f} images/s, start and evaluations included)"
     )
     return line + (f"; the time of the {unknown} steps before isn't known" if unknown else "")

@@ -101,12 +101,19 @@ def test_an_extended_run_resumes_to_the_bit(of_steps, tmp_path, names):
 
 
 @pytest.mark.slow
-def test_a_run_that_stopped_half_way_can_be_extended_too(of_steps, tmp_path):
-    """After the first step, in its warm-up, which goes on; and the extension holds if no step came after it."""
+def test_a_run_that_stopped_half_way_can_be_extended_too(of_steps, tmp_path, monkeypatch):
+    """After the first step, in its warm-up, which goes on; and the extension holds even if no step came after it."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
     with stop_after(1), pytest.raises(SystemExit):
         loop.train(of_steps(4))
-    with stop_after(2), pytest.raises(SystemExit):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "training_loop", killed)
         loop.train(of_steps(6), resume="auto", extend=True)
+    with stop_after(2), pytest.raises(SystemExit):
+        loop.train(of_steps(6), resume="last")
     loop.train(of_steps(6), resume="auto", extend=True)  # the same command again: there is nothing to extend
     records = steps_of(of_steps(6))
     assert [x["lr"] for x in records] == pytest.approx(
