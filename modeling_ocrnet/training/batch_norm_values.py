@@ -71,7 +71,7 @@ def _map_sizes(model: nn.Module, crop_size: tuple[int, int]) -> dict[str, tuple[
 
         return hook
 
-    norms = [(name, module) for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    norms = [(name, x) for name, x in model.named_modules() if isinstance(x, _BatchNorm) and x.training]
     handles = [module.register_forward_pre_hook(note(name)) for name, module in norms]
     try:
         with torch.no_grad():

@@ -102,8 +102,9 @@ def extended_by_minutes(recipe: Recipe, state: TrainState, budget: TimeBudget, p
     share = max(min(state.share, used / budget.seconds), min(state.share, schedule.warmup_steps / length))
     old, new = (learning_rate(x * length, base, schedule) for x in (state.share, share))
     was = "" if then is None else f"from {then:g} "
+    now = f"{budget.minutes:g} minute{'' if budget.minutes == 1 else 's'}"
     text = (
-        f"extended {was}to {budget.minutes:g} minute{'' if budget.minutes == 1 else 's'}: from here on, the longer run's "
+        f"extended {was}to {now}: from here on, the longer run's "
         f"schedule holds, of which {share:.0%} are over: {_rates(old, new, schedule, state.step)} in the last step"
     )
     return text + _warmup(share * length, schedule), share
