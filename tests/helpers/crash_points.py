@@ -84,7 +84,7 @@ def install(folder: Path, point: str | None = None) -> None:
     replace_for_good(loop, "use_all_cores", lambda _: None)
     watch = Watch(folder, point)
     watch.around(loop, "build", lambda *_: "building")
-    watch.around(loop, "load_checkpoint", lambda _, __, path, *___: f"restoring {path.name}")
+    watch.around(loop, "load_checkpoint", lambda _, __, path, *___, **____: f"restoring {path.name}")
     watch.around(loop, "train_step", lambda _, __, step, **___: f"step {step + 1}")
     watch.around(loop, "evaluate", lambda _, state, *__: f"evaluation after step {state.step}")
     watch.around(results, "save_checkpoint", lambda _, __, ___, state: f"checkpoint of step {state.step}")
