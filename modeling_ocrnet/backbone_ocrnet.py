@@ -22,24 +22,32 @@ def build_backbone(config: OCRNetConfig) -> nn.Module:
     return HRNetBackbone(config.backbone_config) if is_hrnet else AutoBackbone.from_config(config.backbone_config)
 
 
-def feature_widths(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
-    """Widths of a backbone's feature maps. The config's `*_in_indices` must be indices of them."""
+def feature_channels(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
+    """The number of channels of each of a backbone's feature maps.
+
+    Raises:
+        ValueError: if it doesn't declare them, or the config's `*_in_indices` aren't indices of them.
+    """
     name = type(backbone).__name__
     if not isinstance(backbone, nn.Module) or not hasattr(backbone, "channels"):
         raise ValueError(f"backbone is a {name}, expected an nn.Module whose `channels` are its feature maps' widths")
-    widths = list(backbone.channels)
+    channels = list(backbone.channels)
     for field in ("auxiliary_in_indices", "ocr_in_indices"):
         indices = getattr(config, field)
-        if not set(indices) <= set(range(-len(widths), len(widths))):
+        if not set(indices) <= set(range(-len(channels), len(channels))):
             raise ValueError(
-                f"{field} is {indices}, but {name} has {len(widths)} feature maps, with {widths} channels: choose "
-                f"indices from 0 to {len(widths) - 1}"
+                f"{field} is {indices}, but {name} has {len(channels)} feature maps, with {channels} channels: choose "
+                f"indices from 0 to {len(channels) - 1}"
             )
-    return widths
+    return channels
 
 
 def checked_maps(backbone: nn.Module, maps: list[Tensor]) -> tuple[Tensor, ...]:
-    """The output of a user's backbone, if it has the channels that the backbone declares."""
+    """The output of a user's backbone: feature maps, (batch, channels, h, w) each.
+
+    Raises:
+        ValueError: if it is something else, or they haven't the channels that the backbone declares.
+    """
     listed = isinstance(maps, (list, tuple)) and all(isinstance(x, Tensor) and x.ndim == 4 for x in maps)
     found = [x.shape[1] for x in maps] if listed else f"a {type(maps).__name__}"
     if found != list(backbone.channels):

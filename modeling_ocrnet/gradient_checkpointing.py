@@ -25,6 +25,7 @@ class BatchNormCheckpointingMixin:
 
         def activation_checkpointing_enable(self, activation_checkpointing_kwargs: dict | None = None, **kwargs):
             """As the base class; see [`checkpoint_without_bn_update`]."""
+            _disable_in_place_layers(self)
             super().activation_checkpointing_enable(
                 _checkpointing_kwargs(self, activation_checkpointing_kwargs), **kwargs
             )
@@ -33,25 +34,31 @@ class BatchNormCheckpointingMixin:
 
         def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None, **kwargs):
             """As the base class; see [`checkpoint_without_bn_update`]."""
+            _disable_in_place_layers(self)
             super().gradient_checkpointing_enable(_checkpointing_kwargs(self, gradient_checkpointing_kwargs), **kwargs)
 
 
 def _checkpointing_kwargs(model: nn.Module, given: dict | None) -> dict:
+    """The arguments of `torch.utils.checkpoint.checkpoint`: the given ones, with the contexts for batch norms."""
     given = dict(given or {})
     if given.pop("use_reentrant", False):
         logger.warning_once(
             "use_reentrant=True would update the batch norms' running statistics twice: use_reentrant=False is "
             "used, whose gradients are the same"
         )
-    for block in (x for x in model.modules() if isinstance(x, GradientCheckpointingLayer)):
-        for layer in block.modules():
-            if getattr(layer, "inplace", False):  # it might change the block's input, which is needed again
-                layer.inplace = False
     return {**given, "use_reentrant": False, "context_fn": partial(checkpoint_without_bn_update, model)}
 
 
+def _disable_in_place_layers(model: nn.Module) -> None:
+    """Let no layer of a block work in place, because it might change the block's input, which is needed again."""
+    for block in (x for x in model.modules() if isinstance(x, GradientCheckpointingLayer)):
+        for layer in block.modules():
+            if getattr(layer, "inplace", False):
+                layer.inplace = False
+
+
 def enable_gradient_checkpointing(model: PreTrainedModel) -> None:
-    """`model.activation_checkpointing_enable()`, under its name before transformers 5.23 if it has no other."""
+    """Call `model.activation_checkpointing_enable()`, or what it was called before transformers 5.23."""
     enable = getattr(model, "activation_checkpointing_enable", None)
     (enable or model.gradient_checkpointing_enable)()
 

@@ -4,8 +4,10 @@
 import torch
 from torch import Tensor
 
+from .configuration_ocrnet import OCRNetConfig
 
-def check_labels(labels: Tensor, batch: int, config) -> None:
+
+def check_labels(labels: Tensor, batch: int, config: OCRNetConfig) -> None:
     """Check labels before a network computes anything.
 
     Their values are checked on CPUs only, because on an accelerator the check would wait for all queued work.
@@ -13,10 +15,10 @@ def check_labels(labels: Tensor, batch: int, config) -> None:
     Args:
         labels: expected to be (batch, height, width) int64, with classes or `config.loss_ignore_index` as values.
         batch: the number of images.
-        config ([`OCRNetConfig`]): its number of classes and `loss_ignore_index` are used.
+        config: its `num_labels` and `loss_ignore_index` are used.
 
     Raises:
-        ValueError: if they aren't; the message says what to do.
+        ValueError: for another shape or type, or, on a CPU, for other values; the message says what to do.
     """
     if labels.ndim != 3 or len(labels) != batch:
         raise ValueError(f"labels must be (batch, height, width), got {tuple(labels.shape)} for {batch} images")
@@ -26,7 +28,7 @@ def check_labels(labels: Tensor, batch: int, config) -> None:
         return
     classes, ignored = config.num_labels, config.loss_ignore_index
     lowest, highest = labels.aminmax() if labels.numel() else (0, 0)
-    if lowest < 0 or highest >= classes:  # rarely: pixels without a label, or a mistake
+    if lowest < 0 or highest >= classes:  # pixels without a label, or a mistake
         unknown = labels[((labels < 0) | (labels >= classes)) & (labels != ignored)].unique().tolist()
         if unknown:
             raise ValueError(

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BackboneOutput, SemanticSegmenterOutpu
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .backbone_ocrnet import build_backbone, checked_maps, feature_widths
+from .backbone_ocrnet import build_backbone, checked_maps, feature_channels
 from .configuration_ocrnet import OCRNetConfig
 from .fusion_ocrnet import fuse
 from .gradient_checkpointing import BatchNormCheckpointingMixin, make_checkpointable
@@ -121,7 +121,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         super().__init__(config)
         if backbone is None:
             backbone = self.backbone = build_backbone(config)
-        widths = feature_widths(backbone, config)
+        widths = feature_channels(backbone, config)
         self.supports_gradient_checkpointing = make_checkpointable(backbone)
         if config.pool_ceil_mode:
             for module in backbone.modules():
