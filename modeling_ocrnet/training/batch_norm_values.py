@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..common.errors import UserError
 from ..configuration_ocrnet import OCRNetConfig
@@ -34,28 +33,31 @@ def check_batch_norms(config: OCRNetConfig, crop_size: tuple[int, int]) -> None:
         sizes = _map_sizes(model, crop_size)
     except (ImportError, RuntimeError):  # no timm; or a backbone that can't be run without numbers
         return
-    starved = next((name for name, (height, width) in sizes.items() if height * width < 2), None)
+    starved = _starved(sizes)
     if starved is None:
         return
     height, width = crop_size
-    message = (
-        f"data.crop_size is {height},{width} and micro_batch is 1: that leaves the batch norm {starved} one value per "
-        "channel, and training needs two or more: give --micro_batch 2 or more (--global_batch is a multiple of it)"
-    )
+    stride = advice = ""
     for times in _LARGER:
-        larger = (height * times, width * times)
-        sizes = _map_sizes(model, larger)
-        if all(x * y > 1 for x, y in sizes.values()):
-            stride = round(larger[0] / sizes[starved][0])
-            raise UserError(
-                message.replace(starved, f"{starved} (stride {stride})")
-                + f", or --data.crop_size {larger[0]},{larger[1]} or larger"
-            )
-    raise UserError(message)
+        sizes = _map_sizes(model, (height * times, width * times))
+        if _starved(sizes) is None:
+            stride = f" (stride {round(height * times / sizes[starved][0])})"
+            advice = f", or --data.crop_size {height * times},{width * times} or larger"
+            break
+    raise UserError(
+        f"data.crop_size is {height},{width} and micro_batch is 1: that leaves the batch norm {starved}{stride} one "
+        "value per channel, and training needs two or more: give --micro_batch 2 or more (--global_batch is a multiple "
+        f"of it){advice}"
+    )
 
 
-class _Found(Exception):
-    """All batch norms up to the first one that has one value have been seen: torch would go no further."""
+def _starved(sizes: dict[str, tuple[int, int]]) -> str | None:
+    """The first batch norm that gets one position."""
+    return next((name for name, (height, width) in sizes.items() if height * width < 2), None)
+
+
+class _StarvedError(Exception):
+    """A batch norm gets one position: torch would go no further."""
 
 
 def _map_sizes(model: nn.Module, crop_size: tuple[int, int]) -> dict[str, tuple[int, int]]:
@@ -67,16 +69,16 @@ def _map_sizes(model: nn.Module, crop_size: tuple[int, int]) -> dict[str, tuple[
             height, width = inputs[0].shape[2:]
             sizes[name] = (height, width)
             if height * width < 2:
-                raise _Found
+                raise _StarvedError
 
         return hook
 
-    norms = [(name, x) for name, x in model.named_modules() if isinstance(x, _BatchNorm) and x.training]
+    norms = [(name, x) for name, x in model.named_modules() if isinstance(x, nn.BatchNorm2d) and x.training]
     handles = [module.register_forward_pre_hook(note(name)) for name, module in norms]
     try:
         with torch.no_grad():
             model(torch.empty(1, 3, *crop_size, device="meta"))
-    except _Found:
+    except _StarvedError:
         pass
     finally:
         for handle in handles:
