@@ -38,8 +38,8 @@ def build_parser() -> Parser:
     return parser
 
 
-def fields_of_files(argv: Sequence[str]) -> dict[str, tuple[str, Any]]:
-    """The fields that `--model.config` holds on a command line, each with the file that it stands in.
+def placed_fields(argv: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """The fields that `--model.config` gives on a command line, each with its place: a file, or the option itself.
 
     Raises:
         UserError: if a file, or what stands in its place, isn't a mapping of fields.
@@ -84,14 +84,14 @@ def main(argv: list[str] | None = None) -> None:
         given = parser.spellings.translate(argv, lambda _: None)
     except UserError as error:
         parser.error(str(error))
-    held = fields_of_files(given)
+    placed = placed_fields(given)
     options = parser.parse_args(argv)
     if options.to:
         print(export_mmseg(options.input, options.output))
         return
     fields = {key: value for key, value in options.model.config.items() if key != "__path__"}
-    # a field of a file may have been given anew behind it
-    places = {key: place for key, (place, value) in held.items() if fields.get(key) == value}
+    # a later option may have replaced a field of a file
+    places = {key: place for key, (place, value) in placed.items() if fields.get(key) == value}
     print(convert_checkpoint(options.input, options.output, options.source, fields, places))
     print(f"written: {options.output}")
 

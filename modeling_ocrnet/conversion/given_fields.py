@@ -59,7 +59,8 @@ class GivenFields:
                 raise self.error(name, f"{name} is {value!r}, expected one of {', '.join(ACT2FN)}")
             if key == "num_labels" and value != fields[key]:
                 raise self.error(name, f"{name} is {value!r}, but the weights have {fields[key]} classes: leave it out")
-            if key == "id2label" and isinstance(value, dict) and len(value) != (classes := fields["num_labels"]):
+            classes = fields.get("num_labels")  # a backbone has none
+            if key == "id2label" and isinstance(value, dict) and classes not in (None, len(value)):
                 raise self.error(name, f"{name} names {len(value)} classes, but the weights have {classes}")
             if key == _INNER and not isinstance(value, dict):
                 raise self.error(name, f"{name} is {value!r}, expected some of its fields, each with its value")
@@ -88,10 +89,10 @@ class GivenFields:
         without = attempt({})
         if without is not None and reason(without) == reason(error):
             return None
-        for name, value, part in self._one_by_one():
-            if without is not None or (found := attempt(part)) is None:
-                continue
-            return self.error(name, _complaint(name, value, found, derived))
+        if without is None:  # so one of the fields may be wrong by itself
+            for name, value, part in self._one_by_one():
+                if (found := attempt(part)) is not None:
+                    return self.error(name, _complaint(name, value, found, derived))
         names = [name for name, _, _ in self._one_by_one()]
         return self.error(names[0], f"{', '.join(names)}: {reason(error)}")
 
