@@ -20,8 +20,8 @@ from .extension import extended_by_minutes, extended_by_steps, steps_before
 from .failure import check_writable, saving
 from .graceful_shutdown import GracefulShutdown
 from .recipe import Recipe
-from .results import all_reduce_sum, evaluate, finish, length, measure_the_end, save
-from .run_time import RunTime, in_words, process_clock, recorded
+from .results import all_reduce_sum, evaluate, finish, measure_the_end, run_summary, save
+from .run_time import RunTime, process_clock, summary_line, taken_at_the_end
 from .state import CheckpointError, TrainState, run_fingerprint
 from .step import train_step
 from .time_budget import TimeBudget
@@ -44,7 +44,7 @@ def train(
         resume: `"last"`, `"auto"` (the last checkpoint if there is one), a checkpoint folder, or `None` for a new run.
         minutes: how long the whole run takes, in place of `schedule.max_steps`; see [`TimeBudget`].
         clock: seconds since the process began; its own by default.
-        extend: go on to a later end than the run had: to `schedule.max_steps`, or to so many `minutes`.
+        extend: go on to a later end than the run had: to `schedule.max_steps`, or to `minutes` if they are given.
 
     Returns:
         `output_dir/model`, a folder for `from_pretrained`.
@@ -107,7 +107,7 @@ def begin(
     state = load_checkpoint(accelerator, recipe, checkpoint, fingerprint, extend, by_steps=budget is None)
     state.fingerprint = fingerprint  # the number of processes may have changed
     check_clock(experiment, state, checkpoint)
-    took = recorded(output_dir / "model", state.step, state.took)
+    took = taken_at_the_end(output_dir / "model", state.step, state.took)
     experiment.time.go_on(took, state.step)
     extension = None
     if budget is not None:
@@ -205,7 +205,7 @@ def training_loop(
             meter.reset()
         if stop and not is_last():
             reason = shutdown.reason or "another process"
-            logger.info("%s", in_words(length(experiment, state), state.step))
+            logger.info("%s", summary_line(run_summary(experiment, state), state.step))
             logger.info("stopped by %s after step %d: go on with --resume last", reason, state.step)
             raise SystemExit(shutdown.exit_code)
     bar.close()

@@ -18,7 +18,7 @@ from .checkpoint import save_checkpoint, save_model, write_recipe
 from .failure import saving
 from .optimization import broadcast_buffers
 from .recipe import Recipe
-from .run_time import in_words, result, write_result
+from .run_time import summarize, summary_line, write_summary
 from .sharding import unsharded
 from .state import TrainState
 from .time_budget import measured, recipe_as_run
@@ -151,15 +151,15 @@ def finish(experiment: Experiment, state: TrainState, metrics: MetricsLog, outpu
             with saving(folder):
                 write_recipe(recipe, folder)
     draw(experiment, metrics, output_dir)
-    said = length(experiment, state)
+    summary = run_summary(experiment, state)
     for folder in (output_dir / "model", output_dir / "model_ema"):
         if accelerator.is_main_process and folder.exists():
             with saving(folder):
-                write_result(folder, said)
+                write_summary(folder, summary)
     accelerator.end_training()
     scores, best = state.scores or {}, state.best or {}
     logger.info("done: mIoU %.4f after %d steps, the best %.4f", scores["mean_iou"], scores["step"], best["mean_iou"])
-    logger.info("%s", in_words(said, state.step))
+    logger.info("%s", summary_line(summary, state.step))
     names = {"model": "model", "moving average": "model_ema", "curve": "curve.png", "pictures": "pictures"}
     for what, name in names.items():
         if (output_dir / name).exists():
@@ -176,11 +176,11 @@ def draw(experiment: Experiment, metrics: MetricsLog, output_dir: Path) -> None:
             draw_pictures(model, processor, experiment.val_data, experiment.labels, count, folder)
 
 
-def length(experiment: Experiment, state: TrainState) -> dict[str, Any]:
-    """What the run was asked to take, and what it has taken so far; see [`result`]."""
+def run_summary(experiment: Experiment, state: TrainState) -> dict[str, Any]:
+    """What the run was asked to take, and what it has taken so far; see [`summarize`]."""
     budget, recipe = experiment.budget, experiment.recipe
     asked: dict[str, float] = {"steps": recipe.schedule.max_steps} if budget is None else {"minutes": budget.minutes}
-    return result(asked, experiment.time.read(state.step), recipe.global_batch)
+    return summarize(asked, experiment.time.read(state.step), recipe.global_batch)
 
 
 def as_run(experiment: Experiment, state: TrainState) -> Recipe:

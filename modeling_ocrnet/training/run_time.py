@@ -16,7 +16,7 @@ from ..common.atomic_files import atomic_write
 
 
 def seconds_since_the_start() -> float:
-    """Of this process, its imports included."""
+    """Seconds since this process began, its imports included."""
     return time.time() - psutil.Process().create_time()
 
 
@@ -54,8 +54,8 @@ class RunTime:
     """
 
     clock: Callable[[], float] = field(default_factory=process_clock)
-    _before: dict[str, Any] = field(default_factory=nothing_taken)
-    _first: int = 0
+    _before: dict[str, Any] = field(default_factory=nothing_taken, init=False)
+    _first: int = field(default=0, init=False)
 
     def go_on(self, took: dict[str, Any], step: int) -> None:
         """Count what a run had taken before it was resumed at `step`."""
@@ -68,9 +68,9 @@ class RunTime:
         return {"seconds": self._before["seconds"] + seconds, "steps": self._before["steps"] + steps}
 
 
-def recorded(folder: Path, step: int, took: dict[str, Any]) -> dict[str, Any]:
-    """What a run had taken at its end, its models and pictures included: [`write_result`] noted it, later than the last
-    checkpoint did.
+def taken_at_the_end(folder: Path, step: int, took: dict[str, Any]) -> dict[str, Any]:
+    """What a run had taken when it was done, if it was. That is more than its last checkpoint says, because models and
+    pictures come after it; [`write_summary`] noted it.
 
     Args:
         folder: the model's.
@@ -87,7 +87,7 @@ def recorded(folder: Path, step: int, took: dict[str, Any]) -> dict[str, Any]:
     return found if same and found["seconds"] >= took["seconds"] else took
 
 
-def result(asked: dict[str, float], took: dict[str, Any], images: int) -> dict[str, Any]:
+def summarize(asked: dict[str, float], took: dict[str, Any], images: int) -> dict[str, Any]:
     """What a model's `metrics.json` says of the run's length: what was `asked`, and what it `took`.
 
     Args:
@@ -100,11 +100,11 @@ def result(asked: dict[str, float], took: dict[str, Any], images: int) -> dict[s
     return {"asked": asked, "took": numbers}
 
 
-def in_words(said: dict[str, Any], step: int) -> str:
-    """[`result`] on one line, of a run that has come to `step`."""
-    ((unit, amount),) = said["asked"].items()
+def summary_line(summary: dict[str, Any], step: int) -> str:
+    """What [`summarize`] returns, on one line, for a run that has come to `step`."""
+    ((unit, amount),) = summary["asked"].items()
     asked = f"{amount:g} {unit if amount != 1 else unit.removesuffix('s')}"
-    took = said["took"]
+    took = summary["took"]
     unknown = step - took["steps"]
     if not took["steps"]:
         return f"asked: {asked}; took: {step} steps, in a time that isn't known"
@@ -115,9 +115,9 @@ def in_words(said: dict[str, Any], step: int) -> str:
     return line + (f"; the time of the {unknown} steps before isn't known" if unknown else "")
 
 
-def write_result(folder: Path, said: dict[str, Any]) -> None:
-    """Add [`result`] to the `metrics.json` of a model's folder."""
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Add what [`summarize`] returns to the `metrics.json` of a model's folder."""
     file = folder / "metrics.json"
     metrics = json.loads(file.read_text(encoding="utf-8"))
     with atomic_write(file) as temporary:
-        temporary.write_text(json.dumps({**metrics, **said}, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({**metrics, **summary}, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from helpers.signals import stop_after
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import find_checkpoints
-from modeling_ocrnet.training.run_time import in_words, result
+from modeling_ocrnet.training.run_time import summarize, summary_line
 from modeling_ocrnet.training.state import TrainState
 
 LINE = re.compile(
@@ -115,10 +115,10 @@ def test_a_run_that_an_older_version_began(watched, monkeypatch):
 
 
 def test_one_of_something():
-    assert in_words(result({"minutes": 1.0}, {"seconds": 60.0, "steps": 6}, images=2), 6).startswith("asked: 1 minute;")
-    assert in_words(result({"steps": 5}, {"seconds": 0.0, "steps": 0}, images=2), 5) == (
-        "asked: 5 steps; took: 5 steps, in a time that isn't known"
-    )
+    one = summarize({"minutes": 1.0}, {"seconds": 60.0, "steps": 6}, images=2)
+    assert summary_line(one, 6).startswith("asked: 1 minute;")
+    unknown = summarize({"steps": 5}, {"seconds": 0.0, "steps": 0}, images=2)
+    assert summary_line(unknown, 5) == "asked: 5 steps; took: 5 steps, in a time that isn't known"
 
 
 def test_an_older_run_of_minutes_knows_its_time():
