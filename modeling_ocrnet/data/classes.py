@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ..configuration_ocrnet import ignore_index
-from .decoding import DataError, check_mask, open_image, stored_pixels
-from .image_headers import MAX_PIXELS
+from .decoding import DataError, check_mask, stored_pixels
+from .image_headers import MAX_PIXELS, open_image
 from .labels import IGNORE, Label, LabelSet, distinct_color
 from .text_files import read_text
 from .train_ids import pack_colors, unpack_color

@@ -17,12 +17,12 @@ from typing import Any
 
 from .classes import read_classes, suggest_classes_json
 from .decoding import DataError
-from .image_files import SUFFIXES, UNREAD, folder_names, image_names, shown_suffixes
+from .image_files import SUFFIXES, UNREAD, folder_names, image_names, left_out, shown_suffixes
 from .labels import LabelSet
 from .memory_mapped_store import read_manifest
 from .pairs import Pairs
 from .source import DataSource
-from .text_files import GUESS, read_table
+from .text_files import GUESS, REMEDY, read_table
 from .unicode_names import nfc, path_on_disk, told_apart
 
 __all__ = ["find", "label_set"]
@@ -137,6 +137,7 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
     found, partners = _by_stem(images), _by_stem(masks) if masks.is_dir() else {}
     unread = {x: y for x, y in _by_stem(images, UNREAD).items() if x not in found}
     unread_masks = {x: y for x, y in (_by_stem(masks, UNREAD) if masks.is_dir() else {}).items() if x not in partners}
+    # an unread image is needed if there is a mask for it, or if no image is read at all
     problems = _unread_problems(unread, partners.keys() | unread_masks.keys() if found else unread.keys())
     problems += _unread_problems(unread_masks, found.keys() | unread.keys())
     alone = sorted(partners.keys() - found.keys() - unread.keys())
@@ -160,8 +161,7 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
 def _unread_problems(files: dict[str, list[Path]], needed: Set[str]) -> list[str]:
     """A line for each file whose suffix isn't read, by name without suffix, if it is needed. The others are logged."""
     if others := sorted(files.keys() - needed):
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        logger.warning("%s%s: left out, only %s are read", files[others[0]][0], more, shown_suffixes())
+        logger.warning("%s", left_out([files[x][0] for x in others]))
     return [
         f"{files[x][0]}: {files[x][0].suffix} files aren't read, only {shown_suffixes()}: convert it to PNG"
         for x in sorted(files.keys() & needed)
@@ -219,8 +219,7 @@ def _listed(table: Path, source: DataSource) -> tuple[Pairs, list[str]]:
 def _misread(table: Path, row: int, paths: list[Path | None]) -> list[str]:
     """The paths of a table, whose encoding is a guess, that show that the guess is wrong."""
     return [
-        f"{table}: row {row} names {x}, which isn't there: the table isn't UTF-8 and was read as {GUESS}: save it as "
-        "UTF-8 (in Excel: CSV UTF-8)"
+        f"{table}: row {row} names {x}, which isn't there: the table isn't UTF-8 and was read as {GUESS}: {REMEDY}"
         for x in paths
         if x is not None and not str(x).isascii() and not os.path.lexists(x)
     ]

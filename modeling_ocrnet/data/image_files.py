@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SUFFIXES = (".bmp", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -19,6 +19,7 @@ def is_hidden(name: str) -> bool:
 
 
 def is_image(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
+    """Whether a name has one of the suffixes, in any case."""
     return os.path.splitext(name)[1].lower() in suffixes
 
 
@@ -70,6 +71,12 @@ def _is_folder(entry: os.DirEntry) -> bool:
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
-def shown_suffixes(suffixes: tuple[str, ...] = SUFFIXES) -> str:
-    """Suffixes for a message: bmp, jfif, jpeg ..."""
-    return ", ".join(x[1:] for x in suffixes)
+def shown_suffixes() -> str:
+    """The suffixes that are read, for a message: bmp, jfif, jpeg ..."""
+    return ", ".join(x[1:] for x in SUFFIXES)
+
+
+def left_out(files: Sequence[Path]) -> str:
+    """A line that names the first of some files whose suffix isn't read, and how many more there are."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0]}{more}: left out, only {shown_suffixes()} are read"

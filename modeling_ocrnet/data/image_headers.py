@@ -122,7 +122,7 @@ def _open_header(content: str | bytes, name: str | None, max_pixels: int) -> Ima
                 "(--data.max_pixels for a dataset)"
             )
         stack.pop_all()
-    image._exclusive_fp = bool(filename)
+    image._exclusive_fp = bool(filename)  # Pillow closes a file that it opened itself: here, that we opened for it
     return image
 
 

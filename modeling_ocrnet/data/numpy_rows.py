@@ -8,8 +8,9 @@ import numpy as np
 from datasets import Dataset
 
 from ..common.compat import transform_of
-from .decoding import DataError, Decode, check_file, located, read_image, read_mask
+from .decoding import DataError, Decode, located, read_image, read_mask
 from .errors import size_problem
+from .image_headers import check_file
 from .matlab import is_matlab
 from .memory_mapped_store import memory_mapped_array
 from .png import decode_png

@@ -1,7 +1,7 @@
 """Text files and tables as editors and spreadsheets write them.
 
-Excel writes commas, semicolons or tabs by the system's language, in UTF-8 with a mark ("CSV UTF-8"), UTF-16 ("Unicode
-Text") or the system's code page ("CSV"), which in western Europe is Windows-1252.
+Excel writes commas, semicolons or tabs by the system's language. The encoding is UTF-8 with a byte order mark ("CSV
+UTF-8"), UTF-16 ("Unicode Text") or the system's code page ("CSV"), which in western Europe is Windows-1252.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GUESS = "cp1252"
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _HINT = re.compile(r'"?sep=(.)"?[;,\t]*\r?\n?')  # a first line by which Excel knows the delimiter
-_REMEDY = "save it as UTF-8 (in Excel: CSV UTF-8)"
+REMEDY = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
 class Text(NamedTuple):
@@ -60,9 +60,9 @@ def read_text(file: Path, guess: bool = False) -> Text:
             text, guessed = content.decode(GUESS), True
     except UnicodeDecodeError as error:
         name = "UTF-16" if encoding == "utf-16" else "UTF-8"
-        raise DataError(f"{file}: byte {error.start} isn't {name}: {_REMEDY}") from error
+        raise DataError(f"{file}: byte {error.start} isn't {name}: {REMEDY}") from error
     if "\0" in text:
-        raise DataError(f"{file}: holds zero bytes, as UTF-16 without a byte order mark does: {_REMEDY}")
+        raise DataError(f"{file}: holds zero bytes, as UTF-16 without a byte order mark does: {REMEDY}")
     return Text(text, guessed)
 
 

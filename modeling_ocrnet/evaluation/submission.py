@@ -12,7 +12,8 @@ from datasets import Dataset
 
 from ..common.atomic_files import atomic_write
 from ..common.errors import UserError
-from ..data.decoding import DataError, decoded, open_image
+from ..data.decoding import DataError, decoded
+from ..data.image_headers import open_image
 from ..data.labels import LabelSet
 
 SHOWN = 10  # problems that a message lists

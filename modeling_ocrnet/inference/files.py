@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..common.errors import writing
 from ..data.decoding import DataError, read_image_and_remarks
-from ..data.image_files import SUFFIXES, UNREAD, image_files, is_image, shown_suffixes
+from ..data.image_files import SUFFIXES, UNREAD, image_files, is_image, left_out
 from ..data.image_headers import MAX_PIXELS
 from ..data.unicode_names import nfc, path_on_disk
 from .drawing import class_palette, colorize, overlay, with_legend
@@ -81,11 +81,10 @@ def find_images(inputs: list[str], output_dir: str | Path) -> dict[Path, Path]:
     for text in inputs:
         base, images, unread = _images(text, _real(output_dir))
         if unread:
-            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
-            left_out = f"{unread[0]}{more}: left out, only {shown_suffixes()} are read: convert to PNG"
+            line = f"{left_out(unread)}: convert to PNG"
             if not images:
-                raise DataError(f"{text}: holds no image that is read; {left_out}")
-            logger.warning("%s", left_out)
+                raise DataError(f"{text}: holds no image that is read; {line}")
+            logger.warning("%s", line)
         if not images:
             raise DataError(f"{text}: not an image, a folder with images or a matching pattern ({', '.join(SUFFIXES)})")
         for path in images:

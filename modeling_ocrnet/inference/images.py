@@ -17,7 +17,7 @@ from ..data.pillow_quirks import check_tiff_is_read_whole
 from ..pixels_ocrnet import from_array, to_rgb
 
 ImageLike = Image.Image | np.ndarray | torch.Tensor | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
-KINDS = "a path, an encoded image (bytes, or a file opened in binary mode), a PIL image, an array or a tensor"
+_EXPECTED = "a path, an encoded image (bytes, or a file opened in binary mode), a PIL image, an array or a tensor"
 _LONGEST = 4096  # characters of a path, on any system
 
 
@@ -57,13 +57,13 @@ def _entry(image: Any) -> dict:
     if isinstance(image, str | os.PathLike):
         path = os.fspath(image)
         if not isinstance(path, str) or not 0 < len(path) <= _LONGEST:
-            raise UserError(f"a path is given as {type(image).__name__} of length {len(path)}: expected {KINDS}")
+            raise UserError(f"a path is given as {type(image).__name__} of length {len(path)}: expected {_EXPECTED}")
         return {"path": path, "bytes": None}
     if isinstance(image, bytes | bytearray | memoryview):
         return {"path": f"the {type(image).__name__} given", "bytes": bytes(image)}
     if not callable(getattr(image, "read", None)):
         where = " inside a list" if isinstance(image, list | tuple) else ""
-        raise UserError(f"an image is given as {type(image).__name__}{where}: expected {KINDS}, or a list of these")
+        raise UserError(f"an image is given as {type(image).__name__}{where}: expected {_EXPECTED}, or a list of these")
     name = getattr(image, "name", None)
     name = name if isinstance(name, str) else f"the {type(image).__name__} given"
     try:

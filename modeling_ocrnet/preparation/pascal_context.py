@@ -19,7 +19,8 @@ from tqdm import tqdm
 from ..common.atomic_files import atomic_write
 from ..common.errors import UserError, writing
 from ..data.datasets.pascal_context_59 import DATASET
-from ..data.decoding import DataError, open_image
+from ..data.decoding import DataError
+from ..data.image_headers import open_image
 from ..data.pairs import find_folder
 from .run_lengths import region_mask
 

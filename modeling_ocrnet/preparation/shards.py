@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, Features, Image, Value
 
-from ..data.decoding import DataError, Decode, open_image, read_image, read_mask
+from ..data.decoding import DataError, Decode, read_image, read_mask
 from ..data.errors import size_problem
+from ..data.image_headers import open_image
 from ..data.memory_mapped_store import UINT16
 
 BATCH_BYTES = 32 * 2**20  # size of a Parquet row group, which a reader holds in memory at once

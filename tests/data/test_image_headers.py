@@ -13,8 +13,8 @@ from PIL import Image
 from modeling_ocrnet import data
 from modeling_ocrnet.common.errors import UserError
 from modeling_ocrnet.data.classes import suggest_classes_json
-from modeling_ocrnet.data.decoding import DataError, open_image, read_image, read_image_and_remarks, read_mask
-from modeling_ocrnet.data.image_headers import MAX_PIXELS
+from modeling_ocrnet.data.decoding import DataError, read_image, read_image_and_remarks, read_mask
+from modeling_ocrnet.data.image_headers import MAX_PIXELS, open_image
 from modeling_ocrnet.data.numpy_rows import NumpyRows
 from modeling_ocrnet.inference import Predictor
 from modeling_ocrnet.inference.images import as_image

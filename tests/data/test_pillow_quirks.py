@@ -12,7 +12,8 @@ from PIL import Image
 
 from modeling_ocrnet import data
 from modeling_ocrnet.data.classes import suggest_classes_json
-from modeling_ocrnet.data.decoding import DataError, Decode, open_image, read_image, read_instances, read_mask
+from modeling_ocrnet.data.decoding import DataError, Decode, read_image, read_instances, read_mask
+from modeling_ocrnet.data.image_headers import open_image
 from modeling_ocrnet.data.labels import IGNORE, Label, LabelSet
 from modeling_ocrnet.data.numpy_rows import decode_row
 
