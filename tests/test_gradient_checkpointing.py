@@ -50,6 +50,13 @@ def step(model):
     }
 
 
+def assert_same_step(model, other):
+    found, expected = step(model), step(other)
+    assert found.keys() == expected.keys()
+    for key in expected:
+        torch.testing.assert_close(found[key], expected[key], rtol=1e-5, atol=1e-7, msg=key)
+
+
 @pytest.mark.parametrize("name", ["hrnet", *BACKBONES])
 def test_it_changes_nothing(name):
     """The same loss, gradients and running statistics: blocks run twice, but their statistics move once."""
@@ -57,10 +64,7 @@ def test_it_changes_nothing(name):
     checkpointed = copy.deepcopy(plain)
     enable_gradient_checkpointing(checkpointed)
     counts = {"plain": passes(plain), "checkpointed": passes(checkpointed)}
-    expected, found = step(plain), step(checkpointed)
-    assert found.keys() == expected.keys()
-    for key in expected:
-        torch.testing.assert_close(found[key], expected[key], rtol=1e-5, atol=1e-7, msg=key)
+    assert_same_step(checkpointed, plain)
     assert counts["plain"] == dict.fromkeys(counts["plain"], 1)
     assert len(counts["plain"]) >= 4
     assert counts["checkpointed"].keys() == counts["plain"].keys()
@@ -76,9 +80,7 @@ def test_the_reentrant_kind_becomes_the_other_one():
     else:
         checkpointed.gradient_checkpointing_enable({"use_reentrant": True})
     counts = passes(checkpointed)
-    expected, found = step(plain), step(checkpointed)
-    for key in expected:
-        torch.testing.assert_close(found[key], expected[key], rtol=1e-5, atol=1e-7, msg=key)
+    assert_same_step(checkpointed, plain)
     assert set(counts.values()) == {2}
 
 
@@ -118,9 +120,7 @@ def test_a_block_may_change_its_input_in_place():
     plain = OCRNetForSemanticSegmentation(config, backbone=InPlace()).train()
     checkpointed = copy.deepcopy(plain)
     enable_gradient_checkpointing(checkpointed)
-    expected, found = step(plain), step(checkpointed)
-    for key in expected:
-        torch.testing.assert_close(found[key], expected[key], rtol=1e-5, atol=1e-7, msg=key)
+    assert_same_step(checkpointed, plain)
 
 
 class WithoutBlocks(torch.nn.Module):

@@ -1,7 +1,6 @@
 """Adapters of peft over OCRNet: trained, saved, loaded, merged, fused. docs/peft.md says what is to be done."""
 
 import ast
-import copy
 import re
 from pathlib import Path
 
@@ -237,29 +236,3 @@ def test_the_predictor_takes_a_merged_model(load, folder, batch, tmp_path):
     label_map = torch.from_numpy(Predictor(tmp_path / "merged", precision="fp32")(image))
     assert len(expected.unique()) > 1
     assert (label_map == expected).float().mean() > 0.999
-
-
-def test_norms_stay_in_eval_mode(load):
-    class WithActivation(nn.BatchNorm2d):
-        def forward(self, x):
-            return super().forward(x).relu()
-
-    x = torch.randn(4, 3, 8, 8)
-    model = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3), WithActivation(3), nn.SyncBatchNorm(3))
-    names = list(model.state_dict())
-    expected, before = copy.deepcopy(model).eval()(x), buffers(model)
-    assert keep_batch_norms_in_eval(keep_batch_norms_in_eval(model)) is model
-    for copied in (model, copy.deepcopy(model)):
-        copied.train()
-        assert [part.training for part in copied] == [True, False, False, False]
-        assert torch.equal(copied[1:](x), expected)
-        copied[1:](x).sum().backward()
-        assert copied[1].weight.grad is not None
-        assert all(torch.equal(x, before[name]) for name, x in buffers(copied).items())
-    assert list(model.state_dict()) == names
-
-    part = load()
-    keep_batch_norms_in_eval(part.backbone.layer1)
-    part.train()
-    still = {name for name, norm in norms(part).items() if not norm.training}
-    assert still == {name for name in norms(part) if name.startswith("backbone.layer1.")}
