@@ -30,7 +30,7 @@ def feature_channels(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
     """
     name = type(backbone).__name__
     if not isinstance(backbone, nn.Module) or not hasattr(backbone, "channels"):
-        raise ValueError(f"backbone is a {name}, expected an nn.Module whose `channels` are its feature maps' widths")
+        raise ValueError(f"backbone is a {name}, expected an nn.Module whose `channels` are those of its feature maps")
     channels = list(backbone.channels)
     for field in ("auxiliary_in_indices", "ocr_in_indices"):
         indices = getattr(config, field)
