@@ -47,4 +47,11 @@ class _StaysInEval:
 
 @cache
 def _in_eval(kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f"{kind.__name__}InEval", (_StaysInEval, kind), {})
+    fields = {"__reduce_ex__": lambda norm, _: (_rebuilt, (kind,), norm.__dict__)}
+    return type(f"{kind.__name__}InEval", (_StaysInEval, kind), fields)
+
+
+def _rebuilt(kind: type[nn.Module]) -> nn.Module:
+    """A batch norm without its state: pickle finds `kind` by its name, but not the class made of it."""
+    in_eval = _in_eval(kind)
+    return in_eval.__new__(in_eval)

@@ -1,6 +1,7 @@
 """Batch norms that stay in eval mode in training."""
 
 import copy
+import pickle
 
 import torch
 from helpers.tiny import tiny_config
@@ -21,7 +22,7 @@ def test_norms_stay_in_eval_mode():
     before = copy.deepcopy(model.state_dict())
     expected = copy.deepcopy(model).eval()(x)
     assert keep_batch_norms_in_eval(keep_batch_norms_in_eval(model)) is model
-    for copied in (model, copy.deepcopy(model)):
+    for copied in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         copied.train()
         assert [part.training for part in copied] == [True, False, False, False]
         assert torch.equal(copied[1:](x), expected)
