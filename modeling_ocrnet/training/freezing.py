@@ -32,7 +32,7 @@ def keep_batch_norms_in_eval(module: nn.Module) -> nn.Module:
     [True, False, True]
     """
     for norm in module.modules():
-        if isinstance(norm, (nn.BatchNorm2d, nn.SyncBatchNorm)) and not isinstance(norm, _StaysInEval):
+        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)) and not isinstance(norm, _StaysInEval):
             norm.__class__ = _in_eval(type(norm))  # type: ignore[assignment, arg-type]
             norm.eval()
     return module
@@ -53,5 +53,5 @@ def _in_eval(kind: type[nn.Module]) -> type[nn.Module]:
 
 def _rebuilt(kind: type[nn.Module]) -> nn.Module:
     """A batch norm without its state: pickle finds `kind` by its name, but not the class made of it."""
-    in_eval = _in_eval(kind)
+    in_eval = _in_eval(kind)  # type: ignore[arg-type]
     return in_eval.__new__(in_eval)

@@ -32,6 +32,10 @@ def test_norms_stay_in_eval_mode():
         assert all(torch.equal(value, before[name]) for name, value in copied.state_dict().items())
 
 
+def test_norms_of_one_dimension():
+    assert not keep_batch_norms_in_eval(nn.BatchNorm1d(3)).train().training
+
+
 def test_a_part_of_a_model():
     model = OCRNetForSemanticSegmentation(tiny_config())
     keep_batch_norms_in_eval(model.backbone.layer1)
