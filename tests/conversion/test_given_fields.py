@@ -10,6 +10,7 @@ from helpers import reference
 from modeling_ocrnet import OCRNetConfig
 from modeling_ocrnet.cli import convert
 from modeling_ocrnet.conversion.convert import convert_checkpoint
+from modeling_ocrnet.conversion.given_fields import GivenFields
 
 CLASSES = ["road", "sidewalk", "building", "wall", "fence"]
 
@@ -134,6 +135,12 @@ def test_several_fields_that_fit_only_together_are_not_blamed(place, tmp_path):
     written = OCRNetConfig.from_pretrained(tmp_path / "out")
     assert list(written.id2label.values()) == list(names.values())
     assert written.label_ids == [1, 2, 3, 4, 9]
+
+
+def test_names_in_a_backbones_config_are_no_classes():
+    """A backbone has no number of classes to compare them with."""
+    given = GivenFields({"id2label": {0: "road"}})
+    assert given.over({"model_type": "hrnet"}) == {"model_type": "hrnet", "id2label": {0: "road"}}
 
 
 def test_a_wrong_checkpoint_is_not_blamed_on_a_field(place, tmp_path):
