@@ -16,6 +16,7 @@ from transformers import GradientCheckpointingLayer, PreTrainedModel
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 
 
 class BatchNormCheckpointingMixin:
@@ -39,6 +40,11 @@ class BatchNormCheckpointingMixin:
 
 
 def _checkpointing_kwargs(model: nn.Module, given: dict | None) -> dict:
+    if not model.supports_gradient_checkpointing:
+        raise ValueError(
+            f"{type(model).__name__} does not support gradient checkpointing, because its backbone has no repeated "
+            "blocks: train smaller batches or crops"
+        )
     """The arguments of `torch.utils.checkpoint.checkpoint`: the given ones, with the contexts for batch norms."""
     given = dict(given or {})
     if given.pop("use_reentrant", False):
@@ -71,9 +77,8 @@ def checkpoint_without_bn_update(model: nn.Module):
 
 @contextmanager
 def frozen_bn_stats(model: nn.Module) -> Iterator[None]:
-    """A context in which a model's batch norms don't update their running statistics."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
-    norms = [m for m in model.modules() if isinstance(m, kinds) and m.track_running_stats]
+    """A context in which a model's norms don't update their running statistics."""
+    norms = [m for m in model.modules() if isinstance(m, NORMS) and m.track_running_stats]
     kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
@@ -89,7 +94,8 @@ def make_checkpointable(backbone: nn.Module) -> bool:
 
     Only the blocks' classes change, to subclasses of the same name. A block holds two or more layers with weights, but
     no other block. It is an element of an `nn.Sequential` or `nn.ModuleList`, or has a sibling of its class. Another
-    choice would need another amount of memory, and give the same results.
+    choice would need another amount of memory, and give the same results, if blocks keep no state but norms' running
+    statistics.
 
     Returns:
         Whether the backbone can be checkpointed.

@@ -208,9 +208,9 @@ class _SegmentationProcessing:
     def to_dict(self) -> dict:
         """As the base class, but a saved `auto_map` names the classes of both backends: PIL's, then torchvision's."""
         fields = super().to_dict()
-        if "auto_map" in fields:
+        classes = (OCRNetImageProcessorPil, OCRNetImageProcessor)
+        if "auto_map" in fields and type(self) in classes:  # a class derived from them is saved as itself
             module = type(self).__module__.rpartition(".")[2]
-            classes = (OCRNetImageProcessorPil, OCRNetImageProcessor)
             fields["auto_map"] = {"AutoImageProcessor": [f"{module}.{x.__name__}" for x in classes]}
         return fields
 

@@ -169,6 +169,8 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         """The backbone's feature maps, and its hidden states and attentions if requested and available."""
         if not isinstance(self.backbone, BackboneMixin):
             return BackboneOutput(feature_maps=checked_maps(self.backbone, self.backbone(pixel_values)))
+        if self.backbone.config.model_type == "timm_backbone":
+            kwargs["output_attentions"] = False  # it has none, and would raise
         return self.backbone.forward_with_filtered_kwargs(pixel_values, **kwargs, return_dict=True)
 
     def _decode(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,7 +1,9 @@
 """The image processor: both backends, label maps, and the way back."""
 
 import inspect
+import json
 import struct
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -69,6 +71,17 @@ def test_tensors_of_several_sizes_are_refused_in_one_line(backend, image):
     ):
         backend()(images, return_tensors="pt")
     assert backend()(images, do_pad=True, return_tensors="pt")["pixel_values"].shape == (2, 3, 100, 140)
+
+
+class Derived(OCRNetImageProcessor):
+    """As a user would derive one."""
+
+
+def test_a_class_derived_from_the_processor_is_saved_as_itself(tmp_path):
+    Derived.register_for_auto_class()
+    Derived().save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert saved["auto_map"]["AutoImageProcessor"] == f"{Path(__file__).stem}.Derived"
 
 
 @pytest.mark.parametrize("sizes", [None, [(14, 18), (5, 3)]])

@@ -56,8 +56,10 @@ def test_a_transformers_attentions(by):
 
 
 @pytest.mark.parametrize("by", ["keyword", "config"])
-def test_a_convolutional_backbone_has_no_attentions(by):
-    model = OCRNetForSemanticSegmentation(tiny_config()).eval()
+@pytest.mark.parametrize("name", ["hrnet", "resnet", "timm_mobilenetv3"])
+def test_a_convolutional_backbone_has_no_attentions(name, by):
+    config = tiny_config() if name == "hrnet" else model_over(BACKBONES[name]()[0], [0, 1]).config
+    model = OCRNetForSemanticSegmentation(config).eval()
     assert requested(model, "attentions", by).attentions is None
 
 

@@ -13,6 +13,7 @@ import sys
 from ..training.dry_run import dry_run
 from ..training.failure import explained_processes
 from ..training.loop import train
+from ..training.run_time import process_clock
 from .parser import Parser
 from .recipe_parser import parse_recipe, print_config, recipe_parser
 from .run import command
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         if options.check:
             dry_run(recipe)
             return
-        train(recipe, options.resume, options.minutes, extend=options.extend)
+        train(recipe, options.resume, options.minutes, process_clock(), options.extend)
 
 
 if __name__ == "__main__":

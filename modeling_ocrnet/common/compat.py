@@ -91,6 +91,12 @@ def random_states_file(process: int) -> str:
     return f"{RNG_STATE_NAME}_{process}.pkl"
 
 
+def end_workers(batches) -> None:
+    """End a DataLoader iterator's worker processes, if it has any. Deleting it does so only if nothing else refers to
+    it, and there is no public method."""
+    getattr(batches, "_shutdown_workers", lambda: None)()
+
+
 def prepared_optimizers(accelerator: Accelerator) -> list:
     """The optimizers given to `accelerator.prepare`. `load_state` loads into these; nothing public lists them."""
     return accelerator._optimizers

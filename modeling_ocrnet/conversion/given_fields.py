@@ -59,8 +59,12 @@ class GivenFields:
                 raise self.error(name, f"{name} is {value!r}, expected one of {', '.join(ACT2FN)}")
             if key == "num_labels" and value != fields[key]:
                 raise self.error(name, f"{name} is {value!r}, but the weights have {fields[key]} classes: leave it out")
+            if key in ("dtype", "torch_dtype"):
+                raise self.error(name, f"{name} is {value!r}, but the weights keep their own: leave it out")
+            if key == "id2label" and not isinstance(value, dict):
+                raise self.error(name, f"{name} is {value!r}, expected names by index, as {{0: road, 1: sky}}")
             classes = fields.get("num_labels")  # a backbone has none
-            if key == "id2label" and isinstance(value, dict) and classes not in (None, len(value)):
+            if key == "id2label" and classes not in (None, len(value)):
                 raise self.error(name, f"{name} names {len(value)} classes, but the weights have {classes}")
             if key == _INNER and not isinstance(value, dict):
                 raise self.error(name, f"{name} is {value!r}, expected some of its fields, each with its value")

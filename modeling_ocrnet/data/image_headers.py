@@ -36,8 +36,8 @@ def check_max_pixels(max_pixels: int) -> None:
     Raises:
         UserError: says what was expected.
     """
-    if max_pixels < 1:
-        raise UserError(f"max_pixels is {max_pixels}, expected the most pixels that an image may have")
+    if type(max_pixels) is not int or max_pixels < 1:
+        raise UserError(f"max_pixels is {max_pixels!r}, expected a whole number of pixels, 1 or more")
 
 
 def open_image(source: dict, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -119,7 +119,7 @@ def _open_header(content: str | bytes, name: str | None, max_pixels: int) -> Ima
             raise DataError(
                 f"{name}: {width}x{height} is {width * height} pixels, and max_pixels is {max_pixels}, because a small "
                 f"file can claim any size: if this one is right, give --max_pixels {width * height} "
-                "(--data.max_pixels for a dataset)"
+                "(--data.max_pixels for a dataset, max_pixels= in a program)"
             )
         stack.pop_all()
     image._exclusive_fp = bool(filename)  # Pillow closes a file that it opened itself: here, that we opened for it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from datasets import IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
+from ..common.compat import end_workers
 from .decoding import DataError, Decode
 from .map_style import REPLACEMENTS, collate, start_worker, to_sample
 from .numpy_rows import decode_row
@@ -97,8 +98,8 @@ def streamed_batches(
     taken: int = 0,
     pin_memory: bool = False,
     skip: bool = False,
-) -> Iterator[dict]:
-    """This process's micro-batches, endlessly: as [`training_loader`]'s, with `worker` and `position`.
+) -> Generator[dict, None, None]:
+    """This process's micro-batches, endlessly: as [`training_batches`]'s, with `worker` and `position`.
 
     Args:
         workers: the number of processes that read for this one; with 0, it reads itself.
@@ -136,11 +137,15 @@ def streamed_batches(
             collate_fn=_collate,
             worker_init_fn=start_worker,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # as in training_loader
+            generator=torch.Generator(),  # as in training_batches
         )
         loaders.append(iter(loader))
-    for turn in itertools.count(taken):
-        yield {**next(loaders[turn % count]), "worker": turn % count}
+    try:
+        for turn in itertools.count(taken):
+            yield {**next(loaders[turn % count]), "worker": turn % count}
+    finally:
+        for loaded in loaders:
+            end_workers(loaded)
 
 
 def _collate(samples: list[dict]) -> dict:

@@ -8,7 +8,7 @@ continues at its position.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
+from ..common.compat import end_workers
 from .errors import DataError
 from .numpy_rows import NumpyRows
 from .transforms import TrainingTransform
@@ -119,11 +120,12 @@ def start_worker(_: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def training_loader(
+def training_batches(
     dataset: TrainingDataset, batches: MicroBatchSampler, workers: int, pin_memory: bool = False
-) -> DataLoader:
-    """A loader of this process's micro-batches: dicts of `pixel_values`, `labels`, `names` and `skipped`."""
-    return DataLoader(
+) -> Generator[dict, None, None]:
+    """This process's micro-batches: dicts of `pixel_values`, `labels`, `names` and `skipped`. `close()` ends the
+    workers, which would keep the process from ending: they ignore the signal by which Python would end them."""
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
@@ -132,3 +134,8 @@ def training_loader(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # without it, creating a loader would change the RNG state of dropout
     )
+    loaded = iter(loader)
+    try:
+        yield from loaded
+    finally:
+        end_workers(loaded)

@@ -6,12 +6,16 @@ position, each channel has one value, and no variance.
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import nn
 
 from ..common.errors import UserError
 from ..configuration_ocrnet import OCRNetConfig
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+
+logger = logging.getLogger(__name__)
 
 _LARGER = (2, 4, 8, 16, 32, 64)  # how many times larger crops are tried, to advise one
 
@@ -31,7 +35,8 @@ def check_batch_norms(config: OCRNetConfig, crop_size: tuple[int, int]) -> None:
         with torch.device("meta"):
             model = OCRNetForSemanticSegmentation(config).train()
         sizes = _map_sizes(model, crop_size)
-    except (ImportError, RuntimeError):  # no timm; or a backbone that can't be run without numbers
+    except (ImportError, RuntimeError) as error:  # no timm; or a backbone that can't be run without numbers
+        logger.debug("batch norms' values for crops of %s aren't checked: %s", crop_size, error)
         return
     starved = _starved(sizes)
     if starved is None:

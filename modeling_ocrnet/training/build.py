@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
 from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
-from ..data.map_style import MicroBatchSampler, TrainingDataset, training_loader
+from ..data.map_style import MicroBatchSampler, TrainingDataset, training_batches
 from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..gradient_checkpointing import enable_gradient_checkpointing
@@ -247,7 +247,7 @@ def _can_sync(device: torch.device) -> bool:
     return True
 
 
-def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
+def build_batches(experiment: Experiment, start: int) -> Generator[dict, None, None]:
     """This process's micro-batches from step `start` to the end of the run; a stream's go on from `positions`."""
     recipe, accelerator = experiment.recipe, experiment.accelerator
     options = recipe.data
@@ -286,4 +286,4 @@ def build_batches(experiment: Experiment, start: int) -> Iterator[dict]:
         stop=recipe.schedule.max_steps if experiment.budget is None else sys.maxsize,
     )
     stream = TrainingDataset(experiment.train_data, transform, recipe.seed, skip=options.on_error == "skip")
-    return iter(training_loader(stream, batches, options.workers, pin_memory=pinned))
+    return training_batches(stream, batches, options.workers, pin_memory=pinned)

@@ -46,8 +46,13 @@ def write_recipe(recipe: Recipe, folder: Path) -> None:
 def find_checkpoints(output_dir: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
     folder = output_dir / "checkpoints"
-    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _PATTERN.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    return sorted((x for x in folder.glob("step-*") if _PATTERN.fullmatch(x.name)), key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    """The step in a checkpoint's name; 0 if its folder was renamed."""
+    match = _PATTERN.fullmatch(path.name)
+    return int(match[1]) if match else 0
 
 
 def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: TrainState) -> Path:
@@ -70,7 +75,9 @@ def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, 
     return target
 
 
-def open_run(accelerator: Accelerator, resume: str | None, output_dir: Path) -> tuple[Path | None, list[str]]:
+def open_run(
+    accelerator: Accelerator, resume: str | None, output_dir: Path, extend: bool = False
+) -> tuple[Path | None, list[str]]:
     """Delete partial files that a crash left in `output_dir`, and choose where the run begins.
 
     Only the main process reads the folder, so that all processes agree.
@@ -91,7 +98,7 @@ def open_run(accelerator: Accelerator, resume: str | None, output_dir: Path) -> 
             clean_partial_writes(output_dir / "checkpoints", "step-*")
             for name in MODEL_FOLDERS:
                 clean_partial_writes(output_dir, name)
-            answer = [(None, []) if resume is None else choose_checkpoint(resume, output_dir)]
+            answer = [(None, []) if resume is None else choose_checkpoint(resume, output_dir, extend)]
         except (CheckpointError, OSError) as error:
             answer = [error]
     (answer,) = broadcast_object_list(answer)
@@ -109,14 +116,17 @@ def _refuse_older_run(output_dir: Path) -> None:
         )
 
 
-def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[str]]:
+def choose_checkpoint(resume: str, output_dir: Path, extend: bool = False) -> tuple[Path | None, list[str]]:
     """Find the checkpoint that `--resume` selects: `last`, `auto` (the last one, or none), or a folder.
+
+    With `extend`, a folder must be the run's last one: later ones belong to the shorter run, and the next `--resume
+    last` would take them.
 
     Returns:
         The checkpoint, with its files as they were written, and one message for each later one that is damaged.
 
     Raises:
-        CheckpointError: if there is none, or all are damaged.
+        CheckpointError: if there is none, all are damaged, or a later one is in the way of an extension.
     """
     if resume not in ("last", "auto"):
         path = Path(resume)
@@ -127,6 +137,11 @@ def choose_checkpoint(resume: str, output_dir: Path) -> tuple[Path | None, list[
         if reason := find_corruption(path):
             raise CheckpointError(
                 f"{path}: damaged ({reason}): choose another; --resume last takes the last intact one"
+            )
+        if extend and (later := [x for x in find_checkpoints(output_dir) if _step_of(x) > _step_of(path)]):
+            raise CheckpointError(
+                f"{path}: --extend goes on from the end of a run, and {later[-1]} is later: give --resume last, or "
+                "another --output for a run of its own"
             )
         return path, []
     skipped: list[str] = []

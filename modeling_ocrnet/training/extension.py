@@ -39,9 +39,12 @@ def check_recipe(recipe: Recipe, path: Path, extend: bool, by_steps: bool = True
     if extend and length:
         found = [x for x in found if x not in length]
     if found and extend:
+        noted = not by_steps and all(x.startswith("schedule.") for x in found)
+        remedy = ": a run of minutes notes the steps that it took: give the recipe that it began with" if noted else ""
         raise CheckpointError(
             f"{path} was trained with another recipe, and --extend changes only the run's length:\n  "
             + "\n  ".join(found)
+            + remedy
         )
     if found:
         longer = found == length and then is not None and now > then

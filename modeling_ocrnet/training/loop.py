@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .failure import check_writable, saving
 from .graceful_shutdown import GracefulShutdown
 from .recipe import Recipe
 from .results import all_reduce_sum, evaluate, finish, measure_the_end, run_summary, save
-from .run_time import RunTime, process_clock, summary_line, taken_at_the_end
+from .run_time import RunTime, stopwatch, summary_line, taken_at_the_end
 from .state import CheckpointError, TrainState, run_fingerprint
 from .step import train_step
 from .time_budget import TimeBudget
@@ -43,7 +44,7 @@ def train(
         recipe: the experiment.
         resume: `"last"`, `"auto"` (the last checkpoint if there is one), a checkpoint folder, or `None` for a new run.
         minutes: how long the whole run takes, in place of `schedule.max_steps`; see [`TimeBudget`].
-        clock: seconds since the process began; its own by default.
+        clock: seconds that count as the run's; by default, those since this call.
         extend: go on to a later end than the run had: to `schedule.max_steps`, or to `minutes` if they are given.
 
     Returns:
@@ -57,7 +58,7 @@ def train(
     """
     if extend and resume is None:
         raise UserError("--extend goes on with a run: give --resume last as well, or leave it out")
-    shutdown, clock = GracefulShutdown(), clock or process_clock()
+    shutdown, clock = GracefulShutdown(), clock or stopwatch()
     output_dir = Path(recipe.output)
     accelerator = build_accelerator(recipe)
     budget = None
@@ -65,7 +66,7 @@ def train(
         budget = TimeBudget(accelerator, minutes, timedelta(seconds=recipe.process_timeout), clock)
     use_all_cores(accelerator.device)
     check_writable(output_dir)
-    checkpoint, damaged = open_run(accelerator, resume, output_dir)
+    checkpoint, damaged = open_run(accelerator, resume, output_dir, extend)
     output_dir.mkdir(parents=True, exist_ok=True)
     start_logging(accelerator, output_dir)
     for line in damaged:
@@ -82,8 +83,9 @@ def train(
         logger.info("%s", extension)
         keep_extension(experiment, state, output_dir)
     metrics = MetricsLog(accelerator, recipe, output_dir)
-    with logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")]), shutdown:
-        training_loop(experiment, state, metrics, output_dir, shutdown)
+    redirected = logging_redirect_tqdm([logging.getLogger("modeling_ocrnet")])
+    with redirected, shutdown, closing(build_batches(experiment, state.step)) as batches:
+        training_loop(experiment, state, batches, metrics, output_dir, shutdown)
     finish(experiment, state, metrics, output_dir)
     return output_dir / "model"
 
@@ -158,9 +160,14 @@ def keep_extension(experiment: Experiment, state: TrainState, output_dir: Path) 
 
 
 def training_loop(
-    experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path, shutdown: GracefulShutdown
+    experiment: Experiment,
+    state: TrainState,
+    batches: Iterator[dict],
+    metrics: MetricsLog,
+    output_dir: Path,
+    shutdown: GracefulShutdown,
 ) -> None:
-    """All steps from `state.step` on, with their log lines, evaluations and checkpoints.
+    """All steps from `state.step` on, with their log lines, evaluations and checkpoints. `batches` gives micro-batches.
 
     Raises:
         NonFiniteLoss: before anything is kept of the weights after such a step.
@@ -176,8 +183,7 @@ def training_loop(
     def due(every: int) -> bool:
         return state.step % every == 0 or is_last()
 
-    batches, meter = build_batches(experiment, state.step), Meter()
-    bar = progress_bar(experiment, state)
+    meter, bar = Meter(), progress_bar(experiment, state)
     for step in range(state.step, last) if budget is None else budget.steps(state.step):
         state.step = step + 1
         values = train_step(experiment, batches, step, with_accuracy=due(recipe.logging.every), shutdown=shutdown)

@@ -26,6 +26,12 @@ def process_clock() -> Callable[[], float]:
     return lambda: time.monotonic() - begun
 
 
+def stopwatch() -> Callable[[], float]:
+    """A clock of the seconds since this call."""
+    begun = time.monotonic()
+    return lambda: time.monotonic() - begun
+
+
 def nothing_taken() -> dict[str, Any]:
     """What a run has taken before it begins: `seconds`, and the `steps` that were done in them."""
     return {"seconds": 0.0, "steps": 0}
@@ -50,10 +56,10 @@ class RunTime:
     versions don't say what a run had taken: then the steps are fewer than the run has.
 
     Args:
-        clock: seconds since this process began.
+        clock: seconds of this part of the run.
     """
 
-    clock: Callable[[], float] = field(default_factory=process_clock)
+    clock: Callable[[], float] = field(default_factory=stopwatch)
     _before: dict[str, Any] = field(default_factory=nothing_taken, init=False)
     _first: int = field(default=0, init=False)
 

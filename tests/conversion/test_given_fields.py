@@ -57,6 +57,8 @@ WRONG = {
     '{"ocr_channels": -3, "dropout": 0.1}': "ocr_channels is -3, but the weights fit 24: leave it out",
     '{"num_labels": 7}': "num_labels is 7, but the weights have 5 classes: leave it out",
     '{"id2label": {"0": "road"}}': "id2label names 1 classes, but the weights have 5",
+    '{"id2label": ["a", "b"]}': "id2label is ['a', 'b'], expected names by index, as {0: road, 1: sky}",
+    '{"dtype": "float99"}': "dtype is 'float99', but the weights keep their own: leave it out",
     '{"model_type": "hrnet"}': "model_type is 'hrnet', but the weights are of 'ocrnet': leave it out",
     '{"backbone_config": 3}': "backbone_config is 3, expected some of its fields, each with its value",
     '{"backbone_config": {"fuse_upsample": "cubic"}}': (

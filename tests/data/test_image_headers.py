@@ -97,7 +97,8 @@ def test_a_small_file_that_claims_gigabytes(tmp_path):
         open_image({"path": str(bomb), "bytes": None})
     assert str(refused.value) == (
         f"{bomb}: 60000x60000 is 3600000000 pixels, and max_pixels is 178956970, because a small file can claim any "
-        "size: if this one is right, give --max_pixels 3600000000 (--data.max_pixels for a dataset)"
+        "size: if this one is right, give --max_pixels 3600000000 (--data.max_pixels for a dataset, "
+        "max_pixels= in a program)"
     )
     assert str(bomb) not in [x.path for x in psutil.Process().open_files()]
     with open_image({"path": str(bomb), "bytes": None}, 3600000000) as opened:
@@ -151,7 +152,7 @@ def test_a_program_has_it_too(own):
 
 @pytest.mark.parametrize("make", [lambda: source(Path("x"), max_pixels=0), lambda: Predictor("nothing", max_pixels=0)])
 def test_a_limit_that_no_image_meets_is_refused(make):
-    with pytest.raises(UserError, match="max_pixels is 0, expected the most pixels that an image may have"):
+    with pytest.raises(UserError, match="max_pixels is 0, expected a whole number of pixels, 1 or more"):
         make()
 
 

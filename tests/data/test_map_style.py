@@ -1,5 +1,6 @@
 """The stream of samples: complete, reproducible, and the same for any number of processes."""
 
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data.map_style import MicroBatchSampler, TrainingDataset, training_loader
+from modeling_ocrnet.data.map_style import MicroBatchSampler, TrainingDataset, training_batches
 from modeling_ocrnet.data.transforms import TrainingTransform
 
 
@@ -66,13 +67,26 @@ def test_a_sample_is_a_function_of_its_position(stream, scenes):
 
 def test_workers_change_nothing(stream):
     batches = MicroBatchSampler(4, 2, 0, 1, start=1, stop=4)
-    alone = list(training_loader(stream, batches, workers=0))
-    helped = list(training_loader(stream, batches, workers=2))
+    alone = list(training_batches(stream, batches, workers=0))
+    helped = list(training_batches(stream, batches, workers=2))
     assert [x["names"] for x in alone] == [x["names"] for x in helped]
     for a, b in zip(alone, helped, strict=True):
         assert a["pixel_values"].shape == (2, 3, 32, 48)
         assert torch.equal(a["pixel_values"], b["pixel_values"])
         assert torch.equal(a["labels"], b["labels"])
+
+
+@pytest.mark.slow
+def test_closing_ends_the_workers_whatever_refers_to_them(stream):
+    """They ignore SIGTERM, so a process that waits for them at its exit would wait for ever."""
+    before = set(multiprocessing.active_children())
+    batches = training_batches(stream, MicroBatchSampler(4, 2, 0, 1, start=0, stop=100), workers=2)
+    next(batches)
+    leaked = batches.gi_frame.f_locals["loaded"]
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    batches.close()
+    assert set(multiprocessing.active_children()) == before
+    assert leaked is not None
 
 
 def test_flips_happen_half_of_the_time(scenes):

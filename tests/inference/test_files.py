@@ -93,7 +93,7 @@ def test_the_limit_of_pixels_is_an_option(checkpoint, tmp_path, monkeypatch, cap
     assert "1 of 1 images" in capsys.readouterr().out
     assert (tmp_path / "out" / "a_ids.png").is_file()
     assert Image.MAX_IMAGE_PIXELS == 600
-    with pytest.raises(SystemExit, match="max_pixels is 0, expected the most pixels"):
+    with pytest.raises(SystemExit, match="max_pixels is 0, expected a whole number of pixels"):
         run(monkeypatch, *given, "--max_pixels", 0)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,12 @@ def test_a_run_that_an_older_version_began(watched, monkeypatch):
     machine.now = 5.0
     loop.train(recipe, "last", clock=machine)
     assert_took(recipe, 20, "steps", machine.now, 8, "; the time of the 12 steps before isn't known")
+
+
+def test_in_a_program_the_time_before_the_call_does_not_count(quick_recipe):
+    recipe, started = quick_recipe(schedule=R.ScheduleRecipe(max_steps=2)), time.monotonic()
+    loop.train(recipe)
+    assert 0 < noted(recipe)["took"]["seconds"] <= time.monotonic() - started
 
 
 def test_one_of_something():

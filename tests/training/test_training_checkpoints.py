@@ -91,6 +91,11 @@ def test_the_newest_whole_checkpoint_is_taken(harm, reason, place):
         with pytest.raises(CheckpointError, match=rf"step-0000002: damaged \({reason}.*--resume last takes"):
             open_run(place.prepare()[0], str(second), place.output)
     assert open_run(place.prepare()[0], str(first), place.output) == (first, [])
+    # the later checkpoint would be taken for the extended run's
+    with pytest.raises(
+        CheckpointError, match=r"step-0000001: --extend goes on from the end of a run, and .*-0000002 is"
+    ):
+        open_run(place.prepare()[0], str(first), place.output, extend=True)
 
 
 @pytest.mark.parametrize("resume", ["last", "auto"])
