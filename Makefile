@@ -13,7 +13,7 @@ help:  ## this list
 
 train: $(READY)  ## train on the embedded street scenes for MINUTES=6 and evaluate; two CPU cores will do
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-	    scripts/train.py --config configuration/street_scenes/ocrnet_hr18s.yaml --output $(RUN) --resume auto \
+	    scripts/train.py --config configuration/street_scenes/ocrnet_hr18s.yaml --output $(RUN) --resume auto --extend \
 	    --minutes $(MINUTES)
 
 test: $(READY)  ## run the tests, but those marked gpu, in WORKERS=2 processes of one thread
