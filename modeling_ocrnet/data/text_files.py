@@ -127,7 +127,7 @@ def _delimiter(file: Path, text: str, columns: Sequence[str]) -> tuple[str, str]
         DataError: if several do.
     """
     if hint := _HINT.match(text):
-        return hint[1], text[hint.end() :]
+        return hint[1], "\n" + text[hint.end() :]  # an empty line in its place: errors name lines of the file
     headers = {x: _header(text, x) for x in DELIMITERS}
     fitting = [x for x, header in headers.items() if all(column in header for column in columns)]
     if len(fitting) > 1:

@@ -72,6 +72,7 @@ def test_pairs_are_found_through_it(kind, tmp_path):
             "utf-8",
             'line 2 has 4 cells, but the first line 2: write a name that holds a ","',
         ),
+        ("sep=;\nimage;mask\na;b;c\n", "utf-8", "line 3 has 3 cells, but the first line 2"),
         ('image,mask\n"a.jpg,a.png\nb.jpg,b.png\n', "utf-8", r"not readable as CSV \(unexpected end of data\)"),
         (
             "image,mask\na.jpg,a.png\n",
@@ -84,7 +85,7 @@ def test_pairs_are_found_through_it(kind, tmp_path):
             r"byte 11 isn't UTF-8: save it as UTF-8 \(in Excel: CSV UTF-8\)",
         ),
     ],
-    ids=["two delimiters", "twice", "no quotes", "open quote", "no mark", "no code page"],
+    ids=["two delimiters", "twice", "no quotes", "lines of the file", "open quote", "no mark", "no code page"],
 )
 def test_what_can_be_read_in_several_ways_is_refused(text, encoding, message, tmp_path):
     (tmp_path / "train.csv").write_bytes(text.encode(encoding))
@@ -93,7 +94,7 @@ def test_what_can_be_read_in_several_ways_is_refused(text, encoding, message, tm
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("encoding", ["mac_roman", "cp850", "cp1250"])
+@pytest.mark.parametrize("encoding", ["mac_roman", "cp850"])
 def test_a_wrong_guess_of_the_encoding_is_named(encoding, tmp_path):
     """The file's name on the disk tells it; another row, in ASCII, is read."""
     for x in ("é", "a"):
@@ -101,9 +102,6 @@ def test_a_wrong_guess_of_the_encoding_is_named(encoding, tmp_path):
     classes(tmp_path)
     text = csv_of([COLUMNS, ("é.jpg", "é.png"), ("a.jpg", "a.png")], ";")
     (tmp_path / "train.csv").write_bytes(text.encode(encoding))
-    if encoding == "cp1250":  # é is where it is in cp1252
-        assert data.load(source(tmp_path), split="train")["name"][:] == ["a", "é"]
-        return
     with pytest.raises(
         data.DataError, match=r"2 problems(.|\n)*row 1 names .*, which isn't there: the table isn't UTF-8"
     ):
