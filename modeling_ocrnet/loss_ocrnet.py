@@ -176,7 +176,10 @@ def lovasz_softmax(probabilities: Tensor, labels: Tensor, ignore_index: int = 25
     probabilities = probabilities.movedim(1, -1)[valid]  # (pixels, classes)
     labels = labels[valid]
     losses = []
-    for c in labels.unique().tolist():
+    classes = labels.unique().tolist()
+    if classes and min(classes) < 0:
+        raise IndexError(f"label {min(classes)} is out of range")  # it would mean the last class
+    for c in classes:
         truth = (labels == c).to(probabilities.dtype)
         errors, order = (truth - probabilities[:, c]).abs().sort(descending=True)
         losses.append(errors @ _lovasz_gradient(truth[order]))

@@ -27,7 +27,7 @@ from .configuration_ocrnet import OCRNetConfig
 from .fusion_ocrnet import fuse
 from .gradient_checkpointing import BatchNormCheckpointingMixin, make_checkpointable
 from .heads_ocrnet import OCRHead, OCRNetClassifier, SoftObjectRegions
-from .labels_ocrnet import check_labels
+from .labels_ocrnet import check_labels, error_of_labels
 from .loss_ocrnet import SegmentationLoss
 
 
@@ -206,7 +206,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
             [`OCRNetOutput`]. Its logits have the finest feature map's size.
 
         Raises:
-            ValueError: for labels of another shape or type, or that are no classes ([`check_labels`]).
+            ValueError: for labels of another shape or type, or that are no classes (on a CPU).
             TypeError: for keywords that no model of transformers has.
 
         Example:
@@ -233,7 +233,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
                 raise TypeError(f"forward() got an unexpected keyword argument {name!r}")
         config = self.config
         if labels is not None:
-            check_labels(labels, len(pixel_values), config)
+            check_labels(labels, len(pixel_values))
         outputs = self._encode(
             pixel_values,
             output_hidden_states=config.output_hidden_states if output_hidden_states is None else output_hidden_states,
@@ -243,8 +243,11 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
 
         loss = ocr_loss = auxiliary_loss = None
         if labels is not None:
-            ocr_loss = self.criterion(logits, labels, config)
-            auxiliary_loss = self.criterion(region_logits, labels, config)
+            try:
+                ocr_loss = self.criterion(logits, labels, config)
+                auxiliary_loss = self.criterion(region_logits, labels, config)
+            except (IndexError, RuntimeError) as error:
+                raise error_of_labels(labels, config) or error from error
             loss = ocr_loss + config.auxiliary_loss_weight * auxiliary_loss
 
         return OCRNetOutput(

@@ -19,6 +19,7 @@ from modeling_ocrnet import (
     OCRNetImageProcessor,
 )
 from modeling_ocrnet.heads_ocrnet import ObjectAttention, OCRNetClassifier, SpatialGather
+from modeling_ocrnet.training.fast_layers import convert_for_training
 
 PUBLISHED = {  # parameters at 19 classes, of the model and of its backbone: mmsegmentation's configs
     "hr18s": (6_378_496, 3_860_720),
@@ -131,15 +132,26 @@ def test_labels_that_are_none_are_refused(model, batch):
     for dtype in (torch.uint8, torch.int32, torch.float32):
         with pytest.raises(ValueError, match=rf"^labels are {dtype}, expected torch.int64: pass labels.long\(\)$"):
             model(pixel_values, labels=labels.to(dtype))
-    for wrong in (-1, config.num_labels, 254):
-        found = labels.clone()
-        found[0, 0, 0] = wrong
-        with pytest.raises(
-            ValueError, match=rf"^labels hold {wrong}, expected classes from 0 to {config.num_labels - 1}"
-        ):
-            model(pixel_values, labels=found)
     labels[0, :2] = config.loss_ignore_index
     assert model(pixel_values, labels=labels).loss.isfinite()
+
+
+LOSSES = {
+    "cross-entropy": {},
+    "all valid": {"loss_normalizer": "valid", "class_weights": [1.0, 2, 3, 4, 5]},
+    "hard examples": {"ohem_threshold": 0.7, "ohem_min_kept": 100},
+    "Lovász": {"cross_entropy_weight": 0.0, "lovasz_weight": 1.0},
+}
+
+
+@pytest.mark.parametrize("convert", [lambda x: x, convert_for_training], ids=["plain", "for training"])
+@pytest.mark.parametrize("fields", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("wrong", [-1, 5, 254])
+def test_labels_that_are_no_classes_are_named(fields, convert, wrong, batch):
+    model = convert(OCRNetForSemanticSegmentation(tiny(**fields)))
+    batch["labels"][0, 0, 0] = wrong
+    with pytest.raises(ValueError, match=rf"^labels hold {wrong}, expected classes from 0 to 4, or .* \(255\) for"):
+        model(**batch)
 
 
 def test_every_parameter_gets_a_gradient(batch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -106,9 +107,9 @@ def begin(
         if accelerator.is_main_process:
             write_recipe(recipe, output_dir)
         return TrainState(fingerprint=fingerprint), None
+    check_clock(budget, checkpoint)  # a run of the other kind has another recipe too
     state = load_checkpoint(accelerator, recipe, checkpoint, fingerprint, extend, by_steps=budget is None)
     state.fingerprint = fingerprint  # the number of processes may have changed
-    check_clock(experiment, state, checkpoint)
     took = taken_at_the_end(output_dir / "model", state.step, state.took)
     experiment.time.go_on(took, state.step)
     extension = None
@@ -132,17 +133,17 @@ def begin(
     return state, extension
 
 
-def check_clock(experiment: Experiment, state: TrainState, checkpoint: Path) -> None:
+def check_clock(budget: TimeBudget | None, checkpoint: Path) -> None:
     """Check that the run which wrote a checkpoint followed the clock if this one does.
 
     Raises:
-        CheckpointError: if not.
+        CheckpointError: if not, or it is damaged.
     """
-    budget, steps = experiment.budget, experiment.recipe.schedule.max_steps
+    state = TrainState.read(checkpoint, sys.maxsize)
     if budget is not None and state.seconds is None:
         raise CheckpointError(
-            f"{checkpoint} is of a run of {steps} steps, which --minutes can't change: leave it out; --extend goes on "
-            "with such a run to more --schedule.max_steps"
+            f"{checkpoint} is of a run whose length was given in steps, which --minutes can't change: leave it out; "
+            "--extend goes on with such a run to more --schedule.max_steps"
         )
     if budget is None and state.seconds is not None:
         raise CheckpointError(

@@ -151,7 +151,7 @@ def test_minutes_do_not_change_a_fixed_run(timed_recipe, monkeypatch):
     recipe = timed_recipe(schedule=R.ScheduleRecipe(max_steps=1))
     work_on(Machine(), replace=monkeypatch.setattr)
     loop.train(recipe)
-    with pytest.raises(CheckpointError, match="of a run of 1 steps, which --minutes can't change: leave it out"):
+    with pytest.raises(CheckpointError, match="length was given in steps, which --minutes can't change: leave it out"):
         loop.train(recipe, "last", minutes=1)
 
 
