@@ -17,7 +17,9 @@ def check_labels(labels: Tensor, batch: int) -> None:
     Raises:
         ValueError: if they aren't; the message says what to do.
     """
-    if labels.ndim != 3 or len(labels) != batch:
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"labels are a {type(labels).__name__}, expected a tensor, (batch, height, width) int64")
+    if labels.ndim != 3 or len(labels) != batch or 0 in labels.shape:
         raise ValueError(f"labels must be (batch, height, width), got {tuple(labels.shape)} for {batch} images")
     if labels.dtype != torch.int64:
         raise ValueError(f"labels are {labels.dtype}, expected torch.int64: pass labels.long()")

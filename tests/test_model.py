@@ -132,6 +132,10 @@ def test_labels_that_are_none_are_refused(model, batch):
     for dtype in (torch.uint8, torch.int32, torch.float32):
         with pytest.raises(ValueError, match=rf"^labels are {dtype}, expected torch.int64: pass labels.long\(\)$"):
             model(pixel_values, labels=labels.to(dtype))
+    with pytest.raises(ValueError, match=r"^labels are a list, expected a tensor"):
+        model(pixel_values, labels=labels.tolist())
+    with pytest.raises(ValueError, match=r"labels must be \(batch, height, width\), got \(2, 0, 96\)"):
+        model(pixel_values, labels=labels[:, :0])
     labels[0, :2] = config.loss_ignore_index
     assert model(pixel_values, labels=labels).loss.isfinite()
 

@@ -84,6 +84,8 @@ def _channels_last(image: torch.Tensor, value_range: ValueRange) -> np.ndarray:
         UserError: if it has another shape, or holds floats without a `value_range`.
     """
     shape = tuple(image.shape)
+    if image.layout != torch.strided or image.is_quantized:
+        raise UserError(f"a tensor of {image.dtype}, {shape}, is sparse or quantized: expected a plain one")
     if len(shape) not in (2, 3) or not image.numel() or len(shape) == 3 and 3 not in (shape[0], shape[2]):
         batch = ": give a batch as a list, list(tensor)" if len(shape) == 4 else ""
         raise UserError(

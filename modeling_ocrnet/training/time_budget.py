@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from ..common.errors import UserError
 from .recipe import Recipe, ScheduleRecipe
-from .run_time import process_clock
+from .run_time import stopwatch
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -49,7 +49,7 @@ class TimeBudget:
         accelerator: that trains.
         minutes: of the whole run, the process's start and the parts before it was resumed included.
         timeout: how long processes wait for each other.
-        clock: seconds since the process began; its own by default.
+        clock: seconds that count as the run's; by default, those since this call.
 
     Raises:
         UserError: if `minutes` isn't positive.
@@ -68,7 +68,7 @@ class TimeBudget:
         self.share, self.last = 0.0, False
         """How much of the schedule is over at the step at hand, 0 to 1, and whether it is the last step."""
         self._evaluation_fits = True
-        self._before, self._clock = 0.0, clock or process_clock()
+        self._before, self._clock = 0.0, clock or stopwatch()
         self._begun, self._taken = 0.0, 0.0
         self._durations: deque[float] = deque(maxlen=_MANY)
         self._costs: dict[str, _Cost] = {}

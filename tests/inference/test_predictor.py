@@ -107,6 +107,10 @@ NOT_IMAGES = {
     "empty tensor": (torch.zeros(0), r"a tensor of torch.float32, \(0,\): expected \(3, height, width\)"),
     "batch": (torch.zeros(2, 3, 4, 5, dtype=torch.uint8), r"\(2, 3, 4, 5\): .*give a batch as a list, list\(tensor\)"),
     "other channels": (torch.zeros(5, 40, 50, dtype=torch.uint8), r"a tensor of torch.uint8, \(5, 40, 50\)"),
+    "sparse": (
+        torch.zeros(3, 4, 5, dtype=torch.uint8).to_sparse(),
+        r"torch.uint8, \(3, 4, 5\), is sparse or quantized",
+    ),
     "floats": (torch.full((3, 4, 5), 0.25), r"a tensor of torch.float32, \(3, 4, 5\): .*value_range=\[0, 1\]"),
 }
 

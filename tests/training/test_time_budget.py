@@ -16,7 +16,7 @@ from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.checkpoint import CheckpointError, find_checkpoints
 from modeling_ocrnet.training.optimization import learning_rate
-from modeling_ocrnet.training.run_time import seconds_since_the_start
+from modeling_ocrnet.training.run_time import process_clock, seconds_since_the_start
 from modeling_ocrnet.training.state import TrainState
 from modeling_ocrnet.training.time_budget import TimeBudget, recipe_as_run
 
@@ -183,9 +183,9 @@ def test_minutes_are_positive(quick_recipe, minutes):
         loop.train(quick_recipe(), minutes=minutes)
 
 
-def test_the_clock_begins_with_the_process(timed_recipe):
+def test_a_commands_clock_begins_with_the_process(timed_recipe):
     first = seconds_since_the_start()
-    budget = TimeBudget(SimpleNamespace(num_processes=1, is_main_process=True), 1000)
+    budget = TimeBudget(SimpleNamespace(num_processes=1, is_main_process=True), 1000, clock=process_clock())
     assert 0 < first <= budget.used <= seconds_since_the_start() + 0.1
 
 
