@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..common.errors import UserError
-from ..conversion.imagenet import IMAGENET_WEIGHTS
 from ..data.source import DataSource
 from ..inference.segmentation import InferenceOptions
 from .recipe_checks import check_numbers, renamed_fields
+from .recipe_model import LoraRecipe, ModelRecipe
 
 
 @dataclass
@@ -41,36 +41,6 @@ class DataRecipe(DataSource):
 
 
 @dataclass
-class ModelRecipe:
-    """The model to train."""
-
-    variant: str = "hr18"
-    """Architecture: hr18s, hr18, hr32, hr48, hr64 or r101-d8 (needs timm)."""
-    backbone: str | None = "auto"
-    """ImageNet weights of the backbone: auto (those of the variant), a Hub repository or a local file (null: train from
-    scratch)."""
-    config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of OCRNetConfig: dropout, class_weights, ohem_threshold, lovasz_weight, align_corners,
-    loss_normalizer (all: the loss's mean includes ignored pixels, as in mmsegmentation; valid: it doesn't) ..."""
-    backbone_config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of HRNetConfig (r101-d8: TimmBackboneConfig): zero_init_residual, fuse_upsample ..."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass, which takes less memory but more time."""
-    channels_last: bool = True
-    """Use the channels_last memory format, which is faster on CPUs and on recent GPUs."""
-    fast_layers: bool = True
-    """Train with faster layers, mostly for CPUs. The state dict is the same; results differ only by rounding."""
-    sync_batch_norm: bool = True
-    """Synchronise batch norm statistics over all processes, if their device can."""
-    ema_decay: float | None = None
-    """Also keep an exponential moving average of the weights, with this decay per step, e.g. 0.999 (null: don't). It is
-    evaluated and saved beside them."""
-
-    def __post_init__(self):
-        self.config = renamed_fields(self.config)
-
-
-@dataclass
 class OptimizerRecipe:
     """The optimizer."""
 
@@ -82,8 +52,16 @@ class OptimizerRecipe:
     """Momentum (SGD only)."""
     weight_decay: float = 5e-4
     """Weight decay of all parameters."""
+    decay_norms_and_biases: bool = True
+    """Whether weight decay also acts on norms, biases, tokens and position embeddings."""
     head_lr_multiplier: float = 1.0
-    """Ratio of the heads' learning rate to the backbone's."""
+    """Ratio of the heads' learning rate to the backbone's; both decay to schedule.min_lr."""
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
+    """Multipliers of the learning rate, from its start to its floor, by the beginnings of parameters' names; the
+    longest one that matches counts: {backbone: 0.1, ocr_head.classifier: 10}."""
+    layer_decay: float | None = None
+    """Multiply the learning rate of the backbone's last block by this, that of the block before by its square, and so
+    on; its floor too (null: don't). For transformers and ConvNeXts, e.g. 0.9."""
     clip_norm: float | None = None
     """Clip the gradients to this norm (null: don't)."""
 
@@ -152,6 +130,7 @@ class Recipe:
 
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
+    lora: LoraRecipe = field(default_factory=LoraRecipe)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
@@ -178,13 +157,7 @@ class Recipe:
             raise UserError(
                 f"model.ema_decay must be above 0 and below 1, got {decay}: 0.999 averages about the last 1000 steps"
             )
-        if self.model.backbone == "auto":
-            if (weights := IMAGENET_WEIGHTS.get(self.model.variant)) is None:
-                raise UserError(
-                    f"model.variant is {self.model.variant!r}, but model.backbone auto knows the ImageNet weights of "
-                    f"{', '.join(IMAGENET_WEIGHTS)}: choose one of these, or give --model.backbone (null: from scratch)"
-                )
-            self.model = replace(self.model, backbone=weights)
+        self.model = self.model.resolved()
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range
         if low > high:
