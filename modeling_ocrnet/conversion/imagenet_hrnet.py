@@ -9,7 +9,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from transformers import PreTrainedModel
 
 from ..common.errors import FileError, MissingFileError, UserError
-from .converted_checkpoint import IMAGENET_HEADS
+from . import authors, mmseg, openseg
+from .converted_checkpoint import IMAGENET_HEADS, any_starts
 from .loading import read_checkpoint
 from .weights import check_weights
 
@@ -37,6 +38,11 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     misfits = [key for key in state if key in own and state[key].shape != own[key].shape]
+    if any(family.matches(state) for family in (mmseg, authors, openseg)) or any_starts(state, "ocr_head."):
+        raise UserError(
+            f"{source}: a whole OCRNet, not a backbone: to start from it, give --model.init_from {source} instead of "
+            "model.backbone"
+        )
     if missing or unexpected or misfits:
         example = (misfits or missing or unexpected)[0]
         name = f"timm's {backbone.config.backbone}" if is_timm else f"branch widths {backbone.config.branch_channels}"

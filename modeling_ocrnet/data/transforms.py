@@ -13,9 +13,7 @@ import cv2
 import numpy as np
 
 from .labels import IGNORE, count_ids, ignored_in
-
-MEAN = np.array([123.675, 116.28, 103.53], np.float32)  # ImageNet, RGB, 0..255
-STD = np.array([58.395, 57.12, 57.375], np.float32)
+from .normalization import Normalization
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class TrainingTransform:
         flip_probability: of the horizontal flip.
         photometric: distort brightness, contrast, saturation and hue.
         flip_pairs: train ids that a flip swaps.
+        normalization: of the pixels, at the end; ImageNet's by default.
     """
 
     crop_size: tuple[int, int]
@@ -40,6 +39,7 @@ class TrainingTransform:
     flip_probability: float = 0.5
     photometric: bool = True
     flip_pairs: tuple[tuple[int, int], ...] = ()
+    normalization: Normalization = Normalization()
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator):
         """Returns pixel values (3, height, width) float32 and labels (height, width) int64."""
@@ -51,7 +51,7 @@ class TrainingTransform:
             image, label = flip(image, label, self.flip_pairs)
         if self.photometric:
             image = distort(image, rng)
-        return pad(normalize(image), label.astype(np.int64), self.crop_size, ignored_in(label))
+        return pad(self.normalization(image), label.astype(np.int64), self.crop_size, ignored_in(label))
 
 
 def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -> tuple[int, int]:
@@ -192,21 +192,13 @@ def _on_hsv(image: np.ndarray, channel: int, table: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)
 
 
-_NORMALIZED = ((_LEVELS[:, None] - MEAN) / STD).T.copy()  # (3, 256)
-
-
-def normalize(image: np.ndarray) -> np.ndarray:
-    """Convert (height, width, 3) uint8 to (3, height, width) float32, with mean 0 and deviation 1 over ImageNet."""
-    pixels = np.empty((3, *image.shape[:2]), np.float32)
-    for channel, plane in enumerate(cv2.split(image)):
-        cv2.LUT(plane, _NORMALIZED[channel], dst=pixels[channel])
-    return pixels
+normalize = Normalization()  # ImageNet's
 
 
 def pad(
     pixels: np.ndarray, label: np.ndarray, size: tuple[int, int], ignore: int = IGNORE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pad to `size` at the bottom and the right: pixels with 0 (ImageNet's mean), labels with `ignore`."""
+    """Pad to `size` at the bottom and the right: pixels with 0 (the mean), labels with `ignore`."""
     bottom, right = size[0] - label.shape[0], size[1] - label.shape[1]
     if bottom > 0 or right > 0:
         border = ((0, max(bottom, 0)), (0, max(right, 0)))

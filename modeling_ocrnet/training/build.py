@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +21,15 @@ from ..common.errors import UserError
 from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
 from ..data.map_style import MicroBatchSampler, TrainingDataset, training_batches
+from ..data.normalization import FIELDS, Normalization
 from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .batch_norm_values import check_batch_norms
-from .build_model import build_config, build_model, build_processor
+from .build_model import build_config, build_model, build_processor, new_model, read_start
 from .fast_layers import convert_for_training
+from .network import read_network
 from .optimization import EMA, build_optimizer
 from .recipe import Recipe
 from .run_time import RunTime
@@ -128,15 +131,28 @@ def build_data(
     return train, val
 
 
-def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
-    """Everything, in the order in which mistakes are cheapest to find."""
+def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = None) -> Experiment:
+    """Everything, in the order in which mistakes are cheapest to find.
+
+    With a checkpoint, which holds all weights, the recipe's starting weights aren't needed: none are read or fetched.
+    """
     labels = data.label_set(recipe.data)
-    config = build_config(recipe, labels)  # what it refuses needs no data
+    network = None if checkpoint is None else read_network(checkpoint)
+    start = None
+    if network is None:
+        with accelerator.local_main_process_first():  # one process downloads
+            start = read_start(recipe)
+    # what it refuses needs no data
+    config = build_config(recipe, labels, start) if network is None else network[0]
     if recipe.micro_batch == 1 and not _synchronises(recipe, accelerator):
         check_batch_norms(config, recipe.data.crop_size)
     train_data, val_data = build_data(recipe, accelerator, labels)
     set_seed(recipe.seed)
-    model = build_model(recipe, labels)
+    if checkpoint is None:
+        with accelerator.local_main_process_first():
+            model = build_model(recipe, labels, start)
+    else:
+        model = new_model(recipe, config)
     # on its device before the optimizer is made: some devices replace the parameters when they move
     model = model.to(accelerator.device)
     if recipe.model.channels_last and supports_channels_last(accelerator):
@@ -148,7 +164,7 @@ def build(recipe: Recipe, accelerator: Accelerator) -> Experiment:
     elif recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.is_main_process:
         logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
     optimizer = build_optimizer(model, recipe, fused=supports_fused_optimizer(accelerator))
-    processor = build_processor(recipe, labels.ignore)
+    processor = build_processor(recipe, labels.ignore, start) if network is None else network[1]
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
@@ -189,6 +205,7 @@ def build_batches(experiment: Experiment, start: int) -> Generator[dict, None, N
         flip_probability=options.flip_probability,
         photometric=options.photometric,
         flip_pairs=experiment.labels.flip_pairs,
+        normalization=Normalization.of({name: getattr(experiment.processor, name) for name in FIELDS}),
     )
     pinned = can_pin(accelerator.device)
     if recipe.data.streaming:

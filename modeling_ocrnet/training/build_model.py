@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from huggingface_hub.errors import StrictDataclassError
 from transformers import TimmBackboneConfig
 
@@ -10,56 +13,86 @@ from ..common.errors import UserError
 from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
+from ..conversion.starting_model import StartingModel, read_starting_model
 from ..gradient_checkpointing import enable_gradient_checkpointing
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe import Recipe
 from .recipe_checks import check_fields
 from .recipe_model import VARIANT
+from .start import carry_over, config_fields, continued_classes, table_of_classes
+
+logger = logging.getLogger("modeling_ocrnet.training")
 
 
-def build_model(recipe: Recipe, labels: data.LabelSet) -> OCRNetForSemanticSegmentation:
-    """The recipe's network on the CPU, with ImageNet weights if the recipe names some.
+def read_start(recipe: Recipe) -> StartingModel | None:
+    """The trained model that the recipe starts from, if it names one.
+
+    Raises:
+        UserError: if it can't be read, or isn't an OCRNet.
+    """
+    return None if recipe.model.init_from is None else read_starting_model(recipe.model.init_from)
+
+
+def build_model(
+    recipe: Recipe, labels: data.LabelSet, start: StartingModel | None = None
+) -> OCRNetForSemanticSegmentation:
+    """The recipe's network on the CPU, with the weights that the recipe starts from, if it names some.
+
+    Args:
+        recipe: the recipe.
+        labels: the data's classes.
+        start: what [`read_start`] returned; read here if the recipe names a model and this isn't given.
 
     Raises:
         UserError: for fields that the configs don't have, or values that they refuse.
     """
-    config = build_config(recipe, labels)
+    start = start or read_start(recipe)
+    model = new_model(recipe, build_config(recipe, labels, start))
+    if start is not None:
+        continued = continued_classes(labels, start, recipe.model.init_classes)
+        carry_over(model, start, continued)
+        logger.info("%s", table_of_classes(labels, start, continued))
+    elif recipe.model.backbone is not None:
+        load_imagenet_backbone(model.backbone, recipe.model.backbone)
+    return model
+
+
+def new_model(recipe: Recipe, config: OCRNetConfig) -> OCRNetForSemanticSegmentation:
+    """A network with its first weights, on the CPU.
+
+    Raises:
+        UserError: if its backbone is timm's and timm isn't installed.
+    """
     try:
         model = OCRNetForSemanticSegmentation(config)
     except ImportError as error:
         raise UserError(
             f"model.variant {recipe.model.variant} needs timm: pip install 'modeling-ocrnet[timm]'"
         ) from error
-    if recipe.model.backbone is not None:
-        load_imagenet_backbone(model.backbone, recipe.model.backbone)
     if recipe.model.gradient_checkpointing:
         enable_gradient_checkpointing(model)
     return model
 
 
-def build_config(recipe: Recipe, labels: data.LabelSet) -> OCRNetConfig:
+def build_config(recipe: Recipe, labels: data.LabelSet, start: StartingModel | None = None) -> OCRNetConfig:
     """What describes the recipe's network.
 
     Raises:
-        UserError: for fields that the configs don't have, or values that they refuse.
+        UserError: for fields that the configs don't have, values that they refuse, or that contradict `start`.
     """
-    check_fields("model.config", recipe.model.config, OCRNetConfig)
-    variant = recipe.model.resolved().variant or VARIANT
-    is_hrnet = variant.startswith("hr")
-    backbone_class = HRNetConfig if is_hrnet else TimmBackboneConfig
-    check_fields("model.backbone_config", recipe.model.backbone_config, backbone_class)
+    classes = {
+        "id2label": dict(enumerate(labels.names)),
+        "label2id": {name: i for i, name in enumerate(labels.names)},
+        "palette": labels.palette[: len(labels.names)].tolist(),
+        "label_ids": list(labels.ids),
+        "flip_pairs": labels.flip_pairs,
+    }
     try:
-        config = OCRNetConfig.from_variant(
-            variant,
-            backbone_fields=recipe.model.backbone_config,
-            id2label=dict(enumerate(labels.names)),
-            label2id={name: i for i, name in enumerate(labels.names)},
-            palette=labels.palette[: len(labels.names)].tolist(),
-            label_ids=list(labels.ids),
-            flip_pairs=labels.flip_pairs,
-            **recipe.model.config,
-        )
+        if start is not None:
+            config = OCRNetConfig(**config_fields(recipe.model, start), **classes)
+        else:
+            config = _of_variant(recipe, classes)
     except StrictDataclassError as error:
         raise UserError(f"model.config or model.backbone_config: {' '.join(str(error).split())}") from error
     if config.loss_ignore_index != labels.ignore:
@@ -70,10 +103,24 @@ def build_config(recipe: Recipe, labels: data.LabelSet) -> OCRNetConfig:
     return config
 
 
-def build_processor(recipe: Recipe, ignore_index: int = data.IGNORE) -> OCRNetImageProcessor:
-    """Whole images at their own size, or as large as fits into the recipe's scale."""
+def _of_variant(recipe: Recipe, classes: dict[str, Any]) -> OCRNetConfig:
+    check_fields("model.config", recipe.model.config, OCRNetConfig)
+    variant = recipe.model.resolved().variant or VARIANT
+    is_hrnet = variant.startswith("hr")
+    backbone_class = HRNetConfig if is_hrnet else TimmBackboneConfig
+    check_fields("model.backbone_config", recipe.model.backbone_config, backbone_class)
+    return OCRNetConfig.from_variant(
+        variant, backbone_fields=recipe.model.backbone_config, **classes, **recipe.model.config
+    )
+
+
+def build_processor(
+    recipe: Recipe, ignore_index: int = data.IGNORE, start: StartingModel | None = None
+) -> OCRNetImageProcessor:
+    """Whole images at their own size, or as large as fits into the recipe's scale; normalised as `start` was."""
     fields = {
-        "align_corners": recipe.model.config.get("align_corners", False),
+        **({} if start is None else start.normalization),
+        "align_corners": recipe.model.config.get("align_corners", start is not None and start.config.align_corners),
         "value_range": recipe.data.value_range,
         "ignore_index": ignore_index,
     }

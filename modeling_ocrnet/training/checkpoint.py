@@ -26,11 +26,14 @@ from ..common.compat import (
     restart_accumulation,
 )
 from ..common.errors import reason
+from ..configuration_ocrnet import OCRNetConfig
+from ..image_processing_ocrnet import OCRNetImageProcessor
 from .extension import check_recipe
 from .failure import saving
+from .network import write_network
 from .recipe import Recipe, as_dict
 from .sharding import unsharded_model
-from .state import CheckpointError, TrainState, check_compatible, damaged
+from .state import CheckpointError, TrainState, check_compatible, damaged, not_a_checkpoint
 
 MODEL_FOLDERS = ("model", "model_ema", "best")
 _NAME = "step-{:07d}"
@@ -55,12 +58,19 @@ def _step_of(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: TrainState) -> Path:
+def save_checkpoint(
+    accelerator: Accelerator,
+    recipe: Recipe,
+    output_dir: Path,
+    state: TrainState,
+    network: tuple[OCRNetConfig, OCRNetImageProcessor] | None = None,
+) -> Path:
     """Write a checkpoint of step `state.step`, then delete all but the last `checkpoint.keep_last` up to this step.
 
     It holds the weights, their average, the optimizer's state, fp16's loss scale, each process's random generators, the
-    recipe, and `state`. The learning rate and the next samples are functions of the step (of `state.stream`, for
-    streams). Checkpoints of later steps stay: a run that is resumed from an earlier one overwrites them.
+    recipe, `state`, and `network`: the model's config and its image processor. The learning rate and the next samples
+    are functions of the step (of `state.stream`, for streams). Checkpoints of later steps stay: a run that is resumed
+    from an earlier one overwrites them.
     """
     target = output_dir / "checkpoints" / _NAME.format(state.step)
     with saving(target), atomic_folder(target, accelerator, manifest=True) as folder:
@@ -68,6 +78,8 @@ def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, 
         if accelerator.is_main_process:
             state.write(folder)
             write_recipe(recipe, folder)
+            if network is not None:
+                write_network(*network, folder)
     if accelerator.is_main_process:
         existing = find_checkpoints(output_dir)
         for old in existing[: existing.index(target) + 1][: -recipe.checkpoint.keep_last]:
@@ -131,9 +143,7 @@ def choose_checkpoint(resume: str, output_dir: Path, extend: bool = False) -> tu
     if resume not in ("last", "auto"):
         path = Path(resume)
         if not (path / "state.json").is_file():
-            raise CheckpointError(
-                f"{path}: not a checkpoint (no state.json); give `last` or a folder checkpoints/step-..."
-            )
+            raise not_a_checkpoint(path)
         if reason := find_corruption(path):
             raise CheckpointError(
                 f"{path}: damaged ({reason}): choose another; --resume last takes the last intact one"

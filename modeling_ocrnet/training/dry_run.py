@@ -98,7 +98,8 @@ def measure(recipe: Recipe, steps: int) -> RunCost:
                 recipe.evaluation.inference,
             )
         per_image = (time.perf_counter() - start) / processes
-        saved = save_checkpoint(accelerator, recipe, Path(scratch), TrainState())
+        network = experiment.bare_model.config, experiment.processor
+        saved = save_checkpoint(accelerator, recipe, Path(scratch), TrainState(), network)
         disk = sum(x.stat().st_size for x in saved.rglob("*"))
     return RunCost(
         # the first ones take longer

@@ -34,6 +34,12 @@ def check_recipe(recipe: Recipe, path: Path, extend: bool, by_steps: bool = True
     """
     theirs = read_recipe(path / "recipe.yaml")
     found = differences(as_dict(recipe), theirs)
+    if recipe.model.init_from is not None and any(x.startswith("model.init_from: ") for x in found):
+        raise CheckpointError(
+            f"{path} has its own weights, from which a resumed run goes on; model.init_from "
+            f"{recipe.model.init_from} starts another run: leave --resume out and give another --output, or leave "
+            "model.init_from as it was"
+        )
     now, then = recipe.schedule.max_steps, _steps(theirs)
     length = [x for x in found if x.startswith(f"{LENGTH}: ")] if by_steps and then is not None else []
     if extend and length:

@@ -72,7 +72,7 @@ def train(
     start_logging(accelerator, output_dir)
     for line in damaged:
         logger.warning("%s", line)
-    experiment = build(recipe, accelerator)
+    experiment = build(recipe, accelerator, checkpoint)
     experiment.budget, experiment.time = budget, RunTime(clock)
     state, extension = begin(experiment, checkpoint, output_dir, extend)
     log_run_header(accelerator, recipe)

@@ -157,6 +157,8 @@ class Recipe:
             raise UserError(
                 f"model.ema_decay must be above 0 and below 1, got {decay}: 0.999 averages about the last 1000 steps"
             )
+        if self.model.init_classes and self.model.init_from is None:
+            raise UserError("model.init_classes names classes of the model of model.init_from: give that too")
         self.model = self.model.resolved()
         check_numbers(flatten(as_dict(self)))
         low, high = self.data.ratio_range

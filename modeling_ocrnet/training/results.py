@@ -37,7 +37,8 @@ def save(experiment: Experiment, state: TrainState, output_dir: Path) -> None:
         state.seconds, state.share, state.minutes = budget.used, budget.share, float(budget.minutes)
     state.took = experiment.time.read(state.step)
     with measured(budget, "checkpoint"):
-        path = save_checkpoint(accelerator, experiment.recipe, output_dir, state)
+        network = experiment.bare_model.config, experiment.processor
+        path = save_checkpoint(accelerator, experiment.recipe, output_dir, state, network)
     logger.info("saved %s", path)
 
 

@@ -32,6 +32,18 @@ def damaged(path: Path, why: str) -> CheckpointError:
     return CheckpointError(f"{path}: can't be resumed from ({why}): {_REMEDY}")
 
 
+def not_a_checkpoint(path: Path) -> CheckpointError:
+    """The error for a path that `--resume` can't go on from; it says which option was meant."""
+    if path.is_file() or (path / "config.json").is_file():
+        return CheckpointError(
+            f"--resume {path}: a model's weights, not a checkpoint of a run. To start a new run from them, give "
+            f"--model.init_from {path}; --resume goes on with a run: give `last` or a folder checkpoints/step-..."
+        )
+    if (path / "checkpoints").is_dir():
+        return CheckpointError(f"--resume {path}: a run's folder: give --output {path} --resume last")
+    return CheckpointError(f"{path}: not a checkpoint (no state.json); give `last` or a folder checkpoints/step-...")
+
+
 @dataclass
 class TrainState:
     """What training has come to, beside weights, optimizer and random generators.

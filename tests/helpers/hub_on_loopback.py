@@ -9,11 +9,13 @@ import json
 import re
 import socket
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from huggingface_hub import constants
 
 WRITER, READER = "hf_writer", "hf_reader"  # tokens of the account "me"
 
@@ -63,6 +65,23 @@ class LoopbackHub:
         """Variables for a process that is to use this Hub."""
         here = {"HF_ENDPOINT": self.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
         return {**here, **({"HF_TOKEN": token} if token else {})}
+
+
+@contextmanager
+def hub_of_this_process(monkeypatch, token: str | None = None):
+    """A running Hub, which huggingface_hub in this process takes for the real one (tests are offline otherwise)."""
+    with LoopbackHub() as hub:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        address = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        if token is None:
+            monkeypatch.delenv("HF_TOKEN", raising=False)
+        else:
+            monkeypatch.setenv("HF_TOKEN", token)
+        yield hub
+        assert hub.unknown == []
 
 
 class _Refused(Exception):

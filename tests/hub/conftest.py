@@ -4,9 +4,8 @@ import json
 
 import pytest
 import yaml
-from helpers.hub_on_loopback import LoopbackHub
+from helpers.hub_on_loopback import hub_of_this_process
 from helpers.tiny import tiny_config
-from huggingface_hub import constants
 from PIL import Image
 
 from modeling_ocrnet import OCRNetForSemanticSegmentation, OCRNetImageProcessor
@@ -53,11 +52,5 @@ def run_folder(tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A running Hub, which huggingface_hub in this process takes for the real one (tests are offline otherwise)."""
-    with LoopbackHub() as hub:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
+    with hub_of_this_process(monkeypatch) as hub:
         yield hub
-        assert hub.unknown == []

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from datasets import load_dataset
-from helpers.hub_on_loopback import WRITER, LoopbackHub
-from huggingface_hub import constants
+from helpers.hub_on_loopback import WRITER, hub_of_this_process
 from PIL import Image
 
 from modeling_ocrnet import data
@@ -195,13 +194,8 @@ def test_what_is_wrong_with_a_store_is_said(scenes, noise, tmp_path):
 
 @pytest.fixture
 def hub(monkeypatch):
-    with LoopbackHub() as hub:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_TOKEN", WRITER)
+    with hub_of_this_process(monkeypatch, WRITER) as hub:
         yield hub
-        assert hub.unknown == []
 
 
 def test_a_push_holds_the_whole_export(scenes, tmp_path, hub):
