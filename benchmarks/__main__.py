@@ -5,11 +5,12 @@
     python -m benchmarks metric --peer /path/to/mmsegmentation/bin/python
     python -m benchmarks data --peer /path/to/mmsegmentation/bin/python
     python -m benchmarks losses --peer /path/to/mmsegmentation/bin/python --output runs/losses
+    python -m benchmarks starting_weights --root /data/CamVid
 
 infer, train and metric time a forward pass, a training step, and the metric's count of a label map. data measures
 training samples per second and core, from PNG files and from a memory-mapped store. These print JSON lines, then a
 table. losses trains on the same batches from the same weights, here and in mmsegmentation, and compares the losses as
-scripts/compare_loss.py does.
+scripts/compare_loss.py does. starting_weights trains short CamVid runs from scratch and from trained models.
 
 Run it in the root of a checkout; `python scripts/benchmark.py` is the same command and works from anywhere.
 """
@@ -20,6 +21,7 @@ from modeling_ocrnet.cli.run import choose_command, command
 from .data import data_benchmark
 from .losses import loss_benchmark
 from .speed import inference_benchmark, metric_benchmark, training_benchmark
+from .starting_weights import starting_weights_benchmark
 
 COMMANDS = {
     "infer": inference_benchmark,
@@ -27,6 +29,7 @@ COMMANDS = {
     "metric": metric_benchmark,
     "data": data_benchmark,
     "losses": loss_benchmark,
+    "starting_weights": starting_weights_benchmark,
 }
 
 

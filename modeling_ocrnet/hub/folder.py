@@ -48,12 +48,12 @@ class ModelFolder:
 
     @property
     def pretrained(self) -> str | None:
-        """The source of the backbone's initial weights: a Hub repository, or a file's name."""
-        return self.field("model", "backbone")
+        """The source of the initial weights: a Hub repository, or a file's name."""
+        return self.field("model", "init_from") or self.field("model", "backbone")
 
     @property
     def base_model(self) -> str | None:
-        """The Hub repository of the backbone's initial weights, if they came from the Hub."""
+        """The Hub repository of the initial weights, if they came from the Hub."""
         return self.pretrained if self.pretrained and _is_repository(self.pretrained) else None
 
     def field(self, *names: str) -> Any:
@@ -139,9 +139,10 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
         if data.get("path") and (not _is_repository(data["path"]) or Path(data["path"]).exists()):
             data["path"] = None
         recipe["data"] = data
-    model = recipe.get("model")
-    if isinstance(model, dict) and model.get("backbone") and not _is_repository(model["backbone"]):
-        recipe["model"] = {**model, "backbone": PurePath(model["backbone"]).name}
+    if isinstance(model := recipe.get("model"), dict):
+        named = {key: model[key] for key in ("variant", "backbone", "init_from") if isinstance(model.get(key), str)}
+        local = {key: name for key, name in named.items() if not _is_repository(name) or Path(name).exists()}
+        recipe["model"] = {**model, **{key: PurePath(name).name for key, name in local.items()}}
     return recipe
 
 

@@ -143,7 +143,7 @@ def _training(folder: ModelFolder, facts: CardFacts | None) -> str:
         "global batch": folder.field("global_batch"),
         "crops (height x width)": _product(folder.field("data", "crop_size")),
         "optimizer": f"{optimizer}, weight decay {folder.field('optimizer', 'weight_decay')}",
-        "backbone's initial weights": start,
+        "initial weights" if folder.field("model", "init_from") else "backbone's initial weights": start,
         "mixed precision": folder.field("mixed_precision"),
         "seed": folder.field("seed"),
     }
@@ -203,7 +203,8 @@ def _samples(pictures: Sequence[str]) -> str:
 def _licence(folder: ModelFolder, facts: CardFacts | None) -> str:
     parts = ["The code is under Apache-2.0.", facts.terms if facts else NO_TERMS]
     if folder.pretrained:
-        parts.append(f"The backbone started from `{folder.pretrained}`, whose licence applies too.")
+        part = "model" if folder.field("model", "init_from") else "backbone"
+        parts.append(f"The {part} started from `{folder.pretrained}`, whose licence applies too.")
     return " ".join(parts)
 
 

@@ -109,6 +109,14 @@ def test_a_local_file_is_no_base_model(run_folder, folder):
     assert "`hrnet.safetensors`" in card.text
 
 
+def test_the_model_that_a_run_started_from_is_named(run_folder):
+    card = card_of(run_folder(model=R.ModelRecipe(init_from="me/street-scenes")))
+    assert card.data.base_model == "me/street-scenes"
+    assert "| initial weights | `me/street-scenes` |" in card.text
+    assert "The model started from `me/street-scenes`, whose licence applies too." in card.text
+    assert "scratch" not in card.text
+
+
 def test_pictures_are_few_and_small(run_folder):
     folder = run_folder()
     (folder.parent / "pictures" / "._frame_1.png").write_bytes(b"what macOS leaves beside it")

@@ -55,6 +55,7 @@ def test_paths_of_this_machine_stay_here(run_folder, hub):
     folder = run_folder()
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     recipe["model"]["backbone"] = "/data/private/hrnet.safetensors"
+    recipe["model"] |= {"init_from": "/data/private/street", "variant": "/data/private/dinov3"}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     push(str(folder), "me/street", api=api(hub))
     files = hub.repositories["me/street"].files
@@ -62,6 +63,7 @@ def test_paths_of_this_machine_stay_here(run_folder, hub):
     shared = yaml.safe_load(files["recipe.yaml"])
     assert shared["data"].pop("root") is shared.pop("output") is None
     assert shared["model"]["backbone"] == "hrnet.safetensors"
+    assert (shared["model"]["init_from"], shared["model"]["variant"]) == ("street", "dinov3")
     assert shared["schedule"] == recipe["schedule"]
 
 

@@ -46,7 +46,7 @@ def test_every_recipe_is_short_and_valid(path):
     def repeats(stated: dict, defaults: dict, prefix: str = "") -> list[str]:
         found = []
         for key, value in stated.items():
-            if isinstance(value, dict) and key not in ("config", "backbone_config"):
+            if isinstance(value, dict) and key not in ("config", "backbone_config", "lr_multipliers"):
                 found += repeats(value, defaults[key], f"{prefix}{key}.")
             elif value == defaults[key] and prefix + key not in (
                 "data.name",
