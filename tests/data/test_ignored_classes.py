@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.documentation import ROOT, blocks
 from helpers.own_data import COLORS, DRAWN, NAMES, RGB, classes, labels_of, pair, source
 from PIL import Image
 
@@ -167,6 +168,15 @@ def test_contradictions_are_named(content, message, root):
     with pytest.raises(data.DataError, match=message) as caught:
         data.label_set("folder", root)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_documented_file_is_right(root):
+    """The full file of docs/own_data.md: its shadow is the only listed class that isn't trained."""
+    (block,) = (x for x in blocks(ROOT / "docs" / "own_data.md") if x.language == "json")
+    (root / "classes.json").write_text(block.text)
+    labels = data.label_set("folder", root)
+    assert (labels.names, labels.ids, labels.flip_pairs) == (("road", "left arm", "right arm"), (7, 8, 9), ((1, 2),))
+    assert {x for x, train_id in labels.color_codes if train_id == 255} == {(64, 64, 64), (0, 0, 0), (64, 128, 64)}
 
 
 def test_what_was_accepted_still_is(root):
