@@ -169,7 +169,24 @@ def read_ids(source: dict, labels: LabelSet, max_pixels: int = MAX_PIXELS) -> np
         return read_matlab(path)
     mask = open_image(source, max_pixels)
     check_mask(mask, path, bool(labels.color_codes))
-    return stored_pixels(mask, path)
+    values = stored_pixels(mask, path)
+    if mask.mode == "P" and labels.ignored_colors:
+        _check_palette(mask, values, labels, path)
+    return values
+
+
+def _check_palette(mask: Image.Image, indices: np.ndarray, labels: LabelSet, path: str | None) -> None:
+    """Refuse a palette file in which a trained index has an ignored colour: its colours were meant, but don't count."""
+    palette = np.array(mask.getpalette(), np.uint8).reshape(-1, 3)
+    for index in np.unique(indices).tolist():
+        color = tuple(palette[index].tolist()) if index < len(palette) else None
+        train_id = int(labels.to_train_ids[index])
+        if color in labels.ignored_colors and 0 <= train_id < len(labels.names):
+            raise DataError(
+                f"{path}: a palette file, of which the indices count and not the colours: {labels.origin} ignores the "
+                f"color {list(color)}, but its index {index} is class {labels.names[train_id]!r}: give each class its "
+                "id and list ignored ones in ignore_ids, or save the masks as RGB"
+            )
 
 
 def read_instances(source: dict, max_pixels: int = MAX_PIXELS) -> np.ndarray:

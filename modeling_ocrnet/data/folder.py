@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .classes import read_classes, suggest_classes_json
+from .class_proposal import suggest_classes_json
+from .classes import read_classes
 from .decoding import DataError
 from .image_files import SUFFIXES, UNREAD, folder_names, image_names, left_out, shown_suffixes
 from .labels import LabelSet
 from .memory_mapped_store import read_manifest
+from .name_endings import pair_by_endings, several_endings
 from .pairs import Pairs
 from .source import DataSource
 from .text_files import GUESS, REMEDY, read_table
@@ -30,6 +32,7 @@ __all__ = ["find", "label_set"]
 logger = logging.getLogger(__name__)
 
 SHOWN = 10  # problems that a message lists
+ENDINGS = 10  # endings of names that a message lists
 SAMPLE = 64  # masks that a proposal of classes is based on
 # accepted folder names; the first that exists is used
 _SPLITS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
@@ -142,11 +145,10 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
     problems += _unread_problems(unread_masks, found.keys() | unread.keys())
     alone = sorted(partners.keys() - found.keys() - unread.keys())
     if found and alone and len(alone) == len(partners):
-        image, mask = (next(iter(x.values()))[0].name for x in (found, partners))
-        return Pairs([], [], []), [
-            f"{masks}: no mask has the name of an image ({image}, {mask}): the names must be the same except for their "
-            "suffix, or the pairs be listed in a CSV"
-        ]
+        try:
+            partners, alone = _by_endings(masks, found, partners), []
+        except DataError as error:
+            return Pairs([], [], []), [str(error)]
     problems += [f"{partners[x][0]}: a mask without an image" for x in alone]
     for group in (*found.values(), *partners.values()):
         if len(group) > 1:
@@ -156,6 +158,34 @@ def _matched(images: Path, masks: Path, labelled: bool) -> tuple[Pairs, list[str
         problems.append(f"{images}: its images are in subfolders: list the pairs in a CSV")
     names = sorted(found.keys() - unread_masks.keys())  # the others have no mask because theirs isn't read
     return Pairs(names, [found[x][0] for x in names], [partners.get(x, [None])[0] for x in names]), problems
+
+
+def _by_endings(masks: Path, found: dict[str, list[Path]], partners: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """The masks by the names of their images, if these names differ by what all images and all masks share."""
+    kinds = several_endings(found.keys(), partners.keys())
+    endings, tried = pair_by_endings(found.keys(), partners.keys())
+    image, mask = (next(iter(x.values()))[0].name for x in (found, partners))
+    if endings is None and kinds:
+        shown = ", ".join(kinds[:ENDINGS]) + (f" and {len(kinds) - ENDINGS} more" if len(kinds) > ENDINGS else "")
+        raise DataError(
+            f"{masks}: several masks fit one image ({image}); their names end in {shown}: keep the masks of one ending "
+            "there and move the others to another folder, or list the pairs in a CSV"
+        )
+    if endings is None:
+        raise DataError(
+            f"{masks}: no mask has the name of an image ({image}, {mask}): the names must be the same except for their "
+            f"suffix and for an ending that all images or all masks share, or the pairs be listed in a CSV{tried}"
+        )
+    mask = partners[endings.partners[nfc(os.path.splitext(image)[0])]][0].name
+    logger.warning(
+        "%s: no mask has the name of an image, but without %s they are the same: %d pairs, e.g. %s with %s",
+        masks,
+        endings,
+        len(found),
+        image,
+        mask,
+    )
+    return {x: partners[y] for x, y in endings.partners.items()}
 
 
 def _unread_problems(files: dict[str, list[Path]], needed: Set[str]) -> list[str]:

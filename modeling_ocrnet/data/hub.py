@@ -14,7 +14,8 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from ..common.compat import data_files_of
-from .classes import read_classes, suggest_classes_json
+from .class_proposal import suggest_classes_json
+from .classes import read_classes
 from .decoding import DataError, located
 from .labels import LabelSet
 from .source import DataSource

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..configuration_ocrnet import ignore_index
 
+Color = tuple[int, int, int]  # RGB
 IGNORE = 255  # with up to 255 classes, the train id of pixels that the loss and the metric ignore
 
 
@@ -138,6 +139,11 @@ class LabelSet:
         for label in self.trained:
             palette[label.train_id] = label.color
         return palette
+
+    @cached_property
+    def ignored_colors(self) -> frozenset[tuple[int, int, int]]:
+        """The colours of own masks that are ignored as colours only, without an id."""
+        return frozenset(x.color for x in self.labels if x.id < 0) if self.origin is not None else frozenset()
 
     @cached_property
     def to_train_ids(self) -> np.ndarray:

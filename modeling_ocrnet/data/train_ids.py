@@ -75,7 +75,8 @@ def _by_color(pixels: np.ndarray, labels: LabelSet, path: str | None) -> np.ndar
         listed = ", ".join(f"{list(unpack_color(int(colors[i])))} on {counts[i]} pixels" for i in order)
         raise DataError(
             f"{path}: holds {len(colors)} colours that no class has: {listed}{', ...' if len(colors) > 5 else ''}; "
-            "add classes for them to classes.json; mixed colours along edges come from smoothing: export without it"
+            "add them to classes.json, as classes or to its ignore_colors; mixed colours along edges come from "
+            "smoothing: export without it"
         )
     return (found - 1).astype(labels.dtype)
 

@@ -84,7 +84,7 @@ def break_(kind, root):
             image.unlink()
         case "other names":
             for x in list(mask.parent.iterdir()):
-                x.rename(x.with_stem(f"{x.stem}_mask"))
+                x.rename(x.with_stem(f"{x.stem}{x.stem}"))
         case "two images":
             photo(image.with_suffix(".png"))
         case "no masks":
@@ -114,7 +114,7 @@ def break_(kind, root):
     [
         ("missing mask", "1 problems with the pairs:\n  .*a.jpg: has no mask"),
         ("missing image", "a.png: a mask without an image"),
-        ("other names", r"no mask has the name of an image \(a.jpg, a_mask.png\): the names must be the same"),
+        ("other names", r"no mask has the name of an image \(a.jpg, aa.png\): the names must be the same"),
         ("two images", "a.jpg: its name without suffix is also that of a.png"),
         ("no masks", "masks/train: no such folder; it should hold the masks of .*images/train"),
         ("no images", "a.png: a mask without an image(.|\n)*b.png: a mask without an image"),

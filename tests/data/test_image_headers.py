@@ -12,7 +12,7 @@ from PIL import Image
 
 from modeling_ocrnet import data
 from modeling_ocrnet.common.errors import UserError
-from modeling_ocrnet.data.classes import suggest_classes_json
+from modeling_ocrnet.data.class_proposal import suggest_classes_json
 from modeling_ocrnet.data.decoding import DataError, read_image, read_mask
 from modeling_ocrnet.data.image_headers import MAX_PIXELS, open_image
 from modeling_ocrnet.data.numpy_rows import NumpyRows

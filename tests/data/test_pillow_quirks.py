@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from modeling_ocrnet import data
-from modeling_ocrnet.data.classes import suggest_classes_json
+from modeling_ocrnet.data.class_proposal import suggest_classes_json
 from modeling_ocrnet.data.decoding import DataError, Decode, read_image, read_instances, read_mask
 from modeling_ocrnet.data.image_headers import open_image
 from modeling_ocrnet.data.labels import IGNORE, Label, LabelSet

@@ -8,6 +8,39 @@ from ..labels import IGNORE, LabelSet
 from ..pairs import Pairs, find_folder, pairs_in_folders
 from .base import CardFacts, PublishedDataset, folders_of_pairs
 
+# the 32 colours of the original masks: the 11 classes are groups of them; the first of a group is the class's colour
+ORIGINAL = {
+    "sky": {"Sky": (128, 128, 128)},
+    "building": {
+        "Building": (128, 0, 0),
+        "Archway": (192, 0, 128),
+        "Bridge": (0, 128, 64),
+        "Tunnel": (64, 0, 64),
+        "Wall": (64, 192, 0),
+    },
+    "pole": {"Column_Pole": (192, 192, 128), "TrafficCone": (0, 0, 64)},
+    "road": {"Road": (128, 64, 128), "LaneMkgsDriv": (128, 0, 192), "LaneMkgsNonDriv": (192, 0, 64)},
+    "pavement": {"Sidewalk": (0, 0, 192), "ParkingBlock": (64, 192, 128), "RoadShoulder": (128, 128, 192)},
+    "tree": {"Tree": (128, 128, 0), "VegetationMisc": (192, 192, 0)},
+    "sign": {"SignSymbol": (192, 128, 128), "Misc_Text": (128, 128, 64), "TrafficLight": (0, 64, 64)},
+    "fence": {"Fence": (64, 64, 128)},
+    "car": {
+        "Car": (64, 0, 128),
+        "OtherMoving": (128, 64, 64),
+        "SUVPickupTruck": (64, 128, 192),
+        "Train": (192, 64, 128),
+        "Truck_Bus": (192, 128, 192),
+    },
+    "pedestrian": {
+        "Pedestrian": (64, 64, 0),
+        "Animal": (64, 128, 64),
+        "CartLuggagePram": (64, 0, 192),
+        "Child": (192, 128, 64),
+    },
+    "bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
+    "void": {"Void": (0, 0, 0)},
+}
+
 IMAGES, MASKS = ({split: (f"{split}{kind}",) for split in ("train", "val", "test")} for kind in ("", "annot"))
 
 
@@ -19,7 +52,6 @@ def find_pairs(root: Path, split: str) -> Pairs:
 
 DATASET = PublishedDataset(
     title="CamVid",
-    # colours from CamVid's original table; the 11 classes are groups of the original ones
     labels=LabelSet.from_rows(
         ("sky", 0, 0, (128, 128, 128)),
         ("building", 1, 1, (128, 0, 0)),
