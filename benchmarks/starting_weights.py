@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from modeling_ocrnet import data
+from modeling_ocrnet.common.errors import UserError
 from modeling_ocrnet.common.tables import text_table
 
 STREET_STEPS = 400
@@ -80,7 +81,9 @@ def starting_weights_benchmark(
             continue
         began = time.monotonic()
         command = [sys.executable, str(SCRIPT), *run.options, "--seed", str(run.seed), "--logging.pictures", "0"]
-        subprocess.run([*command, "--output", str(folder / run.folder), "--resume", "auto"], check=True)
+        ended = subprocess.run([*command, "--output", str(folder / run.folder), "--resume", "auto"], check=False)
+        if ended.returncode:
+            raise UserError(f"{run.folder} ended with code {ended.returncode}: the same command goes on from there")
         row = {"name": run.name, "seed": run.seed, "steps": steps, "minutes": (time.monotonic() - began) / 60}
         with rows_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row | _scores(folder / run.folder)) + "\n")

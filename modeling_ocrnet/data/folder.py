@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Set
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -177,15 +178,17 @@ def _by_endings(masks: Path, found: dict[str, list[Path]], partners: dict[str, l
             f"suffix and for an ending that all images or all masks share, or the pairs be listed in a CSV{tried}"
         )
     mask = partners[endings.partners[nfc(os.path.splitext(image)[0])]][0].name
-    logger.warning(
-        "%s: no mask has the name of an image, but without %s they are the same: %d pairs, e.g. %s with %s",
-        masks,
-        endings,
-        len(found),
-        image,
-        mask,
+    _say_once(
+        f"{masks}: no mask has the name of an image, but without {endings} they are the same: {len(found)} pairs, e.g. "
+        f"{image} with {mask}"
     )
     return {x: partners[y] for x, y in endings.partners.items()}
+
+
+@cache
+def _say_once(text: str) -> None:
+    """Log a line that two splits of one folder would log twice."""
+    logger.warning("%s", text)
 
 
 def _unread_problems(files: dict[str, list[Path]], needed: Set[str]) -> list[str]:
