@@ -29,6 +29,7 @@ from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .batch_norm_values import check_batch_norms
 from .build_model import build_config, build_model, build_processor, new_model, read_start
 from .fast_layers import convert_for_training
+from .freezing import freeze, keep_frozen_norms_in_eval, log_frozen
 from .network import read_network
 from .optimization import EMA, build_optimizer
 from .recipe import Recipe
@@ -153,6 +154,7 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
             model = build_model(recipe, labels, start)
     else:
         model = new_model(recipe, config)
+    freeze(model, recipe.model.freeze)
     # on its device before the optimizer is made: some devices replace the parameters when they move
     model = model.to(accelerator.device)
     if recipe.model.channels_last and supports_channels_last(accelerator):
@@ -163,6 +165,8 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     elif recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.is_main_process:
         logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
+    if recipe.model.freeze is not None:
+        log_frozen(model, keep_frozen_norms_in_eval(model))
     optimizer = build_optimizer(model, recipe, fused=supports_fused_optimizer(accelerator))
     processor = build_processor(recipe, labels.ignore, start) if network is None else network[1]
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor)

@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
+from typing import Literal
 
 from torch import nn
+
+from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .backbone_parts import first_stages
+
+logger = logging.getLogger("modeling_ocrnet.training")
+
+
+def freeze(model: OCRNetForSemanticSegmentation, part: int | Literal["backbone"] | None) -> None:
+    """Leave a part of a model out of its training, in place: gradients of its parameters aren't computed.
+
+    [`keep_frozen_norms_in_eval`] does the rest, once all layers have their final classes.
+
+    Args:
+        model: on the CPU.
+        part: `"backbone"`, or the number of its first stages, the stem with them; `None` freezes nothing.
+
+    Raises:
+        UserError: if the backbone hasn't so many stages.
+    """
+    if part is None:
+        return
+    stages = None if part == "backbone" else first_stages(model, part)
+    for name, parameter in model.backbone.named_parameters():  # type: ignore[union-attr]
+        if stages is None or name in stages:
+            parameter.requires_grad_(False)
+
+
+def keep_frozen_norms_in_eval(model: nn.Module) -> int:
+    """As [`keep_batch_norms_in_eval`], for batch norms in parts of a model in which no parameter requires gradients.
+
+    Returns:
+        The number of these norms.
+    """
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(x.requires_grad for x in parameters):
+            keep_batch_norms_in_eval(module)
+    return sum(isinstance(x, _StaysInEval) for x in model.modules())
+
+
+def log_frozen(model: nn.Module, norms: int) -> None:
+    """One line on what of a model isn't trained, `norms` batch norms among it."""
+    sizes = {True: 0, False: 0}
+    for parameter in model.parameters():
+        sizes[parameter.requires_grad] += parameter.numel()
+    statistics = f", and the statistics of {norms} batch norms" if norms else ""
+    logger.info("frozen: %d of %d parameters%s", sizes[False], sum(sizes.values()), statistics)
 
 
 def keep_batch_norms_in_eval(module: nn.Module) -> nn.Module:

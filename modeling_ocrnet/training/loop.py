@@ -25,7 +25,7 @@ from .recipe import Recipe
 from .results import all_reduce_sum, evaluate, finish, measure_the_end, run_summary, save
 from .run_time import RunTime, stopwatch, summary_line, taken_at_the_end
 from .state import CheckpointError, TrainState, run_fingerprint
-from .step import train_step
+from .step import train_step, unscaled_rate
 from .time_budget import TimeBudget
 from .tracking import Meter, MetricsLog, log_run_header, start_logging
 
@@ -224,7 +224,7 @@ def log_step(
     """The means since the last log line: on the console, in the files, and at the progress bar's end."""
     recipe, accelerator = experiment.recipe, experiment.accelerator
     line = {**meter.read(accelerator), "pixel_accuracy": accelerator.reduce(accuracy, "mean").item()}
-    line["lr"] = experiment.optimizer.param_groups[0]["lr"]
+    line["lr"] = unscaled_rate(experiment)
     if recipe.data.on_error == "skip":
         line["skipped"] = all_reduce_sum(accelerator, experiment.skipped)
     metrics.write(state.step, **line)

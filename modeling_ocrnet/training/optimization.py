@@ -12,24 +12,24 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..common.compat import copy_tensors_, lerp_tensors_, skip_step_if
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .parameter_groups import parameter_groups
 from .recipe import Recipe, ScheduleRecipe
 
 
 def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe, fused: bool = True) -> torch.optim.Optimizer:
-    """SGD or AdamW over two groups, backbone and heads; each knows its own base learning rate as `base_lr`.
+    """SGD or AdamW over the parameters that require gradients, in the groups of [`parameter_groups`].
 
     Args:
         model: on its device.
         recipe: with the optimizer's options.
         fused: whether one kernel may update all of HRNet's hundreds of small tensors, if the device has it.
+
+    Raises:
+        UserError: for options that don't fit the model.
     """
     options = recipe.optimizer
-    backbone = list(model.backbone.parameters())
-    heads = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
-    groups = [
-        {"params": backbone, "base_lr": options.lr},
-        {"params": heads, "base_lr": options.lr * options.head_lr_multiplier},
-    ]
+    groups = parameter_groups(model, options)
+    device = groups[0]["params"][0].device
     kind: type[torch.optim.AdamW] | type[torch.optim.SGD]
     common: dict[str, Any] = {"lr": options.lr, "weight_decay": options.weight_decay}
     if options.name == "adamw":
@@ -37,7 +37,7 @@ def build_optimizer(model: OCRNetForSemanticSegmentation, recipe: Recipe, fused:
     else:
         kind, common["momentum"] = torch.optim.SGD, options.momentum
     # None: without fused kernels, torch chooses between a loop over tensors and lists of them
-    has_kernel = fused and has_fused_kernel(kind, backbone[0].device)  # type: ignore[arg-type]  # classes do hash
+    has_kernel = fused and has_fused_kernel(kind, device)  # type: ignore[arg-type]  # classes do hash
     optimizer = kind(groups, fused=has_kernel or None, **common)
     optimizer.register_load_state_dict_pre_hook(_keep_kernel)
     optimizer.register_load_state_dict_post_hook(_match_layouts)

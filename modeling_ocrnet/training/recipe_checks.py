@@ -24,7 +24,10 @@ _POSITIVE = {
     "data.shuffle_buffer",
     "optimizer.lr",
     "optimizer.head_lr_multiplier",
+    "optimizer.layer_decay",
     "optimizer.clip_norm",
+    "lora.rank",
+    "lora.alpha",
     "schedule.max_steps",
     "evaluation.every",
     "evaluation.limit",
@@ -33,6 +36,7 @@ _POSITIVE = {
     "logging.every",
 }
 _MOST = {
+    "optimizer.layer_decay": 1,
     "data.cat_max_ratio": 1,
     "data.flip_probability": 1,
     "schedule.warmup_ratio": 1,
@@ -41,7 +45,10 @@ _MOST = {
 }
 
 
-_BELOW = {"optimizer.momentum": 1}  # with 1, gradients would never decay
+_BELOW = {
+    "optimizer.momentum": 1,  # with 1, gradients would never decay
+    "lora.dropout": 1,
+}
 
 
 def check_numbers(values: dict[str, Any]) -> None:
@@ -66,6 +73,10 @@ def _expected(name: str, x: float) -> str | None:
         return "a finite number"
     if name.startswith(("model.config.", "model.backbone_config.")):  # the configs check their own fields
         return None
+    if name == "model.freeze":  # the backbone knows how many stages it has
+        return None
+    if name.startswith("optimizer.lr_multipliers.") and x <= 0:
+        return "positive (model.freeze leaves a part as it is)"
     if name in _POSITIVE and x <= 0:
         return "positive"
     if x < 0:

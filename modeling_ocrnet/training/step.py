@@ -72,7 +72,15 @@ def set_learning_rate(experiment: Experiment, step: int) -> None:
     schedule, budget = experiment.recipe.schedule, experiment.budget
     position = step if budget is None else budget.position(schedule)
     for group in experiment.optimizer.param_groups:
-        group["lr"] = learning_rate(position, group["base_lr"], schedule)
+        # checkpoints of older runs, which may replace the groups' values, have no scale
+        group["lr"] = group.get("lr_scale", 1.0) * learning_rate(position, group["base_lr"], schedule)
+
+
+def unscaled_rate(experiment: Experiment) -> float:
+    """The learning rate of the step at hand without `lr_multipliers` and `layer_decay`: the backbone's, or, if that is
+    frozen, the heads'."""
+    group = experiment.optimizer.param_groups[0]
+    return group["lr"] / group.get("lr_scale", 1.0)
 
 
 def _wants_to_stop(shutdown: GracefulShutdown | None) -> bool:
