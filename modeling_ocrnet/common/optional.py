@@ -8,7 +8,12 @@ from types import ModuleType
 from .errors import MissingPackageError
 
 # the extra in setup.cfg that installs each package
-EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx", "openvino": "openvino", "nncf": "onnx,openvino"}
+EXTRAS = {
+    **dict.fromkeys(("onnxruntime", "onnx", "onnxscript"), "onnx"),
+    "openvino": "openvino",
+    "nncf": "onnx,openvino",
+    "peft": "peft",
+}
 
 
 def import_optional(name: str) -> ModuleType:

@@ -74,16 +74,16 @@ def first_stages(model: OCRNetForSemanticSegmentation, count: int) -> set[str]:
         UserError: if the backbone hasn't so many stages.
     """
     backbone = model.backbone
-    names = [name for name, _ in backbone.named_parameters()]  # type: ignore[union-attr]
-    depths, blocks_found = block_depths(backbone)  # type: ignore[arg-type]
+    names = [name for name, _ in backbone.named_parameters()]
+    depths, blocks_found = block_depths(backbone)
     if getattr(model.config, "pyramid_channels", None):
         _check_count(count, blocks_found)
         return {name for name in names if depths[name] <= count}
-    if getattr(backbone.config, "model_type", None) == "hrnet":  # type: ignore[union-attr]
+    if getattr(backbone.config, "model_type", None) == "hrnet":
         _check_count(count, len(_HRNET) - 1)
         parts = {name for stage in _HRNET[: count + 1] for name in stage}
         return {name for name in names if name.partition(".")[0] in parts}
-    maps = _feature_maps(backbone)  # type: ignore[arg-type]
+    maps = _feature_maps(backbone)
     _check_count(count, len(maps))
     if not blocks_found and not count:
         raise UserError(
@@ -91,7 +91,7 @@ def first_stages(model: OCRNetForSemanticSegmentation, count: int) -> set[str]:
             f"choose 1 to {len(maps)}, or backbone"
         )
     reached = {x for feature_map in maps[:count] for x in _origins(feature_map)}
-    named = dict(backbone.named_parameters())  # type: ignore[union-attr]
+    named = dict(backbone.named_parameters())
     return {name for name in names if id(named[name]) in reached or (blocks_found and depths[name] == 0)}
 
 

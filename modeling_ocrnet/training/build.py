@@ -18,6 +18,7 @@ from datasets import Dataset, IterableDataset
 
 from .. import data
 from ..common.errors import UserError
+from ..common.optional import import_optional
 from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
 from ..data.map_style import MicroBatchSampler, TrainingDataset, training_batches
@@ -30,6 +31,7 @@ from .batch_norm_values import check_batch_norms
 from .build_model import build_config, build_model, build_processor, new_model, read_start
 from .fast_layers import convert_for_training
 from .freezing import freeze, keep_frozen_norms_in_eval, log_frozen
+from .lora import add_adapters
 from .network import read_network
 from .optimization import EMA, build_optimizer
 from .recipe import Recipe
@@ -49,7 +51,8 @@ class Experiment:
     """What a run consists of.
 
     `model` is wrapped for distributed training, `bare_model` is not. `flags`: whether steps are sound, and a process
-    wants to stop. `ema`: the weights' moving average, if the recipe wants one. `positions`: how far this process's
+    wants to stop. `ema`: the weights' moving average, if the recipe wants one. `adapter`: peft's
+    model around `bare_model`, if that has adapters. `positions`: how far this process's
     workers of a stream have come. `skipped`: samples that this process couldn't read and replaced. `budget`: the run's
     time, if that was given instead of a number of steps. `time`: what the run has taken.
     """
@@ -66,6 +69,7 @@ class Experiment:
     flags: StepFlags = field(init=False)
     to_device: ToDevice = field(init=False)
     ema: EMA | None = None
+    adapter: Any = None
     positions: list[Position] | None = None
     skipped: int = 0
     budget: TimeBudget | None = None
@@ -81,6 +85,8 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     for tracker in recipe.logging.trackers:
         if importlib.util.find_spec(tracker) is None:
             raise UserError(f"logging.trackers asks for {tracker}, which isn't installed: pip install {tracker}")
+    if recipe.lora.rank is not None:
+        import_optional("peft")
     accelerator = Accelerator(
         mixed_precision=recipe.mixed_precision,
         log_with=recipe.logging.trackers or None,
@@ -167,9 +173,10 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
         logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
     if recipe.model.freeze is not None:
         log_frozen(model, keep_frozen_norms_in_eval(model))
+    adapter = None if recipe.lora.rank is None else add_adapters(model, recipe)
     optimizer = build_optimizer(model, recipe, fused=supports_fused_optimizer(accelerator))
     processor = build_processor(recipe, labels.ignore, start) if network is None else network[1]
-    experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor)
+    experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor, adapter=adapter)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     if recipe.model.ema_decay is not None:

@@ -35,7 +35,7 @@ from .recipe import Recipe, as_dict
 from .sharding import unsharded_model
 from .state import CheckpointError, TrainState, check_compatible, damaged, not_a_checkpoint
 
-MODEL_FOLDERS = ("model", "model_ema", "best")
+MODEL_FOLDERS = ("model", "model_ema", "best", "adapter", "adapter_ema", "adapter_best")
 _NAME = "step-{:07d}"
 _PATTERN = re.compile(r"step-(\d{7,})")
 

@@ -29,7 +29,7 @@ def freeze(model: OCRNetForSemanticSegmentation, part: int | Literal["backbone"]
     if part is None:
         return
     stages = None if part == "backbone" else first_stages(model, part)
-    for name, parameter in model.backbone.named_parameters():  # type: ignore[union-attr]
+    for name, parameter in model.backbone.named_parameters():
         if stages is None or name in stages:
             parameter.requires_grad_(False)
 
@@ -102,5 +102,5 @@ def _in_eval(kind: type[nn.Module]) -> type[nn.Module]:
 
 def _rebuilt(kind: type[nn.Module]) -> nn.Module:
     """A batch norm without its state: pickle finds `kind` by its name, but not the class made of it."""
-    in_eval = _in_eval(kind)  # type: ignore[arg-type]
+    in_eval = _in_eval(kind)
     return in_eval.__new__(in_eval)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from ..common.errors import UserError
 from ..conversion.imagenet import IMAGENET_WEIGHTS
 from .recipe_checks import renamed_fields
 
@@ -74,3 +75,8 @@ class LoraRecipe:
     train_whole: list[str] | None = None
     """Ends of the names of modules to train whole, and to save with the adapter (null: with init_from the classifiers,
     otherwise the heads)."""
+
+    def __post_init__(self):
+        for name in ("target_modules", "train_whole"):
+            if self.rank is None and getattr(self, name) is not None:
+                raise UserError(f"lora.{name} is given, but lora.rank isn't: give it too, e.g. --lora.rank 8")

@@ -16,6 +16,7 @@ from ..report.training_run import draw_curve, draw_pictures
 from .build import Experiment
 from .checkpoint import save_checkpoint, save_model, write_recipe
 from .failure import saving
+from .lora import keep_adapter
 from .optimization import broadcast_buffers
 from .recipe import Recipe
 from .run_time import summarize, summary_line, write_summary
@@ -57,9 +58,14 @@ def evaluate(experiment: Experiment, state: TrainState, metrics: MetricsLog, out
     if state.best is None or scores["mean_iou"] > state.best["mean_iou"]:
         state.best = {x: scores[x] for x in ("step", "weights", "mean_iou")}
         if experiment.recipe.checkpoint.keep_best:
-            folder = output_dir / "best"
-            recipe = as_run(experiment, state)
-            save_model(experiment.accelerator, model, experiment.processor, recipe, folder, scores)
+            keep_model(experiment, model, as_run(experiment, state), output_dir / "best", scores)
+
+
+def keep_model(experiment: Experiment, model, recipe: Recipe, folder: Path, scores: dict[str, Any]) -> None:
+    """Write a model's folder. One with adapters is merged first, and its adapter is written beside it."""
+    if experiment.adapter is not None:
+        model = keep_adapter(experiment.accelerator, experiment.adapter, model, folder)
+    save_model(experiment.accelerator, model, experiment.processor, recipe, folder, scores)
 
 
 def score(experiment: Experiment, model, step: int, metrics: MetricsLog, weights: str = "raw") -> dict:
@@ -142,11 +148,10 @@ def measure_the_end(experiment: Experiment, state: TrainState, metrics: MetricsL
 def finish(experiment: Experiment, state: TrainState, metrics: MetricsLog, output_dir: Path) -> None:
     """What a run that came to its end leaves: the model, its moving average if there is one, and pictures."""
     recipe, accelerator, budget = as_run(experiment, state), experiment.accelerator, experiment.budget
-    model, processor = experiment.bare_model, experiment.processor
-    save_model(accelerator, model, processor, recipe, output_dir / "model", state.scores or {})
+    keep_model(experiment, experiment.bare_model, recipe, output_dir / "model", state.scores or {})
     if experiment.ema is not None:
         folder, scores = output_dir / "model_ema", state.ema_scores or {}
-        save_model(accelerator, experiment.ema.module, processor, recipe, folder, scores)
+        keep_model(experiment, experiment.ema.module, recipe, folder, scores)
     if budget is not None and accelerator.is_main_process:
         for folder in filter(Path.exists, (output_dir, output_dir / "best")):  # now the number of steps is known
             with saving(folder):
@@ -161,7 +166,13 @@ def finish(experiment: Experiment, state: TrainState, metrics: MetricsLog, outpu
     scores, best = state.scores or {}, state.best or {}
     logger.info("done: mIoU %.4f after %d steps, the best %.4f", scores["mean_iou"], scores["step"], best["mean_iou"])
     logger.info("%s", summary_line(summary, state.step))
-    names = {"model": "model", "moving average": "model_ema", "curve": "curve.png", "pictures": "pictures"}
+    names = {
+        "model": "model",
+        "adapter": "adapter",
+        "moving average": "model_ema",
+        "curve": "curve.png",
+        "pictures": "pictures",
+    }
     for what, name in names.items():
         if (output_dir / name).exists():
             logger.info("%s: %s", what, output_dir / name)

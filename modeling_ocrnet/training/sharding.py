@@ -31,6 +31,11 @@ def set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
             f"model.ema_decay averages whole weights, but {kind.value} shards them: leave it out, or launch without "
             f"{kind.value} (configuration/accelerate/gpu_4.yaml)"
         )
+    if recipe.lora.rank is not None and kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise UserError(
+            f"lora.rank adds adapters, whose model is merged from whole weights, but {kind.value} shards them: launch "
+            f"without {kind.value} (configuration/accelerate/gpu_4.yaml); adapters need less memory anyway"
+        )
     if accelerator.distributed_type == DistributedType.FSDP:
         plugin = fsdp_plugin(accelerator)
         if plugin.fsdp_version != 2 or plugin.auto_wrap_policy is not None:
