@@ -102,5 +102,5 @@ def _in_eval(kind: type[nn.Module]) -> type[nn.Module]:
 
 def _rebuilt(kind: type[nn.Module]) -> nn.Module:
     """A batch norm without its state: pickle finds `kind` by its name, but not the class made of it."""
-    in_eval = _in_eval(kind)
+    in_eval = _in_eval(kind)  # type: ignore[arg-type]
     return in_eval.__new__(in_eval)

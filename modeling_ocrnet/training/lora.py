@@ -64,7 +64,7 @@ def add_adapters(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> Any:
     # off for a moment: otherwise peft would let the images require gradients, which this checkpointing doesn't need
     checkpointing = [x for x in model.modules() if getattr(x, "gradient_checkpointing", False)]
     for layer in checkpointing:
-        layer.gradient_checkpointing = False  # type: ignore[assignment]
+        layer.gradient_checkpointing = False
     adapter = peft.get_peft_model(model, config, adapter_name=_ADAPTER)
     adapter.peft_config[_ADAPTER].base_model_name_or_path = recipe.model.init_from
     if checkpointing:
