@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def add_adapters(model: OCRNetForSemanticSegmentation, recipe: Recipe) -> Any:
     checkpointing = [x for x in model.modules() if getattr(x, "gradient_checkpointing", False)]
     for layer in checkpointing:
         layer.gradient_checkpointing = False
-    adapter = peft.get_peft_model(model, config, adapter_name=_ADAPTER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, for what peft calls
+        adapter = peft.get_peft_model(model, config, adapter_name=_ADAPTER)
     adapter.peft_config[_ADAPTER].base_model_name_or_path = recipe.model.init_from
     if checkpointing:
         enable_gradient_checkpointing(model)

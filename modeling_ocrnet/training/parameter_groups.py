@@ -19,6 +19,9 @@ _EMBEDDINGS = re.compile(
     r"(cls|class|dist|distillation|mask|reg|register|storage)_tokens?$|pos(ition|itional)?_emb|rel(ative)?_pos"
 )
 
+# what peft puts into the names of an adapted layer's parameters, and of a module's that is trained whole
+_OF_ADAPTERS = re.compile(r"\.(base_layer|original_module|(lora_[AB]|modules_to_save)\.\w+)(?=\.)")
+
 
 def parameter_groups(model: OCRNetForSemanticSegmentation, options: OptimizerRecipe) -> list[dict[str, Any]]:
     """The optimizer's groups: the backbone's parameters in the model's order, then the heads'.
@@ -36,7 +39,7 @@ def parameter_groups(model: OCRNetForSemanticSegmentation, options: OptimizerRec
     """
     multipliers = {name.rstrip("."): factor for name, factor in options.lr_multipliers.items()}
     named = list(model.named_parameters())
-    _check_multipliers(multipliers, [name for name, _ in named])
+    _check_multipliers(multipliers, [_plain(name) for name, _ in named])
     by_layer = {} if options.layer_decay is None else layer_factors(model, options.layer_decay)
     groups: dict[tuple, dict[str, Any]] = {}
     for name, parameter in sorted(named, key=lambda x: not x[0].startswith("backbone.")):  # stable
@@ -45,7 +48,7 @@ def parameter_groups(model: OCRNetForSemanticSegmentation, options: OptimizerRec
         of_heads = not name.startswith("backbone.")
         fields = {
             "base_lr": options.lr * (options.head_lr_multiplier if of_heads else 1.0),
-            "lr_scale": by_layer.get(name, 1.0) * _multiplier(name, multipliers),
+            "lr_scale": by_layer.get(name, 1.0) * _multiplier(_plain(name), multipliers),
             "weight_decay": options.weight_decay,
         }
         if not options.decay_norms_and_biases and (parameter.ndim <= 1 or _EMBEDDINGS.search(name)):
@@ -78,6 +81,11 @@ def layer_factors(model: OCRNetForSemanticSegmentation, decay: float) -> dict[st
             "optimizer.lr_multipliers"
         )
     return {f"backbone.{name}": decay ** (count + 1 - depth) for name, depth in depths.items()}
+
+
+def _plain(name: str) -> str:
+    """A parameter's name as it is, or would be, without adapters."""
+    return _OF_ADAPTERS.sub("", name)
 
 
 def _begins(name: str, beginning: str) -> bool:
