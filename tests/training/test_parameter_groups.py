@@ -163,7 +163,7 @@ def test_decay_by_layers(name):
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto"])
 def test_decay_by_layers_is_timms(name):
     """But for a transformer's last norm: timm gives it the last block's factor, BEiT and this package 1."""
-    timm = pytest.importorskip("timm")
+    timm, optim = pytest.importorskip("timm"), pytest.importorskip("timm.optim")
     config = TimmBackboneConfig(backbone=name, use_pretrained_backbone=False, out_indices=[-1])
     with torch.device("meta"):
         theirs = timm.create_model(name, num_classes=10)
@@ -172,7 +172,7 @@ def test_decay_by_layers_is_timms(name):
     factors = layer_factors(SimpleNamespace(backbone=ours), 0.5)
     scales = {
         id(x): group["lr_scale"]
-        for group in timm.optim.param_groups_layer_decay(theirs, layer_decay=0.5)
+        for group in optim.param_groups_layer_decay(theirs, layer_decay=0.5)
         for x in group["params"]
     }
     expected = {parameter.replace("_", "."): scales[id(x)] for parameter, x in theirs.named_parameters()}
