@@ -73,8 +73,6 @@ def _expected(name: str, x: float) -> str | None:
         return "a finite number"
     if name.startswith(("model.config.", "model.backbone_config.")):  # the configs check their own fields
         return None
-    if name == "model.freeze":  # the backbone knows how many stages it has
-        return None
     if name.startswith("optimizer.lr_multipliers.") and x <= 0:
         return "positive (model.freeze leaves a part as it is)"
     if name in _POSITIVE and x <= 0:
