@@ -83,7 +83,10 @@ def first_stages(model: OCRNetForSemanticSegmentation, count: int) -> set[str]:
         _check_count(count, len(_HRNET) - 1)
         parts = {name for stage in _HRNET[: count + 1] for name in stage}
         return {name for name in names if name.partition(".")[0] in parts}
-    maps = _feature_maps(backbone)
+    try:
+        maps = run_small(backbone)
+    except ValueError as error:
+        raise UserError(f"model.freeze counts stages, but {error}, so they can't be found: choose backbone") from error
     _check_count(count, len(maps))
     if not blocks_found and not count:
         raise UserError(
@@ -103,24 +106,28 @@ def _check_count(count: int, stages: int) -> None:
         )
 
 
-def _feature_maps(backbone: nn.Module) -> tuple[torch.Tensor, ...]:
-    """A backbone's feature maps of a small image, with the graph that they were computed by."""
+def run_small(backbone: nn.Module) -> tuple[torch.Tensor, ...]:
+    """A backbone's feature maps of a small image, with the graph that they were computed by.
+
+    Raises:
+        ValueError: if it takes no image of the sizes that are tried.
+    """
     mode, problem = backbone.training, None
     own_size = getattr(backbone.config, "image_size", None)
     sizes = [*_SIZES, *([own_size] if isinstance(own_size, int) else [])]
+    device = next((x.device for x in backbone.parameters()), None)
     try:
         backbone.eval()  # so that the batch norms' statistics stay
         for size in sizes:
             try:
                 with torch.enable_grad():
-                    return backbone(torch.zeros(1, 3, size, size)).feature_maps
+                    return backbone(torch.zeros(1, 3, size, size, device=device)).feature_maps
             except (RuntimeError, ValueError, AssertionError) as error:
                 problem = error
     finally:
         backbone.train(mode)
-    raise UserError(
-        f"model.freeze counts stages, but the backbone can't be run on an image of any of the sizes {sizes} to find "
-        f"them ({' '.join(str(problem).split())[:200]}): choose backbone"
+    raise ValueError(
+        f"the backbone can't be run on an image of any of the sizes {sizes} ({' '.join(str(problem).split())[:200]})"
     )
 
 

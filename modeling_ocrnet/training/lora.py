@@ -22,6 +22,7 @@ from ..common.optional import import_optional
 from ..gradient_checkpointing import enable_gradient_checkpointing
 from ..heads_ocrnet import OCRNetClassifier
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .backbone_parts import run_small
 from .failure import saving
 from .freezing import keep_frozen_norms_in_eval
 from .recipe import Recipe
@@ -96,14 +97,15 @@ def _trained_whole(model: nn.Module, recipe: Recipe) -> list[str]:
     return [name for name in found if not _is_within(name, [x for x in found if x != name])]
 
 
-def _targets(model: nn.Module, recipe: Recipe, whole: list[str]) -> list[str]:
+def _targets(model: OCRNetForSemanticSegmentation, recipe: Recipe, whole: list[str]) -> list[str]:
     """Names of the layers that get adapters."""
     parts = ["backbone"] if recipe.model.init_from is None else [name for name, _ in model.named_children()]
-    attention = [name for name, x in model.named_modules() if isinstance(x, nn.MultiheadAttention)]
+    called = _called(model.backbone)
     adaptable = [
         name
         for name, layer in model.named_modules()
-        if _can_adapt(layer) and layer.weight.requires_grad and not _is_within(name, [*whole, *attention])
+        if _can_adapt(layer) and layer.weight.requires_grad and not _is_within(name, whole)
+        if not name.startswith("backbone.") or layer in called
     ]
     if recipe.lora.target_modules is not None:
         what = "convolution or linear layer that peft can adapt and merge, and that isn't frozen or trained whole"
@@ -125,6 +127,21 @@ def _can_adapt(layer: nn.Module) -> bool:
         undilated = layer.dilation == (1, 1) or layer.kernel_size == (1, 1)
         return bool(layer.groups == 1 and layer.padding_mode == "zeros" and undilated)
     return type(layer) is nn.Linear
+
+
+def _called(backbone: Any) -> set[nn.Module]:
+    """The layers that a backbone's forward pass calls. Some backbones read a layer's weight instead (timm's BEiT): an
+    adapter in its place would do nothing."""
+    layers, called = list(backbone.modules()), set()
+    hooks = [x.register_forward_hook(lambda layer, *_: called.add(layer)) for x in layers]
+    try:
+        run_small(backbone)
+    except ValueError:  # then nothing is known
+        called.update(layers)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return called
 
 
 def _with_ends(names: list[str], ends: list[str], field: str, what: str) -> list[str]:

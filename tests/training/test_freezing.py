@@ -132,7 +132,6 @@ def test_stages_that_are_not_there(name, count):
 def test_a_backbone_that_cannot_be_run():
     class Strict(nn.Module):
         config = SimpleNamespace(image_size=50)
-        weight = None
 
         def forward(self, image):
             assert image.shape[-1] == 51, "images of 51 pixels"
@@ -161,9 +160,10 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("part", [0, 2, 4, "backbone"])
+@pytest.mark.parametrize(
+    ("part", "kind", "checkpointing"),
+    [(0, "sgd", True), (2, "adamw", False), (2, "sgd", True), (4, "adamw", True), ("backbone", "sgd", False)],
+)
 def test_what_is_frozen_stays_to_the_bit(part, kind, checkpointing, freezing):
     """Weights, running statistics and their counters, in the average too; all else moves."""
     recipe = freezing(part, gradient_checkpointing=checkpointing, optimizer=R.OptimizerRecipe(**OPTIMIZERS[kind]))
@@ -235,6 +235,7 @@ def test_the_log_says_what_is_frozen(freezing, caplog):
     assert f"frozen: {frozen} of {count} parameters, and the statistics of {norms} batch norms" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(freezing):
     """With other groups of the optimizer than a run that trains all."""
     optimizer = R.OptimizerRecipe(decay_norms_and_biases=False, lr_multipliers={"backbone": 0.5, "ocr_head.fusion": 3})
@@ -259,8 +260,11 @@ def test_two_processes_train_as_one(freezing, tmp_path):
         folder = tmp_path / f"world{world}"
         folder.mkdir()
         target = folder / "losses.json"
-        with multiprocess.Ranks(folder, multiprocess.write_losses, recipe, False, target, world=world) as run:
-            assert run.exit_codes() == [0] * world, run.text()
+        if world == 1:
+            multiprocess.write_losses(recipe, False, target)
+        else:
+            with multiprocess.Ranks(folder, multiprocess.write_losses, recipe, False, target, world=world) as run:
+                assert run.exit_codes() == [0] * world, run.text()
         losses[world] = json.loads(target.read_text())
     assert losses[2]["losses"] == pytest.approx(losses[1]["losses"], abs=1e-4)
     assert losses[2]["statistics"] == losses[1]["statistics"] == [0.0] * 8
