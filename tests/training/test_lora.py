@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import sys
 import warnings
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from helpers.signals import stop_after
 from helpers.tiny import TINY_BACKBONE, freeze_statistics, tiny_config
 from safetensors.torch import load_file
 from torch import nn
-from transformers import ResNetConfig
+from transformers import ConvNextConfig, ResNetConfig
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor, data
 from modeling_ocrnet.common.errors import MissingPackageError, UserError
@@ -27,6 +28,7 @@ from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator, build_model
 from modeling_ocrnet.training.lora import add_adapters
+from modeling_ocrnet.training.parameter_groups import layer_factors
 from modeling_ocrnet.training.sharding import set_up_sharding
 
 peft = pytest.importorskip("peft")
@@ -354,3 +356,19 @@ def test_two_processes_train_as_one(adapting, base, tmp_path):
         losses[world] = json.loads(target.read_text())["losses"]
     assert losses[2] == pytest.approx(losses[1], abs=1e-4)
     assert losses[2][1:] != losses[1][:-1]
+
+
+def test_decay_by_layers_of_adapters():
+    """A factor has its layer's rate."""
+    backbone = ConvNextConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 2, 1, 1], out_features=["stage2", "stage4"])
+    indices = {"ocr_in_indices": [0, 1], "auxiliary_in_indices": [0, 1]}
+    config = OCRNetConfig(backbone_config=backbone, ocr_channels=8, key_channels=8, **indices)
+    model = OCRNetForSemanticSegmentation(config)
+    expected = layer_factors(model, 0.5)
+    add_adapters(model, R.Recipe(lora=R.LoraRecipe(rank=2)))
+    found = layer_factors(model, 0.5)
+    factors = {name for name in found if ".lora_" in name}
+    assert len(factors) == 2 * 2 * 5 + 2 * 4  # of two linear layers a block, the stem and three downsamplings
+    for name in found:
+        plain = re.sub(r"\.(lora_[AB]\.default|base_layer)\.", ".", name)
+        assert found[name] == expected[plain], name
