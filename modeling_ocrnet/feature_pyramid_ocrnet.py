@@ -36,7 +36,7 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         self.stride = stride
         half, quarter = inputs // 2, inputs // 4
-        resizes = (
+        resizes: tuple[list[nn.Module], ...] = (
             [_double(inputs, half), ChannelNorm(half), nn.GELU(), _double(half, quarter)],
             [_double(inputs, half)],
             [],
@@ -67,8 +67,8 @@ class FeaturePyramid(nn.Module):
             size: height and width of the images before they were padded.
 
         Returns:
-            Maps of strides `stride / 4`, `stride / 2`, `stride` and `2 * stride`, (batch, channels, rows, columns) each.
-            Rows and columns are the images' height and width divided by the map's stride, rounded up.
+            Maps of strides `stride / 4`, `stride / 2`, `stride` and `2 * stride`, (batch, channels, rows, columns):
+            the images' height and width divided by the map's stride, rounded up.
         """
         maps = []
         for level, scale in zip(self.levels, SCALES, strict=True):

@@ -129,9 +129,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
                 if isinstance(module, nn.MaxPool2d):
                     module.ceil_mode = True
         if config.pyramid_stride is not None:
-            self.feature_pyramid = FeaturePyramid(
-                backbone.channels[-1], config.pyramid_channels, config.pyramid_stride
-            )
+            self.feature_pyramid = FeaturePyramid(backbone.channels[-1], config.pyramid_channels, config.pyramid_stride)
         self.auxiliary_head = SoftObjectRegions(config, sum(widths[i] for i in config.auxiliary_in_indices))
         self.ocr_head = OCRHead(config, sum(widths[i] for i in config.ocr_in_indices))
         self.criterion = SegmentationLoss()
@@ -171,7 +169,7 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         return super().save_pretrained(*args, **kwargs)
 
     def _encode(self, pixel_values: Tensor, **kwargs) -> BackboneOutput:
-        """The feature maps for the heads, and the backbone's hidden states and attentions if requested and available."""
+        """The heads' feature maps, and the backbone's hidden states and attentions if requested and available."""
         if self.config.pyramid_stride is None:
             return self._run_backbone(pixel_values, **kwargs)
         outputs = self._run_backbone(self.feature_pyramid.pad(pixel_values), **kwargs)

@@ -1,0 +1,141 @@
+"""The feature maps of a named backbone, measured: which of them OCRNet's heads read, and whether it needs a pyramid."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CONFIG_MAPPING, AutoBackbone, PreTrainedConfig
+
+from ..common.errors import UserError
+from ..configuration_ocrnet import OCRNetConfig
+from ..modeling_ocrnet import OCRNetForSemanticSegmentation
+from .named_backbone import NamedBackbone, import_timm, with_fields
+
+logger = logging.getLogger(__name__)
+
+READ = (4, 8, 16, 32)  # strides of the maps that the heads read, as they read HRNet's
+MEASURED = 224  # height and width of the empty image
+ODD_SIZE = (65, 101)
+AUXILIARY_CHANNELS = 256
+_REFUSALS = (RuntimeError, ValueError, AssertionError, TypeError, IndexError, AttributeError, ImportError)
+
+
+def fields_over(found: NamedBackbone, backbone_fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of OCRNetConfig that put the heads over a backbone.
+
+    A hierarchical backbone's maps of strides 4, 8, 16 and 32 are read by both heads. If all maps have one stride, the
+    last one gets a pyramid.
+
+    Args:
+        found: the backbone.
+        backbone_fields: further fields of its config; `out_indices` or `out_features` choose its maps.
+        given: further fields of OCRNetConfig. They win.
+
+    Raises:
+        UserError: if the backbone can't be built, takes images of some sizes only, or has no such maps.
+    """
+    where = f"model.variant {found.name}"
+    config = with_fields(found.config, backbone_fields)
+    candidates, strides = _strides(where, found, config)
+    plain = len(set(strides)) == 1
+    indices = [candidates[-1]] if plain else [i for i, x in zip(candidates, strides, strict=True) if x in READ]
+    if backbone_fields.keys().isdisjoint(("out_indices", "out_features")):
+        if not indices:
+            raise UserError(f"{where}: its maps have the strides {strides}, expected some of {list(READ)}")
+        config = with_fields(config, {"out_indices": indices})
+    else:
+        indices = config.out_indices
+    fields = {"pyramid_stride": strides[-1] if plain else None, "auxiliary_channels": AUXILIARY_CHANNELS, **given}
+    maps = len(indices) if fields["pyramid_stride"] is None else len(READ)
+    for name in ("ocr_in_indices", "auxiliary_in_indices"):
+        fields.setdefault(name, list(range(maps)))
+    fields["backbone_config"] = config
+    _check_any_size(where, fields)
+    return fields
+
+
+def _strides(where: str, found: NamedBackbone, config: PreTrainedConfig) -> tuple[list[int], list[int]]:
+    """The indices of a backbone's stages without its stem, and the stride of each one's map.
+
+    Raises:
+        UserError: if the backbone can't be built or run.
+    """
+    key = json.dumps(config.to_dict(), sort_keys=True, default=str)
+    try:
+        if found.is_timm:
+            import_timm(where)
+            strides = _timm_strides(key, config.backbone, config.output_stride)
+            return list(range(len(strides))), list(strides)
+        candidates = [i for i, name in enumerate(config.stage_names) if name != "stem"]
+        sizes = _measured(key, tuple(candidates))
+    except UserError:
+        raise
+    except _REFUSALS as error:
+        raise UserError(f"{where} can't be a backbone here: {_first_line(error)}") from error
+    uneven = [size for size in sizes if size[0] != size[1]]
+    if uneven:
+        raise UserError(f"{where}: a square image gives a map of {uneven[0]}, so it has no single stride")
+    return candidates, [round(MEASURED / height) for height, _ in sizes]
+
+
+@cache
+def _timm_strides(_key: str, name: str, output_stride: int | None) -> tuple[int, ...]:
+    """What timm says of its network's maps."""
+    import timm
+
+    with torch.device("meta"):
+        network = timm.create_model(name, features_only=True, output_stride=output_stride)
+    return tuple(x["reduction"] for x in network.feature_info.info)
+
+
+@cache
+def _measured(key: str, indices: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Height and width of each map of an empty image."""
+    fields = json.loads(key)
+    config = with_fields(CONFIG_MAPPING[fields["model_type"]].from_dict(fields), {"out_indices": list(indices)})
+
+    def maps(device: str) -> list[Tensor]:
+        with torch.device(device), torch.no_grad():
+            return AutoBackbone.from_config(copy.deepcopy(config)).eval()(torch.zeros(1, 3, MEASURED, MEASURED))[0]
+
+    return [(x.shape[-2], x.shape[-1]) for x in _without_memory(maps)]
+
+
+def _check_any_size(where: str, fields: dict[str, Any]) -> None:
+    """Check that an OCRNet over the backbone takes images of an odd size."""
+    small = {"ocr_channels": 8, "key_channels": 8, "auxiliary_channels": 8}
+    layers = {name: value for name, value in fields.items() if name.startswith("pyramid_") or name.endswith("_indices")}
+
+    def logits(device: str) -> Tensor:
+        config = OCRNetConfig(backbone_config=copy.deepcopy(fields["backbone_config"]), **layers, **small)
+        with torch.device(device), torch.no_grad():
+            return OCRNetForSemanticSegmentation(config).eval()(torch.zeros(1, 3, *ODD_SIZE)).logits
+
+    try:
+        _without_memory(logits)
+    except _REFUSALS as error:
+        height, width = ODD_SIZE
+        raise UserError(
+            f"{where} doesn't take images of any size, such as {height}x{width} ({_first_line(error)}): choose another "
+            "backbone; transformers' own Swin and BEiT take any size, timm's don't: "
+            "--model.variant microsoft/swin-tiny-patch4-window7-224"
+        ) from error
+
+
+def _without_memory(run):
+    """`run("meta")`, which computes shapes alone; or on the CPU, for networks that can't do without numbers."""
+    try:
+        return run("meta")
+    except _REFUSALS as error:
+        logger.debug("not measured without numbers: %s", error)
+        return run("cpu")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
