@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import BackboneMixin
+from transformers.utils import logging as transformers_logging
 
 from ..common.errors import MissingFileError, UserError, reason
 from .hub_files import folder_file, is_repository, reachable
@@ -70,7 +73,7 @@ def _transformers_state(backbone: BackboneMixin, source: str) -> dict[str, torch
         _check_model_type(backbone, source)
         folder = Path(source).expanduser()
         place = str(folder) if folder.is_dir() else source
-    with reachable(source), explained(source):
+    with reachable(source), explained(source), _no_report():
         loaded, report = type(backbone).from_pretrained(place, config=copy.deepcopy(backbone.config), **options)
     misfits = sorted(x if isinstance(x, str) else x[0] for x in report["mismatched_keys"])
     missing = sorted(report["missing_keys"])
@@ -84,6 +87,17 @@ def _transformers_state(backbone: BackboneMixin, source: str) -> dict[str, torch
     if norms:
         logger.info("%s has no weights for %s, which start as they are initialised", source, ", ".join(norms))
     return loaded.state_dict()
+
+
+@contextmanager
+def _no_report() -> Iterator[None]:
+    """transformers says nothing of what is missing: it is said here, or is an error."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def _check_model_type(backbone: BackboneMixin, source: str) -> None:

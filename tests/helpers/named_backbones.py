@@ -65,22 +65,11 @@ def normed_stages(model, images):
 
 
 def swin_stages(model, images):
-    """Each stage's map before it is downsampled."""
+    """Each stage's map before it is downsampled, with norms as they are initialised."""
     model = getattr(model, "swin", model)
-    outputs = []
-    hooks = [
-        stage.blocks[-1].register_forward_hook(lambda _, inputs, output: outputs.append(output))
-        for stage in model.encoder.layers
-    ]
-    model(images)
-    for hook in hooks:
-        hook.remove()
-    maps = []
-    for i, x in enumerate(outputs):
-        tokens = x[0] if isinstance(x, tuple) else x
-        size = [side // 4 // 2**i for side in images.shape[-2:]]
-        maps.append(F.layer_norm(tokens, tokens.shape[-1:]).transpose(1, 2).unflatten(2, size))
-    return maps
+    wanted = {"output_hidden_states": True, "output_hidden_states_before_downsampling": True}
+    maps = model(images, always_partition=True, **wanted).reshaped_hidden_states[1:]
+    return [F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2) for x in maps]
 
 
 # (the model, its maps on its own for sizes that are multiples of 32 (of the patch), its stride if it is plain)
