@@ -56,8 +56,9 @@ class FeaturePyramid(nn.Module):
     def pad(self, images: Tensor) -> Tensor:
         """Images, (batch, 3, height, width), with zeros at the right and at the bottom up to a multiple of the
         stride."""
-        height, width = images.shape[-2:]
-        return F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
+        # no negative number is divided: exports round those towards 0
+        rows, columns = (self.stride - 1 - (x - 1) % self.stride for x in images.shape[-2:])
+        return F.pad(images, (0, columns, 0, rows))
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
         """Compute the maps.
@@ -72,7 +73,7 @@ class FeaturePyramid(nn.Module):
         """
         maps = []
         for level, scale in zip(self.levels, SCALES, strict=True):
-            rows, columns = (-(-x * scale // (2 * self.stride)) for x in size)
+            rows, columns = ((x * scale + 2 * self.stride - 1) // (2 * self.stride) for x in size)
             maps.append(level(features)[..., :rows, :columns])
         return tuple(maps)
 

@@ -1,15 +1,12 @@
 """Any backbone by recipe: `model.variant` names it, and its weights, maps and normalisation follow."""
 
-import json
-
 import pytest
 import torch
-from helpers.named_backbones import MEAN, NAMED, STD, save_named
+from helpers.named_backbones import NAMED, save_named
 
 from modeling_ocrnet import data
 from modeling_ocrnet.training import recipe as R
-from modeling_ocrnet.training.build import build_model, build_processor
-from modeling_ocrnet.training.unused_parameters import freeze_unused_parameters
+from modeling_ocrnet.training.build import build_model
 
 LABELS = data.label_set("street_scenes")
 HEADS = {"ocr_channels": 16, "key_channels": 8, "pyramid_channels": 12}
