@@ -138,9 +138,7 @@ def _of_variant(recipe: Recipe, classes: dict[str, Any]) -> OCRNetConfig:
     variant, named, fields = _variant(recipe), read_variant(recipe), recipe.model.backbone_config
     if named is not None:
         of_all = ("out_indices", "out_features")  # properties of backbones' configs, not fields
-        check_fields(
-            "model.backbone_config", {k: v for k, v in fields.items() if k not in of_all}, type(named.config)
-        )
+        check_fields("model.backbone_config", {k: v for k, v in fields.items() if k not in of_all}, type(named.config))
         return OCRNetConfig(**classes, **fields_over(named, fields, recipe.model.config))
     check_fields("model.backbone_config", fields, HRNetConfig if variant in VARIANTS else TimmBackboneConfig)
     return OCRNetConfig.from_variant(variant, backbone_fields=fields, **classes, **recipe.model.config)

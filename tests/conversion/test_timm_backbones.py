@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from transformers import AutoBackbone
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation
-from modeling_ocrnet.conversion.backbone_maps import config_fields
+from modeling_ocrnet.conversion.backbone_maps import fields_over
 from modeling_ocrnet.conversion.backbone_normalisation import normalisation
 from modeling_ocrnet.conversion.backbone_weights import load_backbone
 from modeling_ocrnet.conversion.named_backbone import find_backbone
@@ -20,7 +20,7 @@ NETWORKS = ("test_resnet", "test_convnext", *PATCH)
 
 def build(name, **fields):
     heads = {"ocr_channels": 16, "key_channels": 8, "pyramid_channels": 12}
-    return OCRNetForSemanticSegmentation(OCRNetConfig(**config_fields(find_backbone(name), fields, heads))).eval()
+    return OCRNetForSemanticSegmentation(OCRNetConfig(**fields_over(find_backbone(name), fields, heads))).eval()
 
 
 def trained(network):
@@ -130,4 +130,4 @@ def test_names(name, message):
         assert find_backbone(name).source == "convnext_tiny.in12k"
         return
     with pytest.raises(ValueError, match=message):
-        config_fields(find_backbone(name), {}, {})
+        fields_over(find_backbone(name), {}, {})
