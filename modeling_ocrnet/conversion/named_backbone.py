@@ -126,10 +126,10 @@ def _of_folder(name: str) -> NamedBackbone:
 
 
 def with_fields(config: PreTrainedConfig, fields: dict[str, Any]) -> PreTrainedConfig:
-    """A copy of a backbone's config with some fields changed, `out_indices` or `out_features` among them."""
-    old = config.to_dict()
-    if fields.keys() & {"out_indices", "out_features"}:
-        old = {key: value for key, value in old.items() if key not in ("out_indices", "out_features")}
+    """A copy of a backbone's config with some fields changed. Its maps are those that the fields name as `out_indices` or
+    `out_features`, or the last one."""
+    # the number of stages may change
+    old = {key: x for key, x in config.to_dict().items() if key not in ("out_indices", "out_features", "stage_names")}
     return _as_from_json(type(config).from_dict({**old, **fields}))
 
 
