@@ -53,11 +53,9 @@ def fields_over(found: NamedBackbone, backbone_fields: dict[str, Any], given: di
         indices = config.out_indices
     fields = {"pyramid_stride": strides[-1] if plain else None, "auxiliary_channels": AUXILIARY_CHANNELS, **given}
     maps = len(indices) if fields["pyramid_stride"] is None else len(READ)
-    for name in ("ocr_in_indices", "auxiliary_in_indices"):
-        fields.setdefault(name, list(range(maps)))
-    fields["backbone_config"] = config
-    _check_any_size(where, fields)
-    return fields
+    read: dict[str, Any] = {name: list(range(maps)) for name in ("ocr_in_indices", "auxiliary_in_indices")}
+    _check_any_size(where, {"backbone_config": config, "pyramid_stride": fields["pyramid_stride"], **read})
+    return {**read, **fields, "backbone_config": config}
 
 
 def _strides(where: str, found: NamedBackbone, config: PreTrainedConfig) -> tuple[list[int], list[int]]:
@@ -109,11 +107,10 @@ def _measured(key: str, indices: tuple[int, ...]) -> list[tuple[int, int]]:
 
 def _check_any_size(where: str, fields: dict[str, Any]) -> None:
     """Check that an OCRNet over the backbone takes images of an odd size."""
-    small = {"ocr_channels": 8, "key_channels": 8, "auxiliary_channels": 8}
-    layers = {name: value for name, value in fields.items() if name.startswith("pyramid_") or name.endswith("_indices")}
+    small = {"ocr_channels": 8, "key_channels": 8, "auxiliary_channels": 8, "pyramid_channels": 8}
 
     def logits(device: str) -> Tensor:
-        config = OCRNetConfig(backbone_config=copy.deepcopy(fields["backbone_config"]), **layers, **small)
+        config = OCRNetConfig(**copy.deepcopy(fields), **small)
         with torch.device(device), torch.no_grad():
             return OCRNetForSemanticSegmentation(config).eval()(torch.zeros(1, 3, *ODD_SIZE)).logits
 
@@ -122,8 +119,8 @@ def _check_any_size(where: str, fields: dict[str, Any]) -> None:
     except _REFUSALS as error:
         height, width = ODD_SIZE
         raise UserError(
-            f"{where} doesn't take images of any size, such as {height}x{width} ({_first_line(error)}): choose another "
-            "backbone; transformers' own Swin and BEiT take any size, timm's don't: "
+            f"{where} can't segment images of any size, such as {height}x{width} ({_first_line(error)}): choose "
+            "another; transformers' own Swin and BEiT take any size, timm's don't: "
             "--model.variant microsoft/swin-tiny-patch4-window7-224"
         ) from error
 

@@ -126,8 +126,8 @@ def _of_folder(name: str) -> NamedBackbone:
 
 
 def with_fields(config: PreTrainedConfig, fields: dict[str, Any]) -> PreTrainedConfig:
-    """A copy of a backbone's config with some fields changed. Its maps are those that the fields name as `out_indices` or
-    `out_features`, or the last one."""
+    """A copy of a backbone's config with some fields changed. Its maps are those that the fields name, as `out_indices`
+    or `out_features`, or the last one."""
     # the number of stages may change
     old = {key: x for key, x in config.to_dict().items() if key not in ("out_indices", "out_features", "stage_names")}
     return _as_from_json(type(config).from_dict({**old, **fields}))

@@ -114,8 +114,8 @@ def test_fields_of_the_backbone_win():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("swin_tiny_patch4_window7_224", "doesn't take images of any size.*microsoft/swin-tiny-patch4-window7-224"),
-        ("beit_base_patch16_224", "doesn't take images of any size.*transformers' own Swin and BEiT"),
+        ("swin_tiny_patch4_window7_224", "can't segment images of any size.*microsoft/swin-tiny-patch4-window7-224"),
+        ("beit_base_patch16_224", "can't segment images of any size.*transformers' own Swin and BEiT"),
         ("convnext_tniy", "'convnext_tniy' is unknown .did you mean convnext_tiny "),
         ("timm/convnext_tiny.in12k", None),
         ("timm/convnext_tiny.in13k", "timm has no such weights .did you mean convnext"),
