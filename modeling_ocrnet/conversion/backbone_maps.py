@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from transformers import CONFIG_MAPPING, AutoBackbone, PreTrainedConfig
 
 from ..common.errors import UserError
@@ -98,24 +99,21 @@ def _measured(key: str, indices: tuple[int, ...]) -> list[tuple[int, int]]:
     fields = json.loads(key)
     config = with_fields(CONFIG_MAPPING[fields["model_type"]].from_dict(fields), {"out_indices": list(indices)})
 
-    def maps(device: str) -> list[Tensor]:
-        with torch.device(device), torch.no_grad():
-            return AutoBackbone.from_config(copy.deepcopy(config)).eval()(torch.zeros(1, 3, MEASURED, MEASURED))[0]
+    def build() -> nn.Module:
+        return AutoBackbone.from_config(copy.deepcopy(config))
 
-    return [(x.shape[-2], x.shape[-1]) for x in _without_memory(maps)]
+    return [(x.shape[-2], x.shape[-1]) for x in _run_empty(build, (MEASURED, MEASURED)).feature_maps]
 
 
 def _check_any_size(where: str, fields: dict[str, Any]) -> None:
     """Check that an OCRNet over the backbone takes images of an odd size."""
     small = {"ocr_channels": 8, "key_channels": 8, "auxiliary_channels": 8, "pyramid_channels": 8}
 
-    def logits(device: str) -> Tensor:
-        config = OCRNetConfig(**copy.deepcopy(fields), **small)
-        with torch.device(device), torch.no_grad():
-            return OCRNetForSemanticSegmentation(config).eval()(torch.zeros(1, 3, *ODD_SIZE)).logits
+    def build() -> nn.Module:
+        return OCRNetForSemanticSegmentation(OCRNetConfig(**copy.deepcopy(fields), **small))
 
     try:
-        _without_memory(logits)
+        _run_empty(build, ODD_SIZE)
     except _REFUSALS as error:
         height, width = ODD_SIZE
         raise UserError(
@@ -125,13 +123,22 @@ def _check_any_size(where: str, fields: dict[str, Any]) -> None:
         ) from error
 
 
-def _without_memory(run):
-    """`run("meta")`, which computes shapes alone; or on the CPU, for networks that can't do without numbers."""
+def _run_empty(build: Callable[[], nn.Module], size: tuple[int, int]) -> Any:
+    """The output of a model for an empty image: its shapes alone, or on the CPU for models that can't do without
+    numbers."""
     try:
-        return run("meta")
+        return _run(build, size, "meta")
     except _REFUSALS as error:
         logger.debug("not measured without numbers: %s", error)
-        return run("cpu")
+        return _run(build, size, "cpu")
+
+
+def _run(build: Callable[[], nn.Module], size: tuple[int, int], device: str) -> Any:
+    with torch.device(device):
+        model = build().eval()
+    # outside of the context: BEiT keeps tensors of positions for every model of the process, and would make them there
+    with torch.no_grad():
+        return model(torch.zeros(1, 3, *size, device=device))
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ViTConfig
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, data
+from modeling_ocrnet.conversion import backbone_maps
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_model, build_processor
@@ -72,6 +73,20 @@ def test_images_are_normalised_as_for_the_weights(tmp_path, caplog):
     assert list(random.image_mean) == list(unknown.image_mean) == list(imagenet.image_mean) != MEAN
     said = [x.getMessage() for x in caplog.records if "normalised by ImageNet's mean" in x.getMessage()]
     assert [x.rpartition("because ")[2] for x in said] == ["its weights are random", "its weights say nothing of it"]
+
+
+def test_measuring_leaves_nothing_behind(monkeypatch):
+    """BEiT keeps the index of its relative positions for all models of a process: it must have values."""
+    monkeypatch.setattr(backbone_maps, "MEASURED", 272)
+    monkeypatch.setattr(backbone_maps, "ODD_SIZE", (170, 300))
+    fields = {key: x for key, x in VIT.items() if key != "mlp_ratio"}
+    fields |= {"patch_size": 16, "use_relative_position_bias": True, "layer_norm_eps": 1e-7}
+    model = built("beit", backbone=None, backbone_config=fields)
+    (bias, *_) = (x for x in model.modules() if hasattr(x, "generate_relative_position_index"))
+    for window in ((17, 17), (11, 19)):
+        index = bias.generate_relative_position_index(window)
+        assert index.device.type == "cpu"
+        assert len(index[1:, 1:].unique()) == (2 * window[0] - 1) * (2 * window[1] - 1)
 
 
 def test_norms_that_only_the_backbone_has_are_said(tmp_path, caplog):
