@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
+from helpers.multiprocess import Ranks
 from helpers.named_backbones import MEAN, NAMED, STD, VIT, save_named
 from safetensors.torch import load_file, save_file
-from transformers import ViTConfig
+from transformers import SwinModel, ViTConfig
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, data
 from modeling_ocrnet.conversion import backbone_maps
@@ -230,3 +231,17 @@ def test_a_run_trains_over_it(tiny_recipe, tmp_path):
     assert model.config.pyramid_stride == 16
     written = json.loads((folder / "preprocessor_config.json").read_text())
     assert (written["image_mean"], written["image_std"]) == (MEAN, STD)
+
+
+@pytest.mark.distributed
+@pytest.mark.slow
+def test_two_processes_train_over_it(tiny_recipe, tmp_path):
+    """Torch's DDP refuses parameters without a gradient: Swin has a norm after its last map."""
+    save_named("swin", tmp_path / "swin")
+    recipe = tiny_recipe(model=R.ModelRecipe(str(tmp_path / "swin"), config=HEADS))
+    with Ranks(tmp_path, loop.train, recipe, world=2) as run:
+        assert run.exit_codes() == [0, 0], run.text()
+    trained = OCRNetForSemanticSegmentation.from_pretrained(tmp_path / "run" / "model").backbone.swin
+    start = SwinModel.from_pretrained(tmp_path / "swin")
+    torch.testing.assert_close(trained.layernorm.weight, start.layernorm.weight, rtol=0, atol=0)
+    assert not torch.equal(trained.embeddings.norm.weight, start.embeddings.norm.weight)
