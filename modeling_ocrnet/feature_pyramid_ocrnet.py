@@ -56,8 +56,8 @@ class FeaturePyramid(nn.Module):
     def pad(self, images: Tensor) -> Tensor:
         """Images, (batch, 3, height, width), with zeros at the right and at the bottom up to a multiple of the
         stride."""
-        # no negative number is divided: exports round those towards 0
-        rows, columns = (self.stride - 1 - (x - 1) % self.stride for x in images.shape[-2:])
+        # exports round a negative quotient towards 0, and have no remainder
+        rows, columns = ((x + self.stride - 1) // self.stride * self.stride - x for x in images.shape[-2:])
         return F.pad(images, (0, columns, 0, rows))
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
