@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from transformers import AutoBackbone
 
 from .configuration_ocrnet import OCRNetConfig
+from .feature_pyramid_ocrnet import SCALES
 from .modeling_hrnet import HRNetBackbone
 
 
@@ -18,12 +19,16 @@ def build_backbone(config: OCRNetConfig) -> nn.Module:
         name = config.custom_backbone
         raise ValueError(f"the model was built with your own backbone: pass it again, backbone={name}(...)")
     # compared by model_type: code from the Hub has an HRNetConfig class of its own
-    is_hrnet = config.backbone_config.model_type == "hrnet"
-    return HRNetBackbone(config.backbone_config) if is_hrnet else AutoBackbone.from_config(config.backbone_config)
+    if config.backbone_config.model_type == "hrnet":
+        return HRNetBackbone(config.backbone_config)
+    if config.backbone_config.model_type == "timm_backbone" and config.pyramid_stride is not None:
+        # timm's ViTs take images of one size otherwise
+        return AutoBackbone.from_config(config.backbone_config, dynamic_img_size=True)
+    return AutoBackbone.from_config(config.backbone_config)
 
 
 def feature_channels(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
-    """The number of channels of each of a backbone's feature maps.
+    """The number of channels of each feature map that the heads can read: the backbone's, or its pyramid's.
 
     Raises:
         ValueError: if it doesn't declare them, or the config's `*_in_indices` aren't indices of them.
@@ -32,6 +37,8 @@ def feature_channels(backbone: nn.Module, config: OCRNetConfig) -> list[int]:
     if not isinstance(backbone, nn.Module) or not hasattr(backbone, "channels"):
         raise ValueError(f"backbone is a {name}, expected an nn.Module whose `channels` are those of its feature maps")
     channels = list(backbone.channels)
+    if config.pyramid_stride is not None:
+        name, channels = f"{name}'s pyramid", [config.pyramid_channels] * len(SCALES)
     for field in ("auxiliary_in_indices", "ocr_in_indices"):
         indices = getattr(config, field)
         if not set(indices) <= set(range(-len(channels), len(channels))):

@@ -16,14 +16,8 @@ logger = logging.get_logger(__name__)
 
 # ResNet-101 with output stride 8, under timm's name; the auxiliary head reads stage 3, the OCR head stage 4
 _R101_BACKBONE = {"backbone": "resnet101c", "out_indices": [1, 2, 3, 4], "output_stride": 8}
-_R101_HEADS = {
-    "auxiliary_in_indices": [2],
-    "ocr_in_indices": [3],
-    "auxiliary_channels": 256,
-    "auxiliary_kernel_size": 3,
-    "dropout": 0.1,
-    "auxiliary_dropout": 0.1,
-}
+_R101_HEADS: dict[str, Any] = {"auxiliary_in_indices": [2], "ocr_in_indices": [3], "auxiliary_channels": 256}
+_R101_HEADS |= {"auxiliary_kernel_size": 3, "dropout": 0.1, "auxiliary_dropout": 0.1}
 OLD_NORMALIZER = "loss_average"  # `loss_normalizer` in configs that name no `modeling_ocrnet_version`
 MAX_LABELS = 2**16  # a 16-bit label file can't hold more
 _PER_CLASS_FIELDS = ("palette", "label_ids", "class_weights", "flip_pairs")  # fields with entries for single classes
@@ -46,6 +40,10 @@ class OCRNetConfig(PreTrainedConfig):
             several are resized to the first one's size and concatenated.
         auxiliary_in_indices (`list[int]`, defaults to `[0, 1, 2, 3]`): The same for the auxiliary head. The first maps
             of both lists must have the same size.
+        pyramid_stride (`int`, *optional*): For backbones whose maps all have one stride (ViTs): make four maps of their
+            last one, of a quarter, a half, once and twice this stride, and let the heads read those. `None`: the heads
+            read the backbone's own maps.
+        pyramid_channels (`int`, defaults to 256): Channels of each of these four maps.
         ocr_channels (`int`, defaults to 512): Channels of the pixel and the region representations.
         key_channels (`int`, defaults to 256): Channels of the attention's queries, keys and values.
         auxiliary_channels (`int`, *optional*): Hidden channels of the auxiliary head; its input channels by default.
@@ -101,6 +99,8 @@ class OCRNetConfig(PreTrainedConfig):
     custom_backbone: str | None = None
     ocr_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
     auxiliary_in_indices: list[int] | tuple[int, ...] = (0, 1, 2, 3)
+    pyramid_stride: int | None = None
+    pyramid_channels: int = 256
     ocr_channels: int = 512
     key_channels: int = 256
     auxiliary_channels: int | None = None
@@ -231,7 +231,10 @@ class OCRNetConfig(PreTrainedConfig):
             raise ValueError(f"ohem_threshold must be above 0, and at most 1, got {self.ohem_threshold}")
 
     def validate_layers(self):
-        """Check the fields of the heads' layers."""
+        """Check the fields of the heads' and the pyramid's layers."""
+        for name in ("pyramid_stride", "pyramid_channels"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("dropout", "auxiliary_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 0 or more, and below 1, got {getattr(self, name)}")
@@ -290,9 +293,6 @@ def _resolve_backbone(config: dict[str, Any] | PreTrainedConfig | None) -> PreTr
     if isinstance(config, dict):
         fields = dict(config)
         model_type = fields.pop("model_type", HRNetConfig.model_type)
-        return (
-            HRNetConfig(**fields)
-            if model_type == HRNetConfig.model_type
-            else AutoConfig.for_model(model_type, **fields)
-        )
+        is_hrnet = model_type == HRNetConfig.model_type
+        return HRNetConfig(**fields) if is_hrnet else AutoConfig.for_model(model_type, **fields)
     return config

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .backbone_ocrnet import feature_channels
 from .loss_ocrnet import autocast_disabled, upcast_to_float32
 from .modeling_hrnet import HRNetBackbone
 from .resizing_ocrnet import FINE_MAPS, TILE, mix_and_resize, resize_concat, split_weight
@@ -56,7 +57,7 @@ def fuse(model: nn.Module) -> nn.Module:
     _check_no_adapter(model)
     precision = torch.promote_types(model.dtype, torch.float32)
     fused = copy.deepcopy(model).to(precision).eval().requires_grad_(False)  # fold before rounding
-    config, widths = fused.config, fused.backbone.channels
+    config, widths = fused.config, feature_channels(fused.backbone, fused.config)
     if isinstance(fused.backbone, HRNetBackbone):
         fold_batch_norms(fused.backbone)
     fused.auxiliary_head = FusedSoftObjectRegions(

@@ -24,6 +24,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .backbone_ocrnet import build_backbone, checked_maps, feature_channels
 from .configuration_ocrnet import OCRNetConfig
+from .feature_pyramid_ocrnet import FeaturePyramid
 from .fusion_ocrnet import fuse
 from .gradient_checkpointing import BatchNormCheckpointingMixin, make_checkpointable
 from .heads_ocrnet import OCRHead, OCRNetClassifier, SoftObjectRegions
@@ -61,7 +62,7 @@ class OCRNetPreTrainedModel(BatchNormCheckpointingMixin, PreTrainedModel):
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the loss is a mean: Trainer must divide it by the accumulation steps
-    _no_split_modules = ["HRNetBottleneck", "HRNetModule", "SoftObjectRegions", "OCRHead"]
+    _no_split_modules = ["HRNetBottleneck", "HRNetModule", "FeaturePyramid", "SoftObjectRegions", "OCRHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -127,6 +128,8 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
             for module in backbone.modules():
                 if isinstance(module, nn.MaxPool2d):
                     module.ceil_mode = True
+        if config.pyramid_stride is not None:
+            self.feature_pyramid = FeaturePyramid(backbone.channels[-1], config.pyramid_channels, config.pyramid_stride)
         self.auxiliary_head = SoftObjectRegions(config, sum(widths[i] for i in config.auxiliary_in_indices))
         self.ocr_head = OCRHead(config, sum(widths[i] for i in config.ocr_in_indices))
         self.criterion = SegmentationLoss()
@@ -166,7 +169,14 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         return super().save_pretrained(*args, **kwargs)
 
     def _encode(self, pixel_values: Tensor, **kwargs) -> BackboneOutput:
-        """The backbone's feature maps, and its hidden states and attentions if requested and available."""
+        """The heads' feature maps, and the backbone's hidden states and attentions if requested and available."""
+        if self.config.pyramid_stride is None:
+            return self._run_backbone(pixel_values, **kwargs)
+        outputs = self._run_backbone(self.feature_pyramid.pad(pixel_values), **kwargs)
+        outputs.feature_maps = self.feature_pyramid(outputs.feature_maps[-1], pixel_values.shape[-2:])
+        return outputs
+
+    def _run_backbone(self, pixel_values: Tensor, **kwargs) -> BackboneOutput:
         if not isinstance(self.backbone, BackboneMixin):
             return BackboneOutput(feature_maps=checked_maps(self.backbone, self.backbone(pixel_values)))
         if self.backbone.config.model_type == "timm_backbone":

@@ -271,6 +271,7 @@ def test_saving_writes_these_files(folder):
         "config.json",
         "configuration_hrnet.py",
         "configuration_ocrnet.py",
+        "feature_pyramid_ocrnet.py",
         "fusion_ocrnet.py",
         "gradient_checkpointing.py",
         "heads_ocrnet.py",

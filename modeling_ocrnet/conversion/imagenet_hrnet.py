@@ -12,6 +12,7 @@ from ..common.errors import FileError, MissingFileError, UserError
 from . import authors, mmseg, openseg
 from .converted_checkpoint import IMAGENET_HEADS, any_starts
 from .loading import read_checkpoint
+from .named_backbone import described_by
 from .weights import check_weights
 
 
@@ -64,6 +65,8 @@ def load_imagenet_backbone(backbone: PreTrainedModel, source: str) -> None:
 def _find(source: str) -> Path:
     path = Path(source).expanduser()
     if path.is_dir():
+        if (path / "config.json").is_file():
+            described_by(source)  # refuses an OCRNet's folder
         path = path / "model.safetensors"
     if path.exists():
         return path

@@ -13,6 +13,7 @@ from ..configuration_ocrnet import VARIANTS
 from ..data.datasets import CardFacts
 from .data_notes import NO_TERMS, facts_of, title_of
 from .folder import ModelFolder
+from .weights_terms import terms_of
 
 _OVERALL = {"mean_iou": "mIoU", "mean_accuracy": "mean accuracy", "overall_accuracy": "pixel accuracy"}
 _TASK = "image-segmentation"
@@ -71,12 +72,15 @@ def _metadata(folder: ModelFolder, repo_id: str, facts: CardFacts | None) -> Mod
     results = _eval_results(folder)
     backbone = getattr(folder.config.backbone_config, "model_type", None)  # None for a custom backbone
     tags = ["ocrnet", "semantic-segmentation", *filter(None, [backbone]), folder.dataset]
+    licence, name, link = (facts.licence, facts.licence_name, facts.licence_link) if facts else (None, None, None)
+    if terms := terms_of(folder.pretrained):
+        licence, name, link = "other", terms.tag, terms.link
     return ModelCardData(
         library_name="transformers",
         pipeline_tag=_TASK,
-        license=facts.licence if facts else None,
-        license_name=facts.licence_name if facts else None,
-        license_link=facts.licence_link if facts else None,
+        license=licence,
+        license_name=name,
+        license_link=link,
         base_model=folder.base_model,
         tags=[tag for tag in tags if tag],
         metrics=["mean_iou"] if results else None,
@@ -205,6 +209,8 @@ def _licence(folder: ModelFolder, facts: CardFacts | None) -> str:
     if folder.pretrained:
         part = "model" if folder.field("model", "init_from") else "backbone"
         parts.append(f"The {part} started from `{folder.pretrained}`, whose licence applies too.")
+        if terms := terms_of(folder.pretrained):
+            parts.append(terms.sentence(folder.pretrained))
     return " ".join(parts)
 
 

@@ -28,7 +28,7 @@ from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .batch_norm_values import check_batch_norms
-from .build_model import build_config, build_model, build_processor, new_model, read_start
+from .build_model import build_config, build_model, build_processor, new_model, read_start, read_variant
 from .fast_layers import convert_for_training
 from .freezing import freeze, keep_frozen_norms_in_eval, log_frozen
 from .lora import add_adapters
@@ -149,17 +149,19 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
     if network is None:
         with accelerator.local_main_process_first():  # one process downloads
             start = read_start(recipe)
+            read_variant(recipe)
     # what it refuses needs no data
     config = build_config(recipe, labels, start) if network is None else network[0]
     if recipe.micro_batch == 1 and not _synchronises(recipe, accelerator):
         check_batch_norms(config, recipe.data.crop_size)
     train_data, val_data = build_data(recipe, accelerator, labels)
     set_seed(recipe.seed)
-    if checkpoint is None:
+    if network is None:
         with accelerator.local_main_process_first():
             model = build_model(recipe, labels, start)
+            processor = build_processor(recipe, labels.ignore, start)
     else:
-        model = new_model(recipe, config)
+        model, processor = new_model(recipe, config), network[1]
     freeze(model, recipe.model.freeze)
     # on its device before the optimizer is made: some devices replace the parameters when they move
     model = model.to(accelerator.device)
@@ -175,7 +177,6 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
         log_frozen(model, keep_frozen_norms_in_eval(model))
     adapter = None if recipe.lora.rank is None else add_adapters(model, recipe)
     optimizer = build_optimizer(model, recipe, fused=supports_fused_optimizer(accelerator))
-    processor = build_processor(recipe, labels.ignore, start) if network is None else network[1]
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor, adapter=adapter)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)

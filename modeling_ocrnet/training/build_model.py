@@ -10,9 +10,13 @@ from transformers import TimmBackboneConfig
 
 from .. import data
 from ..common.errors import UserError
-from ..configuration_hrnet import HRNetConfig
+from ..configuration_hrnet import VARIANTS, HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
+from ..conversion.backbone_maps import fields_over
+from ..conversion.backbone_normalisation import normalisation
+from ..conversion.backbone_weights import load_backbone
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
+from ..conversion.named_backbone import PUBLISHED, NamedBackbone, find_backbone
 from ..conversion.starting_model import StartingModel, read_starting_model
 from ..gradient_checkpointing import enable_gradient_checkpointing
 from ..image_processing_ocrnet import OCRNetImageProcessor
@@ -21,6 +25,7 @@ from .recipe import Recipe
 from .recipe_checks import check_fields
 from .recipe_model import VARIANT
 from .start import carry_over, config_fields, continued_classes, table_of_classes
+from .unused_parameters import freeze_unused_parameters
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
@@ -32,6 +37,28 @@ def read_start(recipe: Recipe) -> StartingModel | None:
         UserError: if it can't be read, or isn't an OCRNet.
     """
     return None if recipe.model.init_from is None else read_starting_model(recipe.model.init_from)
+
+
+def read_variant(recipe: Recipe) -> NamedBackbone | None:
+    """The backbone that the recipe names, if it isn't one of OCRNet's own variants; its description is downloaded.
+
+    Raises:
+        UserError: if there is no such backbone, or it is to have weights but has none.
+    """
+    variant = _variant(recipe)
+    if recipe.model.init_from is not None or variant in PUBLISHED:
+        return None
+    found = find_backbone(variant)
+    if found.source is None and recipe.model.backbone == variant:
+        raise UserError(
+            f"model.variant {variant} is an architecture without weights: give --model.backbone null to train from "
+            "scratch, or a repository with weights as --model.variant"
+        )
+    return found
+
+
+def _variant(recipe: Recipe) -> str:
+    return recipe.model.resolved().variant or VARIANT
 
 
 def build_model(
@@ -54,7 +81,8 @@ def build_model(
         carry_over(model, start, continued)
         logger.info("%s", table_of_classes(labels, start, continued))
     elif recipe.model.backbone is not None:
-        load_imagenet_backbone(model.backbone, recipe.model.backbone)
+        load = load_imagenet_backbone if _variant(recipe) in PUBLISHED else load_backbone
+        load(model.backbone, recipe.model.backbone)
     return model
 
 
@@ -70,6 +98,8 @@ def new_model(recipe: Recipe, config: OCRNetConfig) -> OCRNetForSemanticSegmenta
         raise UserError(
             f"model.variant {recipe.model.variant} needs timm: pip install 'modeling-ocrnet[timm]'"
         ) from error
+    if not isinstance(config.backbone_config, HRNetConfig):
+        freeze_unused_parameters(model)
     if recipe.model.gradient_checkpointing:
         enable_gradient_checkpointing(model)
     return model
@@ -105,21 +135,24 @@ def build_config(recipe: Recipe, labels: data.LabelSet, start: StartingModel | N
 
 def _of_variant(recipe: Recipe, classes: dict[str, Any]) -> OCRNetConfig:
     check_fields("model.config", recipe.model.config, OCRNetConfig)
-    variant = recipe.model.resolved().variant or VARIANT
-    is_hrnet = variant.startswith("hr")
-    backbone_class = HRNetConfig if is_hrnet else TimmBackboneConfig
-    check_fields("model.backbone_config", recipe.model.backbone_config, backbone_class)
-    return OCRNetConfig.from_variant(
-        variant, backbone_fields=recipe.model.backbone_config, **classes, **recipe.model.config
-    )
+    variant, named, fields = _variant(recipe), read_variant(recipe), recipe.model.backbone_config
+    if named is not None:
+        of_all = ("out_indices", "out_features")  # properties of backbones' configs, not fields
+        check_fields("model.backbone_config", {k: v for k, v in fields.items() if k not in of_all}, type(named.config))
+        return OCRNetConfig(**classes, **fields_over(named, fields, recipe.model.config))
+    check_fields("model.backbone_config", fields, HRNetConfig if variant in VARIANTS else TimmBackboneConfig)
+    return OCRNetConfig.from_variant(variant, backbone_fields=fields, **classes, **recipe.model.config)
 
 
 def build_processor(
     recipe: Recipe, ignore_index: int = data.IGNORE, start: StartingModel | None = None
 ) -> OCRNetImageProcessor:
-    """Whole images at their own size, or as large as fits into the recipe's scale; normalised as `start` was."""
-    fields = {
+    """Whole images at their own size, or as large as fits into the recipe's scale; normalised as `start` was, or as for
+    the backbone's weights."""
+    named = None if start is not None else read_variant(recipe)
+    fields: dict[str, Any] = {
         **({} if start is None else start.normalization),
+        **({} if named is None else normalisation(named.name, recipe.model.backbone)),
         "align_corners": recipe.model.config.get("align_corners", start is not None and start.config.align_corners),
         "value_range": recipe.data.value_range,
         "ignore_index": ignore_index,

@@ -135,7 +135,6 @@ def test_an_old_spelling_means_the_same_and_says_what_replaces_it(module, old, n
         (export, "model --output out other --format onnx"),
         (train, "--model.config.id2label.0 road --model.config.id2label.1 tree"),
         (train, f"--config {'x' * 300}"),
-        (train, "--model.variant hr19"),
     ],
 )
 def test_what_is_refused(module, line, capsys):

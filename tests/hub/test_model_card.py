@@ -167,3 +167,28 @@ def test_the_metadata_is_yaml_in_front(run_folder):
     assert start == ""
     assert set(yaml.safe_load(metadata)) >= {"license", "pipeline_tag", "tags", "model-index", "library_name"}
     assert body.lstrip().startswith("# street\n")
+
+
+@pytest.mark.parametrize(
+    ("weights", "gated"),
+    [
+        ("facebook/dinov3-vits16-pretrain-lvd1689m", True),
+        ("timm/vit_small_patch16_dinov3.lvd1689m", False),
+        ("timm/convnext_tiny.dinov3_lvd1689m", False),
+    ],
+)
+def test_the_terms_of_known_weights_are_said(run_folder, weights, gated):
+    """In the metadata, where the data's licence would stand otherwise; the text says both."""
+    card = card_of(run_folder(model=R.ModelRecipe(weights)))
+    link = "https://ai.meta.com/resources/models-and-libraries/dinov3-license/"
+    assert (card.data.license, card.data.license_name, card.data.license_link) == ("other", "dinov3-license", link)
+    assert card.data.base_model == weights
+    assert f"`{weights}` is under the [DINOv3 License]({link})." in card.text
+    assert (f"accepted on https://huggingface.co/{weights}" in card.text) == gated
+    assert "drawn data has no other terms" in card.text
+
+
+def test_other_weights_leave_the_datas_licence(run_folder):
+    card = card_of(run_folder(model=R.ModelRecipe("facebook/dinov2-small")))
+    assert card.data.license == "apache-2.0"
+    assert "DINOv3" not in card.text

@@ -20,7 +20,8 @@ from modeling_ocrnet.hub.folder import HubError
 from modeling_ocrnet.hub.push import push
 
 ROOT = Path(__file__).parents[2]
-CODE = ["backbone_ocrnet", "configuration_hrnet", "configuration_ocrnet", "fusion_ocrnet", "gradient_checkpointing"]
+CODE = ["backbone_ocrnet", "configuration_hrnet", "configuration_ocrnet"]
+CODE += ["feature_pyramid_ocrnet", "fusion_ocrnet", "gradient_checkpointing"]
 CODE += ["heads_ocrnet", "image_processing_ocrnet", "labels_ocrnet", "loss_ocrnet", "modeling_hrnet", "modeling_ocrnet"]
 CODE += ["pixels_ocrnet", "resizing_ocrnet"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from transformers import DINOv3ConvNextConfig, DINOv3ViTConfig
 
 from modeling_ocrnet import data
 from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
@@ -60,13 +61,24 @@ def test_every_recipe_is_short_and_valid(path):
     assert repeats(stated, defaults) == []
 
 
+def tiny_stand_in(stated: dict, folder: Path) -> list[str]:
+    """For a recipe over a backbone on the Hub, which tests can't reach: one of its kind in a folder."""
+    variant = stated.get("model", {}).get("variant") or ""
+    if not variant.startswith("facebook/dinov3-"):
+        return []
+    kind = DINOv3ConvNextConfig if "-convnext-" in variant else DINOv3ViTConfig
+    kind().save_pretrained(folder)
+    return ["--model.variant", str(folder)]
+
+
 PUBLISHED = [p for p in RECIPES if p.parent.name != "own"]  # the classes of own data come with it
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_every_recipe_describes_a_network_for_its_classes(path):
+def test_every_recipe_describes_a_network_for_its_classes(path, tmp_path):
     """Built without memory; class weights, sizes and batches fit together."""
-    recipe = parse("--config", str(path), "--model.backbone", "null")
+    local = tiny_stand_in(yaml.safe_load(path.read_text(encoding="utf-8")), tmp_path)
+    recipe = parse("--config", str(path), "--model.backbone", "null", *local)
     labels = data.label_set(recipe.data.name)
     with torch.device("meta"):
         model = build_model(recipe, labels)
@@ -75,6 +87,30 @@ def test_every_recipe_describes_a_network_for_its_classes(path):
     one_device = recipe.data.name in ("camvid", "street_scenes")  # small ones, for a CPU; the others ran on GPUs
     assert recipe.accumulation_steps(1 if one_device else 8 if "8xb2" in path.stem else 4) == 1
     assert {recipe.data.split, recipe.evaluation.split} <= set(data.published(recipe.data.name).splits)
+
+
+@pytest.mark.parametrize("dataset", ["cityscapes", "ade20k"])
+@pytest.mark.parametrize("name", ["vits16", "vitb16", "convnext-tiny", "convnext-small"])
+def test_dinov3_recipes(name, dataset):
+    """Gated weights of the Hub, said where they are named; layers' rates decay in transformers only."""
+    steps = {"cityscapes": 40, "ade20k": 80}[dataset]
+    path = CONFIGURATION / f"{dataset}/ocrnet_dinov3-{name}_{steps}k.yaml"
+    recipe = parse("--config", str(path))
+    assert recipe.model.variant == recipe.model.backbone == f"facebook/dinov3-{name}-pretrain-lvd1689m"
+    options = recipe.optimizer
+    assert (options.name, options.lr, options.weight_decay, options.decay_norms_and_biases) == (
+        "adamw",
+        1e-4,
+        0.05,
+        False,
+    )
+    assert (options.layer_decay is not None) == name.startswith("vit")
+    assert (recipe.schedule.max_steps, recipe.schedule.warmup_steps) == (1000 * steps, 1500)
+    expected = ((512, 1024), 8) if dataset == "cityscapes" else ((512, 512), 16)
+    assert (recipe.data.crop_size, recipe.global_batch) == expected
+    comment = " ".join(x.removeprefix("# ") for x in path.read_text(encoding="utf-8").splitlines() if x.startswith("#"))
+    for said in ("Never run", "dinov3-license/", f"https://huggingface.co/{recipe.model.variant}", "hf auth login"):
+        assert said in comment
 
 
 @pytest.mark.parametrize("variant", ["hr18s", "hr18", "hr48"])
