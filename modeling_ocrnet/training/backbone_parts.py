@@ -76,7 +76,7 @@ def first_stages(model: OCRNetForSemanticSegmentation, count: int) -> set[str]:
     backbone = model.backbone
     names = [name for name, _ in backbone.named_parameters()]
     depths, blocks_found = block_depths(backbone)
-    if getattr(model.config, "pyramid_channels", None):
+    if model.config.pyramid_stride is not None:
         _check_count(count, blocks_found)
         return {name for name in names if depths[name] <= count}
     if getattr(backbone.config, "model_type", None) == "hrnet":

@@ -51,10 +51,10 @@ class Experiment:
     """What a run consists of.
 
     `model` is wrapped for distributed training, `bare_model` is not. `flags`: whether steps are sound, and a process
-    wants to stop. `ema`: the weights' moving average, if the recipe wants one. `adapter`: peft's
-    model around `bare_model`, if that has adapters. `positions`: how far this process's
-    workers of a stream have come. `skipped`: samples that this process couldn't read and replaced. `budget`: the run's
-    time, if that was given instead of a number of steps. `time`: what the run has taken.
+    wants to stop. `ema`: the weights' moving average, if the recipe wants one. `adapter`: peft's model around
+    `bare_model`, if that has adapters. `positions`: how far this process's workers of a stream have come. `skipped`:
+    samples that this process couldn't read and replaced. `budget`: the run's time, if that was given instead of a
+    number of steps. `time`: what the run has taken.
     """
 
     recipe: Recipe

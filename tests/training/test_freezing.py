@@ -111,7 +111,7 @@ def test_stages_are_those_that_the_names_tell(name):
 
 def test_stages_of_a_plain_transformer_are_its_blocks():
     config = Dinov2Config(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, image_size=28, patch_size=14)
-    model = SimpleNamespace(backbone=AutoBackbone.from_config(config), config=SimpleNamespace(pyramid_channels=8))
+    model = SimpleNamespace(backbone=AutoBackbone.from_config(config), config=SimpleNamespace(pyramid_stride=14))
     assert {x.partition(".")[0] for x in first_stages(model, 0)} == {"embeddings"}
     of_blocks = [{x for x, _ in model.backbone.named_parameters() if f".{i}." in x} for i in range(3)]
     assert first_stages(model, 2) == first_stages(model, 0) | of_blocks[0] | of_blocks[1]

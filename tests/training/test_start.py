@@ -157,6 +157,8 @@ def test_every_field_of_the_config_has_one_meaning():
     assert set(start.ARCHITECTURE) == {
         "ocr_in_indices",
         "auxiliary_in_indices",
+        "pyramid_stride",
+        "pyramid_channels",
         "ocr_channels",
         "key_channels",
         "auxiliary_channels",
