@@ -136,7 +136,7 @@ def test_a_backbone_that_cannot_be_run():
         def forward(self, image):
             assert image.shape[-1] == 51, "images of 51 pixels"
 
-    model = SimpleNamespace(backbone=Strict(), config=SimpleNamespace())
+    model = SimpleNamespace(backbone=Strict(), config=SimpleNamespace(pyramid_stride=None))
     with pytest.raises(UserError, match=r"can't be run on an image of any of the sizes .* 50\] .*images of 51 pixels"):
         first_stages(model, 1)
 
