@@ -22,7 +22,7 @@ from ..inference.engines.precision import DTYPES
 from ..inference.files import find_images
 from ..inference.loading import class_names, load_model
 from .formats import check_packages, write
-from .parity import BOUNDS, ParityReport, compare
+from .parity import BOUNDS, ParityReport, check_sizes, compare
 
 
 @dataclass
@@ -104,6 +104,8 @@ def export_checkpoint(name: str, output: str, task: ExportArguments) -> ParityRe
         model.config.save_pretrained(scratch)
         processor.save_pretrained(scratch)
         exported = open_export(scratch, export, model.config)
+        if on_cpu:
+            check_sizes(model, exported, task.precision)
         agreement = compare(model, exported, processor, rows, order)
         least = BOUNDS[task.precision] if task.agreement is None else task.agreement
         agreement.check(least, task.points)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from ..common.errors import UserError
+from ..common.errors import UserError, reason
 from ..configuration_ocrnet import ignore_index
 from ..evaluation.mean_iou import MeanIoU
 from ..inference.segmentation import segment
@@ -52,6 +53,43 @@ class ParityReport:
             raise UserError(f"{self}: expected at least {least:.2%}")
         if self.before is not None and self.after is not None and 100 * (self.before - self.after) > most_points:
             raise UserError(f"{self}: at most {most_points} points may be lost")
+
+
+SIZES = ((64, 96), (65, 101))  # height and width of images that any export must take
+LARGEST_DIFFERENCE = 0.05  # of float32 logits, as a share of the largest one
+
+
+def check_sizes(model, exported, precision: str) -> None:
+    """Check that an exported network takes images of several sizes, and in float32 that it computes the same.
+
+    HRNet's exports do. Code of other backbones may hold a size that was current when it was exported.
+
+    Args:
+        model: the original network, float32 on the CPU.
+        exported: the exported network.
+        precision: its precision.
+
+    Raises:
+        UserError: if it doesn't.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for height, width in SIZES:
+        images = torch.randn(1, 3, height, width, generator=generator)
+        with torch.no_grad():
+            expected = model(images).logits
+        try:
+            found = exported(images).logits
+        except Exception as error:  # whatever a runtime raises
+            raise UserError(
+                f"the export doesn't take an image of {height}x{width} ({reason(error)}): this backbone can't be "
+                "exported in this format for images of any size"
+            ) from error
+        difference = (found.float() - expected).abs().max() / expected.abs().max()
+        if found.shape != expected.shape or (precision == "fp32" and difference > LARGEST_DIFFERENCE):
+            raise UserError(
+                f"the export computes something else for an image of {height}x{width}: this backbone can't be exported "
+                "in this format for images of any size"
+            )
 
 
 def compare(model, exported, processor, rows: Iterable[dict], order: np.ndarray | None = None) -> ParityReport:

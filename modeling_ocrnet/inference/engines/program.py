@@ -62,6 +62,13 @@ def export_program(model: OCRNetForSemanticSegmentation, products: bool = False)
     """
     if (problem := program_problem()) is not None:
         raise UserError(problem)
+    backbone: Any = model.config.backbone_config
+    if getattr(backbone, "window_size", None):  # torch.export would go on without an end
+        raise UserError(
+            f"a network with the backbone {backbone.model_type!r} can't be exported: how its "
+            "windows are padded depends on the image's size; PyTorch's engine runs it (--engine torch), and HRNets, "
+            "ResNets, ConvNeXts and plain ViTs can be exported"
+        )
     fused = copy.deepcopy(model) if model.is_fused else model.fuse()
     for module in fused.modules():
         if type(module) is HRNetModule:
