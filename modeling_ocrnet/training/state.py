@@ -41,7 +41,10 @@ def not_a_checkpoint(path: Path) -> CheckpointError:
         )
     if (path / "checkpoints").is_dir():
         return CheckpointError(f"--resume {path}: a run's folder: give --output {path} --resume last")
-    return CheckpointError(f"{path}: not a checkpoint (no state.json); give `last` or a folder checkpoints/step-...")
+    return CheckpointError(
+        f"{path}: not a checkpoint (no state.json); give `last` or a folder checkpoints/step-..., or, to start from a "
+        f"model's weights, --model.init_from {path}"
+    )
 
 
 @dataclass
