@@ -24,7 +24,16 @@ READ = (4, 8, 16, 32)  # strides of the maps that the heads read, as they read H
 MEASURED = 224  # height and width of the empty image
 ODD_SIZE = (65, 101)
 AUXILIARY_CHANNELS = 256
-_REFUSALS = (RuntimeError, ValueError, AssertionError, TypeError, IndexError, AttributeError, ImportError)
+_REFUSALS = (
+    RuntimeError,
+    ValueError,
+    AssertionError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+)
 
 
 def fields_over(found: NamedBackbone, backbone_fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +51,10 @@ def fields_over(found: NamedBackbone, backbone_fields: dict[str, Any], given: di
         UserError: if the backbone can't be built, takes images of some sizes only, or has no such maps.
     """
     where = f"model.variant {found.name}"
-    config = with_fields(found.config, backbone_fields)
+    try:
+        config = with_fields(found.config, backbone_fields)
+    except ValueError as error:  # indices or names of maps that it hasn't
+        raise UserError(f"{where}: model.backbone_config: {_first_line(error)}") from error
     candidates, strides = _strides(where, found, config)
     plain = len(set(strides)) == 1
     indices = [candidates[-1]] if plain else [i for i, x in zip(candidates, strides, strict=True) if x in READ]
@@ -55,7 +67,17 @@ def fields_over(found: NamedBackbone, backbone_fields: dict[str, Any], given: di
     fields = {"pyramid_stride": strides[-1] if plain else None, "auxiliary_channels": AUXILIARY_CHANNELS, **given}
     maps = len(indices) if fields["pyramid_stride"] is None else len(READ)
     read: dict[str, Any] = {name: list(range(maps)) for name in ("ocr_in_indices", "auxiliary_in_indices")}
-    _check_any_size(where, {"backbone_config": config, "pyramid_stride": fields["pyramid_stride"], **read})
+    by_index: dict[Any, int] = dict(zip(candidates, strides, strict=True))
+    last = by_index.get(next(reversed(config.out_indices), None))
+    if last is not None and fields["pyramid_stride"] not in (None, last):
+        raise UserError(
+            f"model.config.pyramid_stride is {fields['pyramid_stride']}, but the last map of {where} has the stride "
+            f"{last}: leave it out{'' if plain else ', or give null'}"
+        )
+    network = {"backbone_config": config, "pyramid_stride": fields["pyramid_stride"], **read}
+    _check_any_size(where, network)
+    if chosen := {name: given[name] for name in read if name in given}:
+        _check_maps(where, {**network, **chosen}, chosen)
     return {**read, **fields, "backbone_config": config}
 
 
@@ -105,15 +127,22 @@ def _measured(key: str, indices: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(x.shape[-2], x.shape[-1]) for x in _run_empty(build, (MEASURED, MEASURED)).feature_maps]
 
 
+def _check_maps(where: str, fields: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Check that the heads can read the maps that the recipe chooses."""
+    try:
+        _run_ocrnet(fields)
+    except _REFUSALS as error:
+        names = " and ".join(f"model.config.{name} {value}" for name, value in chosen.items())
+        raise UserError(
+            f"{where} can't be read with {names} ({_first_line(error)}): the first map of each list must be of one "
+            "size; leave them out for all maps"
+        ) from error
+
+
 def _check_any_size(where: str, fields: dict[str, Any]) -> None:
     """Check that an OCRNet over the backbone takes images of an odd size."""
-    small = {"ocr_channels": 8, "key_channels": 8, "auxiliary_channels": 8, "pyramid_channels": 8}
-
-    def build() -> nn.Module:
-        return OCRNetForSemanticSegmentation(OCRNetConfig(**copy.deepcopy(fields), **small))
-
     try:
-        _run_empty(build, ODD_SIZE)
+        _run_ocrnet(fields)
     except _REFUSALS as error:
         height, width = ODD_SIZE
         raise UserError(
@@ -121,6 +150,16 @@ def _check_any_size(where: str, fields: dict[str, Any]) -> None:
             "another; transformers' own Swin and BEiT take any size, timm's don't: "
             "--model.variant microsoft/swin-tiny-patch4-window7-224"
         ) from error
+
+
+def _run_ocrnet(fields: dict[str, Any]) -> None:
+    """Run a small OCRNet over the backbone on an empty image of an odd size."""
+    small = {"ocr_channels": 8, "key_channels": 8, "auxiliary_channels": 8, "pyramid_channels": 8}
+
+    def build() -> nn.Module:
+        return OCRNetForSemanticSegmentation(OCRNetConfig(**copy.deepcopy(fields), **small))
+
+    _run_empty(build, ODD_SIZE)
 
 
 def _run_empty(build: Callable[[], nn.Module], size: tuple[int, int]) -> Any:

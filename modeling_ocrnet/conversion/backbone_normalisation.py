@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import FileError, UserError
+from ..data.normalization import FIELDS
 from .backbone_weights import is_file
 from .hub_files import folder_file
 from .named_backbone import find_backbone, import_timm
@@ -15,7 +16,6 @@ from .named_backbone import find_backbone, import_timm
 logger = logging.getLogger(__name__)
 
 PROCESSOR = "preprocessor_config.json"
-_FIELDS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
 
 
 def normalisation(variant: str, source: str | None) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def normalisation(variant: str, source: str | None) -> dict[str, Any]:
         source: of its weights, as [`load_backbone`] takes it; `None` for random ones.
 
     Returns:
-        Some of `do_rescale`, `rescale_factor`, `do_normalize`, `image_mean` and `image_std`; empty for the default.
+        Some of `data.normalization.FIELDS`; empty for the default.
 
     Raises:
         UserError: if the weights' image processor can't be read, or isn't for three channels.
@@ -57,7 +57,7 @@ def _of(name: str) -> dict[str, Any]:
             return _of_timm(found.config.backbone)
     processor = _read(name, PROCESSOR)
     if processor:
-        fields = {key: processor[key] for key in _FIELDS if processor.get(key) is not None}
+        fields = {key: processor[key] for key in FIELDS if processor.get(key) is not None}
     else:
         described = _read(name, "config.json").get("pretrained_cfg") or {}  # as timm writes it
         fields = {f"image_{key}": list(described[key]) for key in ("mean", "std") if key in described}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,20 +11,27 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from ..common.errors import FileError
 
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _UNREACHABLE = (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, ConnectionError, TimeoutError)
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name has the form `owner/name`."""
-    return bool(_REPOSITORY.fullmatch(name))
+    """Whether a name has the form `owner/name` of the Hub, which `./name` hasn't."""
+    if name.count("/") != 1:
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def folder_file(folder: str, name: str) -> Path | None:

@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from ..common.errors import MissingFileError, UserError
 from ..configuration_ocrnet import OCRNetConfig
-from ..data.normalization import FIELDS
+from ..data.normalization import FIELDS, Normalization
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .convert import build
@@ -111,7 +111,12 @@ def _of_folder(source: str, name: str) -> StartingModel:
 def _starting_model(source: str, model: PreTrainedModel, processor: OCRNetImageProcessor) -> StartingModel:
     state = {key: x.float() if x.is_floating_point() else x for key, x in model.state_dict().items()}
     check_weights(state.items(), source)
-    return StartingModel(source, model.config, state, {name: getattr(processor, name) for name in FIELDS})
+    normalization = {name: getattr(processor, name) for name in FIELDS}
+    try:
+        Normalization.of(normalization)
+    except ValueError as error:
+        raise UserError(f"model.init_from {source}: its image processor's {error}") from error
+    return StartingModel(source, model.config, state, normalization)
 
 
 def _check_kind(source: str, folder: Path) -> None:
@@ -127,7 +132,7 @@ def _check_kind(source: str, folder: Path) -> None:
             f"model.init_from {source}: is a checkpoint of a run. To go on with that run, give --resume {source}; to "
             f"start another from its weights, give the model that it left{of_it}"
         )
-    check_folder(source)
+    check_folder(str(folder))
 
 
 def _is_backbone(source: str) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,10 +36,13 @@ class Normalization:
 
         Args:
             processor: its values of `FIELDS`.
+
+        Raises:
+            ValueError: for values that can't be used; the message begins with the field.
         """
-        scale = processor["rescale_factor"] if processor["do_rescale"] else 1.0
+        (scale,) = _numbers(processor, "rescale_factor", 1, positive=True) if processor["do_rescale"] else (1.0,)
         mean, std = (
-            (_three(processor["image_mean"]), _three(processor["image_std"]))
+            (_numbers(processor, "image_mean", 3), _numbers(processor, "image_std", 3, positive=True))
             if processor["do_normalize"]
             else ((0.0,) * 3, (1.0,) * 3)
         )
@@ -62,6 +66,13 @@ class Normalization:
         return pixels
 
 
-def _three(value: Any) -> tuple[float, ...]:
-    """One value for each channel; a processor may hold one for all."""
-    return (float(value),) * 3 if isinstance(value, (int, float)) else tuple(map(float, value))
+def _numbers(processor: Mapping[str, Any], name: str, count: int, positive: bool = False) -> tuple[float, ...]:
+    """A field's numbers, of which a processor may hold one for all channels."""
+    value = processor[name]
+    found = list(value) if isinstance(value, (list, tuple)) else [value]
+    numbers = found * count if len(found) == 1 else found
+    valid = all(isinstance(x, (int, float)) and math.isfinite(x) and (x > 0 or not positive) for x in numbers)
+    if len(numbers) != count or not valid:
+        expected = f"{count} numbers, or one for all" if count > 1 else "a number"
+        raise ValueError(f"{name} is {value}, expected {expected}{', above 0' if positive else ''}")
+    return tuple(map(float, numbers))

@@ -28,7 +28,15 @@ from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .batch_norm_values import check_batch_norms
-from .build_model import build_config, build_model, build_processor, new_model, read_start, read_variant
+from .build_model import (
+    build_config,
+    build_model,
+    build_processor,
+    new_model,
+    read_start,
+    read_variant,
+    resumed_processor,
+)
 from .fast_layers import convert_for_training
 from .freezing import freeze, keep_frozen_norms_in_eval, log_frozen
 from .lora import add_adapters
@@ -161,7 +169,7 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
             model = build_model(recipe, labels, start)
             processor = build_processor(recipe, labels.ignore, start)
     else:
-        model, processor = new_model(recipe, config), network[1]
+        model, processor = new_model(recipe, config), resumed_processor(recipe, labels.ignore, *network)
     freeze(model, recipe.model.freeze)
     # on its device before the optimizer is made: some devices replace the parameters when they move
     model = model.to(accelerator.device)

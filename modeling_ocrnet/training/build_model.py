@@ -18,6 +18,7 @@ from ..conversion.backbone_weights import load_backbone
 from ..conversion.imagenet_hrnet import load_imagenet_backbone
 from ..conversion.named_backbone import PUBLISHED, NamedBackbone, find_backbone
 from ..conversion.starting_model import StartingModel, read_starting_model
+from ..data.normalization import FIELDS
 from ..gradient_checkpointing import enable_gradient_checkpointing
 from ..image_processing_ocrnet import OCRNetImageProcessor
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
@@ -150,10 +151,35 @@ def build_processor(
     """Whole images at their own size, or as large as fits into the recipe's scale; normalised as `start` was, or as for
     the backbone's weights."""
     named = None if start is not None else read_variant(recipe)
-    fields: dict[str, Any] = {
+    normalization = {
         **({} if start is None else start.normalization),
         **({} if named is None else normalisation(named.name, recipe.model.backbone)),
-        "align_corners": recipe.model.config.get("align_corners", start is not None and start.config.align_corners),
+    }
+    align_corners = recipe.model.config.get("align_corners", start is not None and start.config.align_corners)
+    return _processor(recipe, ignore_index, normalization, align_corners)
+
+
+def resumed_processor(
+    recipe: Recipe, ignore_index: int, config: OCRNetConfig, processor: OCRNetImageProcessor
+) -> OCRNetImageProcessor:
+    """As [`build_processor`] for a run that goes on: normalised as before, at the sizes that the recipe says now.
+
+    Args:
+        recipe: of the run; what it says of the evaluation may have changed.
+        ignore_index: the label of pixels that aren't labelled.
+        config: of the network, from the checkpoint.
+        processor: from the checkpoint.
+    """
+    normalization = {name: getattr(processor, name) for name in FIELDS}
+    return _processor(recipe, ignore_index, normalization, config.align_corners)
+
+
+def _processor(
+    recipe: Recipe, ignore_index: int, normalization: dict[str, Any], align_corners: bool
+) -> OCRNetImageProcessor:
+    fields: dict[str, Any] = {
+        **normalization,
+        "align_corners": align_corners,
         "value_range": recipe.data.value_range,
         "ignore_index": ignore_index,
     }

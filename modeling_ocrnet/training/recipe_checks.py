@@ -89,6 +89,8 @@ _OF_DATA = "the dataset's classes determine (for your own data: classes.json)"
 _SET_ELSEWHERE = {
     **dict.fromkeys(("id2label", "label2id", "num_labels", "palette", "label_ids", "flip_pairs"), _OF_DATA),
     "backbone_config": "model.variant and model.backbone_config determine",
+    "custom_backbone": "is for programs (docs/own_backbone.md)",
+    "modeling_ocrnet_version": "is written with a model",
 }
 
 

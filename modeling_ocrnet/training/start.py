@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from ..common.errors import UserError
 from ..common.tables import text_table
 from ..configuration_hrnet import VARIANTS
 from ..configuration_ocrnet import OCRNetConfig
+from ..conversion.hub_files import is_repository
+from ..conversion.named_backbone import PUBLISHED, described_by
 from ..conversion.starting_model import StartingModel
 from ..data.labels import LabelSet
 from ..data.unicode_names import nfc
@@ -92,11 +96,22 @@ def _check_variant(variant: str | None, start: StartingModel) -> None:
     if variant is None:
         return
     found = variant_of(start.config)
-    named = variant not in VARIANTS and variant != "r101-d8"
-    if named and start.config.backbone_config.model_type not in ("hrnet", "timm_backbone"):  # type: ignore[union-attr]
-        return  # a repository's name, which needn't be fetched: its architecture is read off the model
-    if variant.removeprefix("timm/") != found:
+    named = variant if variant in PUBLISHED else _architecture(variant)
+    if named is None and start.config.backbone_config.model_type != "hrnet":  # type: ignore[union-attr]
+        return
+    if named is None or named.partition(".")[0] != found.partition(".")[0]:  # timm's tags are of weights
         raise UserError(f"model.variant is {variant}, but model.init_from {start.source} is {found}: leave one out")
+
+
+def _architecture(variant: str) -> str | None:
+    """The architecture that a named backbone's name says, as [`variant_of`] calls it; `None` for a repository, which
+    needn't be fetched, and for a folder that is gone."""
+    if Path(variant).expanduser().is_dir():
+        described = described_by(variant)
+        return described.get("model_type") or described.get("architecture")
+    if variant.startswith("timm/"):
+        return variant.removeprefix("timm/")
+    return None if is_repository(variant) or variant.startswith(("/", ".", "~")) else variant
 
 
 def variant_of(config: OCRNetConfig) -> str:
@@ -122,7 +137,7 @@ def continued_classes(labels: LabelSet, start: StartingModel, table: dict[str, s
             the same name.
 
     Raises:
-        UserError: if the table names a class that isn't there.
+        UserError: if the table names a class that isn't there, or several of the model's classes have the name.
     """
     theirs = {nfc(name): index for index, name in start.config.id2label.items()}
     table = {nfc(ours): nfc(name) for ours, name in table.items()}
@@ -137,7 +152,15 @@ def continued_classes(labels: LabelSet, start: StartingModel, table: dict[str, s
                 "turn its pairs round: each is your class: the model's class" if turned else f"e.g. {', '.join(near)}"
             )
             raise UserError(f"model.init_classes names {name!r}, but {whose} no such class; {hint}")
-    return [theirs.get(table.get(name, name)) for name in labels.names]
+    chosen = [table.get(name, name) for name in labels.names]
+    counts = Counter(nfc(name) for name in start.config.id2label.values())
+    for name in chosen:
+        if counts[name] > 1:
+            raise UserError(
+                f"model.init_from {start.source} has {counts[name]} classes called {name!r}, and one of them can't be "
+                "chosen: give each a name of its own in id2label of its config.json"
+            )
+    return [theirs.get(name) for name in chosen]
 
 
 def carry_over(model: OCRNetForSemanticSegmentation, start: StartingModel, continued: list[int | None]) -> None:

@@ -76,6 +76,13 @@ def test_images_are_normalised_as_for_the_weights(tmp_path, caplog):
     assert [x.rpartition("because ")[2] for x in said] == ["its weights are random", "its weights say nothing of it"]
 
 
+def test_an_order_of_channels_is_the_weights_own(tmp_path):
+    save_named("resnet", tmp_path)
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "do_flip_channel_order": True}))
+    assert build_processor(recipe_of(tmp_path)).do_flip_channel_order
+
+
 def test_measuring_leaves_nothing_behind(monkeypatch):
     """BEiT keeps the index of its relative positions for all models of a process: it must have values."""
     monkeypatch.setattr(backbone_maps, "MEASURED", 272)
@@ -203,6 +210,17 @@ def test_weights_that_do_not_fit_are_refused(change, message, tmp_path):
             {"variant": "BACKBONE", "config": {"ocr_in_indices": [7]}},
             "ocr_in_indices is .7., but .* has 4 feature maps",
         ),
+        ({"variant": "BACKBONE", "config": {"ocr_in_indices": [1, 2]}}, "ocr_in_indices .1, 2. .*must be of one size"),
+        ({"variant": "BACKBONE", "config": {"pyramid_stride": 16}}, "stride is 16, but the last map of .* stride 32"),
+        ({"variant": "BACKBONE", "config": {"custom_backbone": "Net"}}, "custom_backbone, which is for programs"),
+        (
+            {"variant": "BACKBONE", "backbone_config": {"out_indices": [9]}},
+            "out_indices must be valid indices",
+        ),
+        ({"variant": "BACKBONE", "backbone_config": {"hidden_act": "rleu"}}, "can't be a backbone here: 'rleu'"),
+        ({"variant": "BACKBONE", "backbone_config": {"patch_size": 0}}, "can't be a backbone here"),
+        ({"variant": "./nothing"}, "'./nothing' is unknown"),
+        ({"variant": "owner/two--dashes"}, "'owner/two--dashes' is unknown"),
         ({"variant": "VIT"}, "no backbone of its model type 'vit' .it has beit, .* --model.variant timm/NAME"),
         ({"variant": "facebook/dinov2-small"}, "the Hub can't be reached and the file isn't in the local cache"),
         ({"variant": "hiera", "backbone": None}, "hiera can't segment images of any size, such as 65x101"),

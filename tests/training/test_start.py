@@ -9,12 +9,14 @@ import pytest
 import torch
 from helpers import reference
 from helpers.hub_on_loopback import Repository, hub_of_this_process
+from helpers.named_backbones import save_named
 from helpers.signals import stop_after
 from helpers.tiny import TINY_BACKBONE, tiny_config
 from PIL import Image
 from transformers import PreTrainedConfig
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation, OCRNetImageProcessor, Predictor, data
+from modeling_ocrnet.common.errors import UserError
 from modeling_ocrnet.conversion.starting_model import read_starting_model
 from modeling_ocrnet.data.labels import Label, LabelSet
 from modeling_ocrnet.data.normalization import FIELDS, Normalization
@@ -141,6 +143,30 @@ def test_another_variant_is_an_error_that_names_both(trained, tiny_recipe, tmp_p
         build_model(recipe_from(tiny_recipe, trained[1], variant="hr18"), labels)
 
 
+def test_the_variant_of_a_named_backbone_is_compared_too(tiny_recipe, tmp_path):
+    """Of a repository, nothing is fetched."""
+    save_named("resnet", tmp_path / "resnet")
+    save_named("convnext", tmp_path / "convnext")
+    heads = {"ocr_channels": 8, "key_channels": 8, "auxiliary_channels": 8}
+    labels, begun = label_set("road", "bog"), tmp_path / "ocrnet"
+    named = R.ModelRecipe(str(tmp_path / "resnet"), backbone=None, config=heads)
+    build_model(tiny_recipe(model=named), labels).save_pretrained(begun)
+    for same in (str(tmp_path / "resnet"), "resnet", "owner/name", str(tmp_path / "gone")):
+        build_model(recipe_from(tiny_recipe, begun, variant=same), labels)
+    for other in (str(tmp_path / "convnext"), "convnext", "timm/convnext_tiny", "convnext_tiny.in12k", "hr18"):
+        with pytest.raises(ValueError, match=f"model.variant is {other}, but model.init_from .*ocrnet is resnet"):
+            build_model(recipe_from(tiny_recipe, begun, variant=other), labels)
+
+
+def test_a_name_of_two_classes_is_refused_where_it_is_wanted(tmp_path):
+    OCRNetForSemanticSegmentation(tiny_config(id2label={0: "road", 1: "sky", 2: "road"})).save_pretrained(tmp_path)
+    begun = read_starting_model(str(tmp_path))
+    assert start.continued_classes(label_set("sky", "bog"), begun, {}) == [1, None]
+    for labels, table in ((label_set("road", "bog"), {}), (label_set("way", "bog"), {"way": "road"})):
+        with pytest.raises(ValueError, match="has 2 classes called 'road'"):
+            start.continued_classes(labels, begun, table)
+
+
 def test_what_says_how_to_train_may_be_given(trained, tiny_recipe):
     given = {"dropout": 0.1, "lovasz_weight": 0.5, "class_weights": [1.0, 4.0]}
     recipe = recipe_from(tiny_recipe, trained[1], config=given, backbone_config={"batch_norm_momentum": 0.01})
@@ -220,6 +246,7 @@ def test_pixels_are_normalised_as_those_of_the_checkpoint(trained, tiny_recipe):
         {"do_rescale": False, "image_mean": [103.0, 116.0, 122.0], "image_std": [1.0, 1.0, 1.0]},
         {"do_normalize": False},
         {"image_mean": 0.5, "image_std": 0.5},
+        {"image_mean": [0.5], "image_std": [0.5]},
         {"rescale_factor": 1 / 127.5, "image_mean": [1.0, 1.0, 1.0], "image_std": [1.0, 1.0, 1.0]},
     ],
 )
@@ -230,6 +257,21 @@ def test_any_processors_normalisation_is_followed(values):
     expected = processor(Image.fromarray(image), return_tensors="np")["pixel_values"][0]
     pixels = Normalization.of({name: getattr(processor, name) for name in FIELDS})(image)
     np.testing.assert_allclose(pixels, expected, atol=2e-4 if values.get("do_rescale") is False else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"image_mean": [0.5, 0.5]}, "image_mean is .0.5, 0.5., expected 3 numbers, or one for all"),
+        ({"image_std": [0.0, 1.0, 1.0]}, "image_std is .*, expected 3 numbers, or one for all, above 0"),
+        ({"rescale_factor": 0}, "rescale_factor is 0, expected a number, above 0"),
+    ],
+)
+def test_a_normalisation_that_cannot_be_followed_is_refused(values, message, trained):
+    file = trained[1] / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+    with pytest.raises(UserError, match=f"{trained[1]}: its image processor's {message}"):
+        read_starting_model(str(trained[1]))
 
 
 def test_a_model_without_its_processor_is_named(trained, caplog):
@@ -256,6 +298,27 @@ def test_a_run_trains_resumes_and_needs_its_start_no_more(trained, tiny_recipe, 
     assert Predictor(str(resumed))(np.zeros((32, 64, 3), np.uint8)).shape == (32, 64)
     with pytest.raises(CheckpointError, match=r"has its own weights.*model.init_from elsewhere starts another run"):
         loop.train(recipe_from(tiny_recipe, "elsewhere"), resume="last")
+
+
+@pytest.mark.slow
+def test_a_resumed_run_is_evaluated_as_its_recipe_says_now(trained, tiny_recipe):
+    """The normalisation is the checkpoint's; the size of the images may change."""
+    recipe = recipe_from(tiny_recipe, trained[1])
+    with stop_after(2), pytest.raises(SystemExit):
+        loop.train(recipe)
+    recipe.evaluation.resize = True
+    saved = OCRNetImageProcessor.from_pretrained(loop.train(recipe, resume="last"))
+    assert saved.do_resize
+    assert dict(saved.size) == {"shortest_edge": 64, "longest_edge": 128}
+    assert (list(saved.image_mean), saved.do_flip_channel_order) == (PIXELS["image_mean"], True)
+    assert saved.align_corners
+
+
+def test_an_adapter_in_the_home_folder_is_no_model(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (trained[1] / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="holds an adapter, not a whole model"):
+        read_starting_model("~/trained")
 
 
 def test_what_is_meant_for_another_option_is_led_there(trained, tiny_recipe, tmp_path):
