@@ -192,3 +192,9 @@ def test_other_weights_leave_the_datas_licence(run_folder):
     card = card_of(run_folder(model=R.ModelRecipe("facebook/dinov2-small")))
     assert card.data.license == "apache-2.0"
     assert "DINOv3" not in card.text
+
+
+@pytest.mark.parametrize("source", ["./street", "weights/street.pdparams", "weights/street.ckpt"])
+def test_a_file_or_folder_that_is_gone_is_no_repository(source, run_folder):
+    folder = read_folder(run_folder(model=R.ModelRecipe(init_from=source)))
+    assert (folder.pretrained, folder.base_model) == (source.rpartition("/")[2], None)
