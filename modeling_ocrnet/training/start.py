@@ -63,7 +63,10 @@ def config_fields(recipe: ModelRecipe, start: StartingModel) -> dict[str, Any]:
     config = start.config
     backbone: Any = config.backbone_config
     check_fields("model.config", recipe.config, OCRNetConfig)
-    check_fields("model.backbone_config", recipe.backbone_config, type(backbone))
+    # properties of backbones' configs, not fields
+    maps = {name for name in ("out_indices", "out_features") if hasattr(backbone, name)}
+    of_backbone = {name: value for name, value in recipe.backbone_config.items() if name not in maps}
+    check_fields("model.backbone_config", of_backbone, type(backbone))
     _check_variant(recipe.variant, start)
     for name, value in recipe.config.items():
         if name in ARCHITECTURE:
@@ -72,7 +75,7 @@ def config_fields(recipe: ModelRecipe, start: StartingModel) -> dict[str, Any]:
         if name not in _TRAINING_OF_BACKBONE:
             _compare(f"model.backbone_config.{name}", value, getattr(backbone, name), start)
     backbone = copy.deepcopy(backbone)
-    for name, value in recipe.backbone_config.items():
+    for name, value in of_backbone.items():
         setattr(backbone, name, value)
     kept = {name: getattr(config, name) for name in (*ARCHITECTURE, *_TRAINING)}
     return {**kept, "backbone_config": backbone, **recipe.config}

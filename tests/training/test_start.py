@@ -153,6 +153,9 @@ def test_the_variant_of_a_named_backbone_is_compared_too(tiny_recipe, tmp_path):
     build_model(tiny_recipe(model=named), labels).save_pretrained(begun)
     for same in (str(tmp_path / "resnet"), "resnet", "owner/name", str(tmp_path / "gone")):
         build_model(recipe_from(tiny_recipe, begun, variant=same), labels)
+    build_model(recipe_from(tiny_recipe, begun, backbone_config={"out_indices": [1, 2, 3, 4]}), labels)
+    with pytest.raises(ValueError, match=r"out_indices is \[4\], but model.init_from .* has \[1, 2, 3, 4\]"):
+        build_model(recipe_from(tiny_recipe, begun, backbone_config={"out_indices": [4]}), labels)
     for other in (str(tmp_path / "convnext"), "convnext", "timm/convnext_tiny", "convnext_tiny.in12k", "hr18"):
         with pytest.raises(ValueError, match=f"model.variant is {other}, but model.init_from .*ocrnet is resnet"):
             build_model(recipe_from(tiny_recipe, begun, variant=other), labels)
