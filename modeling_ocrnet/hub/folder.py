@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,9 +13,9 @@ import yaml
 from ..common.compat import damaged_file_errors
 from ..common.errors import UserError
 from ..configuration_ocrnet import OCRNetConfig
-from ..conversion.hub_files import is_repository
 
 PROCESSOR = "preprocessor_config.json"
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pdparams")
 # The files to upload. Anything else in the folder (optimizer states, notes, keys) isn't uploaded.
 _SHARED = ("config.json", PROCESSOR, "metrics.json", "model.safetensors.index.json", "model*.safetensors", "*.py")
@@ -147,7 +148,7 @@ def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _is_repository(name: str) -> bool:
     """Whether this is `owner/name` on the Hub. `weights/hrnet.pth` has the same form, but is a file."""
-    return is_repository(name) and PurePath(name).suffix not in _WEIGHT_FILES
+    return bool(_REPOSITORY.fullmatch(name)) and PurePath(name).suffix not in _WEIGHT_FILES
 
 
 def one_line(error: Exception) -> str:
