@@ -53,6 +53,8 @@ def read_starting_model(source: str) -> StartingModel:
         MissingFileError: if there is no such file or folder.
         UserError: if it isn't an OCRNet, is damaged, or is meant for another option; the message says which.
     """
+    if not source.strip():
+        raise UserError("model.init_from is empty: give a folder, a Hub repository or a file, or leave it out")
     path = Path(source).expanduser()
     if path.is_file():
         return _of_file(source, path)

@@ -335,6 +335,7 @@ def test_what_is_meant_for_another_option_is_led_there(trained, tiny_recipe, tmp
     of(folder / "model.safetensors", f"is one file of a model's folder: give the folder, {folder}")
     of(tmp_path / "none.pth", "no such file or folder")
     of("last", "is a value of --resume")
+    of("", "model.init_from is empty: give a folder")
     run = tmp_path / "run"
     (run / "checkpoints/step-0000002").mkdir(parents=True)
     (run / "checkpoints/step-0000002/state.json").write_text("{}")
