@@ -40,7 +40,7 @@ from .build_model import (
 from .fast_layers import convert_for_training
 from .freezing import freeze, keep_frozen_norms_in_eval, log_frozen
 from .lora import add_adapters
-from .network import read_network
+from .network import keep_in_checkpoints, read_network
 from .optimization import EMA, build_optimizer
 from .recipe import Recipe
 from .run_time import RunTime
@@ -170,6 +170,7 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
             processor = build_processor(recipe, labels.ignore, start)
     else:
         model, processor = new_model(recipe, config), resumed_processor(recipe, labels.ignore, *network)
+    keep_in_checkpoints(accelerator, model.config, processor)
     freeze(model, recipe.model.freeze)
     # on its device before the optimizer is made: some devices replace the parameters when they move
     model = model.to(accelerator.device)

@@ -26,11 +26,8 @@ from ..common.compat import (
     restart_accumulation,
 )
 from ..common.errors import reason
-from ..configuration_ocrnet import OCRNetConfig
-from ..image_processing_ocrnet import OCRNetImageProcessor
 from .extension import check_recipe
 from .failure import saving
-from .network import write_network
 from .recipe import Recipe, as_dict
 from .sharding import unsharded_model
 from .state import CheckpointError, TrainState, check_compatible, damaged, not_a_checkpoint
@@ -58,19 +55,13 @@ def _step_of(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def save_checkpoint(
-    accelerator: Accelerator,
-    recipe: Recipe,
-    output_dir: Path,
-    state: TrainState,
-    network: tuple[OCRNetConfig, OCRNetImageProcessor] | None = None,
-) -> Path:
+def save_checkpoint(accelerator: Accelerator, recipe: Recipe, output_dir: Path, state: TrainState) -> Path:
     """Write a checkpoint of step `state.step`, then delete all but the last `checkpoint.keep_last` up to this step.
 
     It holds the weights, their average, the optimizer's state, fp16's loss scale, each process's random generators, the
-    recipe, `state`, and `network`: the model's config and its image processor. The learning rate and the next samples
-    are functions of the step (of `state.stream`, for streams). Checkpoints of later steps stay: a run that is resumed
-    from an earlier one overwrites them.
+    recipe, `state`, and what `network.py` keeps. The learning rate and the next samples are functions of the step (of
+    `state.stream`, for streams). Checkpoints of later steps stay: a run that is resumed from an earlier one overwrites
+    them.
     """
     target = output_dir / "checkpoints" / _NAME.format(state.step)
     with saving(target), atomic_folder(target, accelerator, manifest=True) as folder:
@@ -78,8 +69,6 @@ def save_checkpoint(
         if accelerator.is_main_process:
             state.write(folder)
             write_recipe(recipe, folder)
-            if network is not None:
-                write_network(*network, folder)
     if accelerator.is_main_process:
         existing = find_checkpoints(output_dir)
         for old in existing[: existing.index(target) + 1][: -recipe.checkpoint.keep_last]:

@@ -98,8 +98,7 @@ def measure(recipe: Recipe, steps: int) -> RunCost:
                 recipe.evaluation.inference,
             )
         per_image = (time.perf_counter() - start) / processes
-        network = experiment.bare_model.config, experiment.processor
-        saved = save_checkpoint(accelerator, recipe, Path(scratch), TrainState(), network)
+        saved = save_checkpoint(accelerator, recipe, Path(scratch), TrainState())
         disk = sum(x.stat().st_size for x in saved.rglob("*"))
     return RunCost(
         # the first ones take longer

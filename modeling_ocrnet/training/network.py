@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from accelerate import Accelerator
+
 from ..common.compat import damaged_file_errors, of_the_machine
 from ..common.errors import reason
 from ..configuration_ocrnet import OCRNetConfig
@@ -17,12 +19,17 @@ from .state import damaged
 _FOLDER, _CONFIG, _PROCESSOR = "network", "config.json", "preprocessor_config.json"
 
 
-def write_network(config: OCRNetConfig, processor: OCRNetImageProcessor, checkpoint: Path) -> None:
-    """Write them into a checkpoint's folder."""
-    folder = checkpoint / _FOLDER
-    folder.mkdir()
-    config.to_json_file(folder / _CONFIG)
-    processor.to_json_file(folder / _PROCESSOR)
+def keep_in_checkpoints(accelerator: Accelerator, config: OCRNetConfig, processor: OCRNetImageProcessor) -> None:
+    """Let each checkpoint that the accelerator writes from now on hold them; the main process writes."""
+
+    def write(models: list, weights: list, checkpoint: str) -> None:
+        if accelerator.is_main_process:
+            folder = Path(checkpoint) / _FOLDER
+            folder.mkdir()
+            config.to_json_file(folder / _CONFIG)
+            processor.to_json_file(folder / _PROCESSOR)
+
+    accelerator.register_save_state_pre_hook(write)
 
 
 def read_network(checkpoint: Path) -> tuple[OCRNetConfig, OCRNetImageProcessor] | None:

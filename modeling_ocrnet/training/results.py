@@ -38,8 +38,7 @@ def save(experiment: Experiment, state: TrainState, output_dir: Path) -> None:
         state.seconds, state.share, state.minutes = budget.used, budget.share, float(budget.minutes)
     state.took = experiment.time.read(state.step)
     with measured(budget, "checkpoint"):
-        network = experiment.bare_model.config, experiment.processor
-        path = save_checkpoint(accelerator, experiment.recipe, output_dir, state, network)
+        path = save_checkpoint(accelerator, experiment.recipe, output_dir, state)
     logger.info("saved %s", path)
 
 
