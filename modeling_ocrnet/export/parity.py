@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..common.errors import UserError, reason
+from ..common.errors import UserError, is_bug, reason
 from ..configuration_ocrnet import ignore_index
 from ..evaluation.mean_iou import MeanIoU
 from ..inference.segmentation import segment
@@ -80,6 +80,8 @@ def check_sizes(model, exported, precision: str) -> None:
         try:
             found = exported(images).logits
         except Exception as error:  # whatever a runtime raises
+            if is_bug(error):
+                raise
             raise UserError(
                 f"the export doesn't take an image of {height}x{width} ({reason(error)}): this backbone can't be "
                 "exported in this format for images of any size"
