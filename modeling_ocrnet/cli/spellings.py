@@ -114,8 +114,11 @@ class Spellings:
     def _as_yaml(self, option: str, text: str) -> str:
         """A value as the parser reads it: `0.5,1` for a list of numbers is `[0.5,1]`."""
         if self._is_in_mapping(option):
+            _check_spaces(option, text)
             return _in_mapping(text)
         choices = _choices(self.kinds[option.removesuffix("+")])
+        if any(_is_mapping(x) for x in choices):
+            _check_spaces(option, text)
         sequences = [x for x in choices if get_origin(x) in (list, tuple)]
         if text in ("null", "None") and types.NoneType in choices:
             return "null"
@@ -162,6 +165,21 @@ def _in_mapping(text: str) -> str:
         content = text
     is_quoted = isinstance(content, str) and content != text.strip()
     return text if "," not in text or isinstance(content, (list, dict)) or is_quoted else f"[{text}]"
+
+
+def _check_spaces(option: str, text: str) -> None:
+    """Refuse `{a:b}`, which is one key without a value in YAML.
+
+    Raises:
+        UserError: with what was meant.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return  # the parser says what is wrong
+    keys = content if isinstance(content, dict) else {}
+    if any(isinstance(key, str) and ":" in key and value is None for key, value in keys.items()):
+        raise UserError(f"{option} is {text}, but YAML needs a space after a colon: {text.replace(':', ': ')}")
 
 
 def _is_mapping(kind: Any) -> bool:

@@ -256,6 +256,15 @@ def test_print_config_shows_what_will_run(tmp_path, capsys, monkeypatch):
     assert printed.startswith("# processes: 1, device: cpu, accumulation steps: 4\n")
 
 
+@pytest.mark.parametrize("option", ["--model.init_classes", "--model.config", "--model.config.losses"])
+def test_a_colon_without_a_space(option, capsys):
+    """YAML reads `{a:b}` as one key without a value."""
+    with pytest.raises(SystemExit):
+        parse_recipe(train.build_parser(), [option, "{dice:0.5,focal:1}"])
+    expected = f"{option} is {{dice:0.5,focal:1}}, but YAML needs a space after a colon: {{dice: 0.5,focal: 1}}"
+    assert expected in capsys.readouterr().err
+
+
 class TestTheCommand:
     @pytest.fixture(autouse=True)
     def _program(self, monkeypatch):

@@ -122,6 +122,27 @@ def write_losses(recipe, frozen: bool, target: Path) -> None:
         target.write_text(json.dumps(found | {"device": str(norm.weight.device)}))
 
 
+def losses_of_one_and_two(make_recipe, folder: Path) -> dict[int, dict]:
+    """What [`write_losses`] writes in one process, and in two that share the work.
+
+    Args:
+        make_recipe: called with a name for the run's folder.
+    """
+    found = {}
+    for world in (1, 2):
+        own = folder / f"world{world}"
+        own.mkdir()
+        target = own / "losses.json"
+        recipe = make_recipe(own.name)
+        if world == 1:
+            write_losses(recipe, False, target)
+        else:
+            with Ranks(own, write_losses, recipe, False, target, world=world) as run:
+                assert run.exit_codes() == [0] * world, run.text()
+        found[world] = json.loads(target.read_text())
+    return found
+
+
 def _run(output: Path, variables: dict[str, str], function, args) -> None:
     os.setsid()
     multiprocessing.set_start_method(None, force=True)  # data workers start as they do elsewhere

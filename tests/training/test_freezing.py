@@ -1,7 +1,6 @@
 """Batch norms that stay in eval mode in training, and parts of a model that aren't trained (`model.freeze`)."""
 
 import copy
-import json
 import pickle
 import re
 import warnings
@@ -253,18 +252,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(freezing):
 @pytest.mark.distributed
 @pytest.mark.slow
 def test_two_processes_train_as_one(freezing, tmp_path):
-    losses = {}
-    for world in (1, 2):
-        recipe = freezing("backbone", f"world{world}", optimizer=R.OptimizerRecipe(lr=1e-4))
+    def make_recipe(name: str) -> R.Recipe:
+        recipe = freezing("backbone", name, optimizer=R.OptimizerRecipe(lr=1e-4))
         recipe.model.config["dropout"], recipe.schedule.min_lr = 0.0, 1e-5
-        folder = tmp_path / f"world{world}"
-        folder.mkdir()
-        target = folder / "losses.json"
-        if world == 1:
-            multiprocess.write_losses(recipe, False, target)
-        else:
-            with multiprocess.Ranks(folder, multiprocess.write_losses, recipe, False, target, world=world) as run:
-                assert run.exit_codes() == [0] * world, run.text()
-        losses[world] = json.loads(target.read_text())
+        return recipe
+
+    losses = multiprocess.losses_of_one_and_two(make_recipe, tmp_path)
     assert losses[2]["losses"] == pytest.approx(losses[1]["losses"], abs=1e-4)
     assert losses[2]["statistics"] == losses[1]["statistics"] == [0.0] * 8

@@ -341,19 +341,13 @@ def test_rates_by_name_and_half_precision(adapting):
 @pytest.mark.slow
 def test_two_processes_train_as_one(adapting, base, tmp_path):
     """All norms are in eval mode, so nothing depends on which process has which images."""
-    losses = {}
-    for world in (1, 2):
-        recipe = adapting(f"world{world}", model={"init_from": str(base), "config": {"dropout": 0.0}})
+
+    def make_recipe(name: str) -> R.Recipe:
+        recipe = adapting(name, model={"init_from": str(base), "config": {"dropout": 0.0}})
         recipe.optimizer.lr, recipe.schedule.min_lr = 1e-3, 1e-4
-        folder = tmp_path / f"world{world}"
-        folder.mkdir()
-        target = folder / "losses.json"
-        if world == 1:
-            multiprocess.write_losses(recipe, False, target)
-        else:
-            with multiprocess.Ranks(folder, multiprocess.write_losses, recipe, False, target, world=world) as run:
-                assert run.exit_codes() == [0] * world, run.text()
-        losses[world] = json.loads(target.read_text())["losses"]
+        return recipe
+
+    losses = {world: x["losses"] for world, x in multiprocess.losses_of_one_and_two(make_recipe, tmp_path).items()}
     assert losses[2] == pytest.approx(losses[1], abs=1e-4)
     assert losses[2][1:] != losses[1][:-1]
 
