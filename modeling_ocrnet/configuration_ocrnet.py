@@ -10,6 +10,7 @@ from transformers import AutoConfig, PreTrainedConfig, TimmBackboneConfig
 from transformers.utils import logging
 
 from .configuration_hrnet import VARIANTS, HRNetConfig
+from .loss_fields_ocrnet import LossFieldsMixin, fold_old_weights
 
 VERSION = "0.2.0"  # the package's version; setup.cfg reads it
 logger = logging.get_logger(__name__)
@@ -29,7 +30,7 @@ def ignore_index(classes: int) -> int:
 
 
 @strict
-class OCRNetConfig(PreTrainedConfig):
+class OCRNetConfig(LossFieldsMixin, PreTrainedConfig):
     r"""OCRNet: a backbone, an auxiliary head that predicts soft object regions, and the OCR head that attends to them.
 
     Args:
@@ -63,15 +64,24 @@ class OCRNetConfig(PreTrainedConfig):
             Training from scratch then learns more in the first steps, in which the regions mean nothing yet.
         auxiliary_loss_weight (`float`, defaults to 0.4): Weight of the auxiliary head's loss.
         loss_ignore_index (`int`, *optional*): The label that the loss ignores: 255, or 65535 if 255 is a class.
-        cross_entropy_weight (`float`, defaults to 1.0): Weight of the cross-entropy in each head's loss.
-        lovasz_weight (`float`, defaults to 0.0): Weight of the Lovász-softmax loss (classes present in the batch).
-        loss_normalizer (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: the number of
-            all pixels, ignored ones included (mmsegmentation), or the (class-weighted) number of pixels that aren't
-            ignored (torch, the authors). Its old name, `loss_average`, is still read.
-        class_weights (`list[float]`, *optional*): One weight per class in the cross-entropy.
-        ohem_threshold (`float`, *optional*): Online hard example mining: the loss counts only pixels whose true class
-            has a lower probability, or the hardest `ohem_min_kept` pixels per image if those are more.
+        losses (`dict[str, float]`, *optional*): Weights of the losses whose sum is a head's; `{"cross_entropy": 1.0}`
+            by default. Others: lovasz, dice, focal, rmi, bootstrapped_cross_entropy. `cross_entropy_weight` and
+            `lovasz_weight`, old names of two weights, are still read.
+        auxiliary_losses (`dict[str, float]`, *optional*): The same for the auxiliary head; `losses` by default.
+        loss_normalizer (`"all" | "valid"`, defaults to `"all"`): What the cross-entropy is divided by: all pixels
+            (mmsegmentation), or the (class-weighted) number of those that aren't ignored (torch, the authors). Its old
+            name, `loss_average`, is still read.
+        class_weights (`list[float]`, *optional*): One weight per class in the (bootstrapped) cross-entropy.
+        label_smoothing (`float`, defaults to 0.0): Share of the cross-entropy's target that all classes share evenly.
+        ohem_threshold (`float`, *optional*): Online hard example mining: the cross-entropy counts only pixels whose
+            true class has a lower probability, or the hardest `ohem_min_kept` pixels per image if those are more.
         ohem_min_kept (`int`, *optional*): See `ohem_threshold`. Without a threshold, exactly this many per image.
+        focal_gamma (`float`, defaults to 2.0): The larger, the less do easy pixels count in the focal loss.
+        focal_alpha (`float`, *optional*): Its weight of a pixel's own class; the others have 1 - this.
+        rmi_pooling (`"average" | "max"`, defaults to `"average"`): RMI as in NVIDIA's code, or as in openseg's.
+        bootstrap_min_kept (`int`, *optional*): The bootstrapped cross-entropy counts so many pixels per image, the
+            hardest ones (by default a twentieth), or all with a loss above `bootstrap_threshold` if those are more.
+        bootstrap_threshold (`float`, defaults to 0.05): See `bootstrap_min_kept`.
         palette (`list[list[int]]`, *optional*): One RGB colour per class, for pictures.
         label_ids (`list[int]`, *optional*): The id of each class in its dataset's own label files.
         flip_pairs (`list[list[int]]`, defaults to `[]`): Pairs of classes that a mirror swaps (left arm, right arm).
@@ -118,12 +128,18 @@ class OCRNetConfig(PreTrainedConfig):
     zero_init_context: bool = False
     auxiliary_loss_weight: float | int = 0.4
     loss_ignore_index: int | None = None
-    cross_entropy_weight: float | int = 1.0
-    lovasz_weight: float | int = 0.0
+    losses: dict[str, Any] | None = None
+    auxiliary_losses: dict[str, Any] | None = None
     loss_normalizer: Literal["all", "valid"] = "all"
     class_weights: list[float | int] | tuple[float | int, ...] | None = None
+    label_smoothing: float | int = 0.0
     ohem_threshold: float | int | None = None
     ohem_min_kept: int | None = None
+    focal_gamma: float | int = 2.0
+    focal_alpha: float | int | None = None
+    rmi_pooling: Literal["average", "max"] = "average"
+    bootstrap_min_kept: int | None = None
+    bootstrap_threshold: float | int = 0.05
     palette: list[list[int]] | None = None
     label_ids: list[int] | None = None
     flip_pairs: list[list[int]] | tuple[tuple[int, int], ...] = ()
@@ -143,7 +159,9 @@ class OCRNetConfig(PreTrainedConfig):
             if self.loss_normalizer not in ("all", old := kwargs.pop(OLD_NORMALIZER)):
                 raise ValueError(f"loss_normalizer is {self.loss_normalizer}, but its old name loss_average is {old}")
             self.loss_normalizer = old
-        super().__post_init__(**kwargs)
+        folded = fold_old_weights({"losses": self.losses, **kwargs})
+        self.losses = dict(folded.pop("losses") or {"cross_entropy": 1.0})
+        super().__post_init__(**folded)
         if self.loss_ignore_index is None:
             self.loss_ignore_index = ignore_index(self.num_labels)
 
@@ -160,6 +178,7 @@ class OCRNetConfig(PreTrainedConfig):
             names = inverse
         if inverse and _names(names) != inverse:
             raise ValueError(f"id2label {names} and label2id {kwargs['label2id']} contradict each other")
+        fold_old_weights(kwargs)  # for its errors; the attributes' setters fold
         if names is None and count not in (None, len(config_dict.get("id2label") or range(2))):
             names = {index: f"LABEL_{index}" for index in range(count)}
         if names is not None and count not in (None, len(names)):
@@ -212,24 +231,6 @@ class OCRNetConfig(PreTrainedConfig):
         if held:
             logger.warning("the config's %s are emptied, because %s: set them again if needed", ", ".join(held), reason)
 
-    def validate_loss(self):
-        """Check the loss's fields."""
-        if self.class_weights is not None and len(self.class_weights) != self.num_labels:
-            raise ValueError(f"class_weights has {len(self.class_weights)} entries for {self.num_labels} classes")
-        for name in ("class_weights", "auxiliary_loss_weight", "cross_entropy_weight", "lovasz_weight"):
-            values = getattr(self, name)
-            for value in values if isinstance(values, (list, tuple)) else [values]:
-                if value is not None and not 0 <= value < math.inf:
-                    raise ValueError(f"{name} must be 0 or more, and finite, got {value}")
-        if self.class_weights is not None and not any(self.class_weights):
-            raise ValueError("class_weights are all 0: nothing would be learned")
-        if self.cross_entropy_weight == 0 and self.lovasz_weight == 0:
-            raise ValueError("cross_entropy_weight and lovasz_weight are both 0: there would be no loss")
-        if self.ohem_min_kept is not None and self.ohem_min_kept < 1:
-            raise ValueError(f"ohem_min_kept must be at least 1, got {self.ohem_min_kept}")
-        if self.ohem_threshold is not None and not 0 < self.ohem_threshold <= 1:
-            raise ValueError(f"ohem_threshold must be above 0, and at most 1, got {self.ohem_threshold}")
-
     def validate_layers(self):
         """Check the fields of the heads' and the pyramid's layers."""
         for name in ("pyramid_stride", "pyramid_channels"):
@@ -243,9 +244,8 @@ class OCRNetConfig(PreTrainedConfig):
         if not 0 <= self.batch_norm_momentum <= 1:
             raise ValueError(f"batch_norm_momentum must be from 0 to 1, got {self.batch_norm_momentum}")
         if not 0 <= self.classifier_initializer_range < math.inf:
-            raise ValueError(
-                f"classifier_initializer_range must be 0 or more, and finite, got {self.classifier_initializer_range}"
-            )
+            found = self.classifier_initializer_range
+            raise ValueError(f"classifier_initializer_range must be 0 or more, and finite, got {found}")
 
     def validate_classes(self):
         """Check that the fields of single classes fit the number of classes."""

@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The losses that OCRNet is trained with. All of them compute in float32."""
+"""The loss of a head: a weighted sum of the losses that the config names. All of them compute in float32."""
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .loss_bootstrapped_ocrnet import bootstrapped_cross_entropy
+from .loss_cross_entropy_ocrnet import cross_entropy
+from .loss_dice_ocrnet import dice
+from .loss_fields_ocrnet import check_weights
+from .loss_focal_ocrnet import focal
+from .loss_lovasz_ocrnet import lovasz_softmax
+from .loss_rmi_ocrnet import rmi
 
 
 def upcast_to_float32(x: Tensor) -> Tensor:
@@ -23,44 +33,39 @@ def autocast_disabled(x: Tensor) -> AbstractContextManager:
 class SegmentationLoss(nn.Module):
     """[`segmentation_loss`] as a module, without autocast. It has no parameters, and reads the config in each call."""
 
-    def forward(self, logits: Tensor, labels: Tensor, config) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, config, losses: Mapping[str, float] | None = None) -> Tensor:
         with autocast_disabled(logits):
-            return segmentation_loss(logits, labels, config)
+            return segmentation_loss(logits, labels, config, losses)
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, config) -> Tensor:
-    """One head's loss: cross-entropy (with OHEM and class weights) plus Lovász-softmax, weighted as the config says.
+def segmentation_loss(logits: Tensor, labels: Tensor, config, losses: Mapping[str, float] | None = None) -> Tensor:
+    """One head's loss: the weighted sum of the losses in [`LOSSES`] that are named.
 
     Args:
         logits: (batch, classes, h, w); resized (bilinear) to the labels' size if the sizes differ.
         labels: (batch, height, width) int64; unlabelled pixels are `config.loss_ignore_index`.
-        config ([`OCRNetConfig`]): its `align_corners`, `loss_*`, `cross_entropy_weight`, `lovasz_weight`,
-            `class_weights` and `ohem_*` are used.
+        config ([`OCRNetConfig`]): its `align_corners`, `losses`, `loss_*`, `class_weights` and the fields of the single
+            losses are used.
+        losses: weights by the names of losses; `config.losses` by default.
 
     Returns:
-        A scalar; 0 with zero gradients if all pixels are ignored.
+        A scalar; 0 with zero gradients if all pixels are ignored (`rmi`: a constant with zero gradients).
 
     Raises:
-        ValueError: if there are fewer than two classes, or the number of class weights isn't that of the classes.
+        ValueError: if there are fewer than two classes, a loss is unknown, or the number of class weights isn't that of
+            the classes.
     """
+    losses = config.losses if losses is None else losses
+    check_weights("losses", losses)
     check_classes(logits)
     logits = upcast_to_float32(logits)
     if logits.shape[-2:] != labels.shape[-2:]:
         logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=config.align_corners)
-    loss = logits.new_zeros(())
-    if config.cross_entropy_weight:
-        loss = loss + config.cross_entropy_weight * cross_entropy(
-            logits,
-            labels,
-            ignore_index=config.loss_ignore_index,
-            normalizer=config.loss_normalizer,
-            class_weights=config.class_weights,
-            ohem_threshold=config.ohem_threshold,
-            ohem_min_kept=config.ohem_min_kept,
-        )
-    if config.lovasz_weight:
-        loss = loss + config.lovasz_weight * lovasz_softmax(logits.softmax(1), labels, config.loss_ignore_index)
-    return loss
+    total = logits.new_zeros(())
+    for name, weight in losses.items():
+        if weight:
+            total = total + weight * LOSSES[name](logits, labels, config)
+    return total
 
 
 def check_classes(logits: Tensor) -> None:
@@ -76,120 +81,52 @@ def check_classes(logits: Tensor) -> None:
         )
 
 
-def cross_entropy(
-    logits: Tensor,
-    labels: Tensor,
-    ignore_index: int = 255,
-    normalizer: str = "all",
-    class_weights: list[float] | None = None,
-    ohem_threshold: float | None = None,
-    ohem_min_kept: int | None = None,
-) -> Tensor:
-    """Cross-entropy, optionally over hard pixels only.
-
-    `normalizer="all"` divides the sum by the number of all pixels, ignored ones included, as mmsegmentation does by
-    default. `"valid"` divides by the (class-weighted) number of pixels that count, as torch and the authors do.
-    """
-    weight = class_weight_tensor(class_weights, logits)
-    losses = F.cross_entropy(logits, labels, weight, ignore_index=ignore_index, reduction="none")
-    counted = labels != ignore_index
-    if ohem_threshold is not None or ohem_min_kept is not None:
-        hard = ohem_mask(logits.detach(), labels, ohem_threshold, ohem_min_kept or 1, ignore_index, weight)
-        losses, counted = losses * hard, counted & hard
-    return losses.sum() / loss_denominator(labels, counted, weight, normalizer, losses)
+def _cross_entropy(logits: Tensor, labels: Tensor, config) -> Tensor:
+    return cross_entropy(
+        logits,
+        labels,
+        ignore_index=config.loss_ignore_index,
+        normalizer=config.loss_normalizer,
+        class_weights=config.class_weights,
+        ohem_threshold=config.ohem_threshold,
+        ohem_min_kept=config.ohem_min_kept,
+        label_smoothing=config.label_smoothing,
+    )
 
 
-def class_weight_tensor(class_weights: list[float] | None, logits: Tensor) -> Tensor | None:
-    """The config's class weights as a tensor, (classes,), with the logits' dtype.
-
-    Raises:
-        ValueError: if the number of weights isn't the number of classes.
-    """
-    if class_weights is None:
-        return None
-    if len(class_weights) != logits.shape[1]:
-        raise ValueError(f"class_weights has {len(class_weights)} entries for logits of {logits.shape[1]} classes")
-    return torch.tensor(class_weights, device=logits.device, dtype=logits.dtype)
+def _lovasz(logits: Tensor, labels: Tensor, config) -> Tensor:
+    return lovasz_softmax(logits.softmax(1), labels, config.loss_ignore_index)
 
 
-def loss_denominator(
-    labels: Tensor, counted: Tensor, weight: Tensor | None, normalizer: str, like: Tensor
-) -> Tensor | int:
-    """The number that a sum of losses is divided by.
-
-    Args:
-        labels: (batch, height, width).
-        counted: bool, in the labels' shape: the pixels that count.
-        weight: (classes,), the class weights, or `None`.
-        normalizer: the config's `loss_normalizer`.
-        like: a tensor with the result's dtype.
-    """
-    if normalizer == "all":
-        return labels.numel()
-    total = counted.sum().to(like.dtype) if weight is None else weight[labels[counted]].sum()
-    # if no pixel counts, the sum is 0, and the loss must be 0 too
-    return total.clamp(min=torch.finfo(like.dtype).tiny)
+def _dice(logits: Tensor, labels: Tensor, config) -> Tensor:
+    return dice(logits.softmax(1), labels, config.loss_ignore_index)
 
 
-def ohem_mask(
-    logits: Tensor,
-    labels: Tensor,
-    threshold: float | None,
-    min_kept: int,
-    ignore_index: int = 255,
-    class_weights: Tensor | None = None,
-) -> Tensor:
-    """The pixels that online hard example mining selects, bool (batch, height, width).
-
-    With a threshold, it selects pixels whose true class has a lower probability, or the `min_kept * batch` pixels with
-    the lowest probabilities if those are more. Without one, it selects the `min_kept * batch` pixels with the highest
-    losses. Agrees with mmsegmentation's `OHEMPixelSampler`.
-    """
-    valid = labels != ignore_index
-    chosen = torch.zeros_like(valid)
-    kept = min_kept * labels.shape[0]
-    if threshold is None:
-        losses = F.cross_entropy(logits, labels, class_weights, ignore_index=ignore_index, reduction="none")
-        hardest = losses[valid].topk(min(kept, int(valid.sum()))).indices
-        chosen.view(-1)[valid.view(-1).nonzero().squeeze(1)[hardest]] = True
-        return chosen
-    truth = logits.softmax(1).gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)
-    probabilities = truth[valid]
-    if probabilities.numel():
-        kth = min(kept, probabilities.numel() - 1)
-        threshold = max(threshold, float(probabilities.sort().values[kth]))
-        chosen[valid] = probabilities < threshold
-    return chosen
+def _focal(logits: Tensor, labels: Tensor, config) -> Tensor:
+    return focal(logits, labels, config.loss_ignore_index, config.focal_gamma, config.focal_alpha)
 
 
-def lovasz_softmax(probabilities: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-    """Lovász-softmax (arXiv 1705.08790), a surrogate of 1 - mIoU over the classes present in the batch.
-
-    Args:
-        probabilities: (batch, classes, height, width), summing to 1 over classes.
-        labels: (batch, height, width).
-
-    Returns:
-        A scalar; 0 if all pixels are ignored.
-    """
-    valid = labels != ignore_index
-    probabilities = probabilities.movedim(1, -1)[valid]  # (pixels, classes)
-    labels = labels[valid]
-    losses = []
-    classes = labels.unique().tolist()
-    if classes and min(classes) < 0:
-        raise IndexError(f"label {min(classes)} is out of range")  # it would mean the last class
-    for c in classes:
-        truth = (labels == c).to(probabilities.dtype)
-        errors, order = (truth - probabilities[:, c]).abs().sort(descending=True)
-        losses.append(errors @ _lovasz_gradient(truth[order]))
-    return torch.stack(losses).mean() if losses else probabilities.sum() * 0.0
+def _rmi(logits: Tensor, labels: Tensor, config) -> Tensor:
+    return rmi(logits, labels, config.loss_ignore_index, config.rmi_pooling)
 
 
-def _lovasz_gradient(truth: Tensor) -> Tensor:
-    """Gradient of the Lovász extension of the Jaccard loss, (pixels,), for true pixels sorted by descending error."""
-    total = truth.sum()
-    intersection = total - truth.cumsum(0)
-    union = total + (1 - truth).cumsum(0)
-    jaccard = 1 - intersection / union
-    return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
+def _bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, config) -> Tensor:
+    return bootstrapped_cross_entropy(
+        logits,
+        labels,
+        config.loss_ignore_index,
+        config.bootstrap_min_kept,
+        config.bootstrap_threshold,
+        config.class_weights,
+    )
+
+
+# from logits (batch, classes, height, width) in float32, labels and config to a scalar
+LOSSES: dict[str, Callable[[Tensor, Tensor, Any], Tensor]] = {
+    "cross_entropy": _cross_entropy,
+    "lovasz": _lovasz,
+    "dice": _dice,
+    "focal": _focal,
+    "rmi": _rmi,
+    "bootstrapped_cross_entropy": _bootstrapped_cross_entropy,
+}

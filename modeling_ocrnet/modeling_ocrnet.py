@@ -254,8 +254,8 @@ class OCRNetForSemanticSegmentation(OCRNetPreTrainedModel):
         loss = ocr_loss = auxiliary_loss = None
         if labels is not None:
             try:
-                ocr_loss = self.criterion(logits, labels, config)
-                auxiliary_loss = self.criterion(region_logits, labels, config)
+                ocr_loss = self.criterion(logits, labels, config, config.losses)
+                auxiliary_loss = self.criterion(region_logits, labels, config, config.auxiliary_losses or config.losses)
             except (IndexError, RuntimeError) as error:
                 raise error_of_labels(labels, config) or error from error
             loss = ocr_loss + config.auxiliary_loss_weight * auxiliary_loss

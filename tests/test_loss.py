@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from helpers import reference
 
 from modeling_ocrnet import HRNetConfig, OCRNetConfig
-from modeling_ocrnet.loss_ocrnet import cross_entropy, lovasz_softmax, ohem_mask, segmentation_loss
+from modeling_ocrnet.loss_cross_entropy_ocrnet import cross_entropy, ohem_mask
+from modeling_ocrnet.loss_lovasz_ocrnet import lovasz_softmax
+from modeling_ocrnet.loss_ocrnet import segmentation_loss
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def test_class_weights_agree_with_torch(expected):
 
 
 def test_the_config_composes_the_loss(expected):
-    config = OCRNetConfig(num_labels=7, cross_entropy_weight=0.5, lovasz_weight=2.0, loss_normalizer="valid")
+    config = OCRNetConfig(num_labels=7, losses={"cross_entropy": 0.5, "lovasz": 2.0}, loss_normalizer="valid")
     value = segmentation_loss(expected["logits"], expected["labels"], config)
     torch.testing.assert_close(
         value.reshape(1), 0.5 * expected["ce_valid_pixels"] + 2.0 * expected["lovasz_softmax"], rtol=1e-5, atol=1e-6
@@ -87,7 +89,7 @@ def test_an_ignored_batch_has_a_finite_loss_and_no_gradient(expected, fields):
     ("fields", "message"),
     [
         ({"class_weights": [1.0]}, "class_weights has 1 entries for 2 classes"),
-        ({"cross_entropy_weight": 0.0}, "both 0"),
+        ({"losses": {"cross_entropy": 0.0}}, r"losses is {'cross_entropy': 0.0}: there would be no loss"),
         ({"ohem_min_kept": 0}, "ohem_min_kept"),
         ({"class_weights": [1.0, -1.0]}, "class_weights must be 0 or more, and finite, got -1.0"),
         ({"class_weights": [1.0, math.nan]}, "class_weights must be 0 or more, and finite, got nan"),

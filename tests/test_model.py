@@ -144,7 +144,8 @@ LOSSES = {
     "cross-entropy": {},
     "all valid": {"loss_normalizer": "valid", "class_weights": [1.0, 2, 3, 4, 5]},
     "hard examples": {"ohem_threshold": 0.7, "ohem_min_kept": 100},
-    "Lovász": {"cross_entropy_weight": 0.0, "lovasz_weight": 1.0},
+    "smoothed": {"label_smoothing": 0.1},
+    **{x: {"losses": {x: 1.0}} for x in ("lovasz", "dice", "focal", "rmi", "bootstrapped_cross_entropy")},
 }
 
 
@@ -277,7 +278,15 @@ def test_saving_writes_these_files(folder):
         "heads_ocrnet.py",
         "image_processing_ocrnet.py",
         "labels_ocrnet.py",
+        "loss_bootstrapped_ocrnet.py",
+        "loss_classes_ocrnet.py",
+        "loss_cross_entropy_ocrnet.py",
+        "loss_dice_ocrnet.py",
+        "loss_fields_ocrnet.py",
+        "loss_focal_ocrnet.py",
+        "loss_lovasz_ocrnet.py",
         "loss_ocrnet.py",
+        "loss_rmi_ocrnet.py",
         "model.safetensors",
         "modeling_hrnet.py",
         "modeling_ocrnet.py",

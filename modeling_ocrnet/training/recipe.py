@@ -214,7 +214,7 @@ def differences(ours: dict, theirs: dict) -> list[str]:
     Both are dicts. A field that an older recipe doesn't have counts as its default.
     """
     defaults = flatten(as_dict(Recipe()))
-    flat_ours, flat_theirs = defaults | flatten(ours), defaults | renamed_fields(flatten(theirs), "model.config.")
+    flat_ours, flat_theirs = (defaults | flatten(_todays_names(x)) for x in (ours, theirs))
     # the shares of a stream depend on the number of workers
     free = {x for x in MAY_DIFFER_ON_RESUME if x != "data.workers" or not flat_ours["data.streaming"]}
     groups = tuple(x for x in MAY_DIFFER_ON_RESUME if x.endswith("."))
@@ -223,6 +223,11 @@ def differences(ours: dict, theirs: dict) -> list[str]:
         for key in sorted(flat_ours.keys() | flat_theirs.keys())
         if not (key in free or key.startswith(groups)) and flat_ours.get(key) != flat_theirs.get(key)
     ]
+
+
+def _todays_names(recipe: dict) -> dict:
+    model = recipe.get("model", {})
+    return {**recipe, "model": {**model, "config": renamed_fields(model.get("config", {}))}}
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, Any]:

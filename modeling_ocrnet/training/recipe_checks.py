@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from ..common.errors import UserError
 from ..configuration_ocrnet import OLD_NORMALIZER, OCRNetConfig
+from ..loss_fields_ocrnet import check_weights, fold_old_weights, unused_parameter
 
 logger = logging.get_logger(__name__)
 
@@ -94,25 +95,45 @@ _SET_ELSEWHERE = {
 }
 
 
-def renamed_fields(given: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`model.config` with renamed fields under their new names, and one warning for each.
-
-    Args:
-        given: names and values.
-        prefix: the prefix of all names.
+def renamed_fields(given: dict[str, Any]) -> dict[str, Any]:
+    """`model.config` with renamed fields under their new names, and one warning if the loss's normalizer is one.
 
     Raises:
-        UserError: if the old and the new name have different values.
+        UserError: if an old and a new name have different values.
     """
-    old, new = prefix + OLD_NORMALIZER, prefix + "loss_normalizer"
-    if old not in given:
-        return given
-    logger.warning_once("model.config.%s is now called loss_normalizer", OLD_NORMALIZER)
-    if given.get(new, given[old]) != given[old]:
+    if OLD_NORMALIZER in given:
+        logger.warning_once("model.config.%s is now called loss_normalizer", OLD_NORMALIZER)
+        if given.get("loss_normalizer", given[OLD_NORMALIZER]) != given[OLD_NORMALIZER]:
+            raise UserError(
+                f"model.config has loss_normalizer {given['loss_normalizer']}, but its old name {OLD_NORMALIZER} "
+                f"{given[OLD_NORMALIZER]}"
+            )
+        given = {"loss_normalizer" if key == OLD_NORMALIZER else key: value for key, value in given.items()}
+    try:
+        return fold_old_weights(given)
+    except ValueError as error:
+        raise UserError(f"model.config.{error}") from error
+
+
+def check_losses(given: dict[str, Any]) -> None:
+    """Check that the losses of `model.config` are some, and that no field is given that none of them reads.
+
+    Raises:
+        UserError: if not; the message names the field.
+    """
+    try:
+        for name in ("losses", "auxiliary_losses"):
+            if given.get(name) is not None:
+                check_weights(f"model.config.{name}", given[name])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if problem := unused_parameter(given):
+        raise UserError(f"model.config.{problem}")
+    if given.get("auxiliary_losses") and given.get("auxiliary_loss_weight") == 0:
         raise UserError(
-            f"model.config has loss_normalizer {given[new]}, but its old name {OLD_NORMALIZER} {given[old]}"
+            "model.config.auxiliary_losses is given, but auxiliary_loss_weight is 0, so nothing would be learned from "
+            "it: leave one out"
         )
-    return {new if key == old else key: value for key, value in given.items()}
 
 
 def check_fields(where: str, given: dict[str, Any], config: type) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from ..common.errors import UserError
 from ..conversion.imagenet import IMAGENET_WEIGHTS
-from .recipe_checks import renamed_fields
+from ..loss_fields_ocrnet import OLD_WEIGHTS
+from .recipe_checks import check_losses, renamed_fields
 
 VARIANT = "hr18"  # if a recipe names neither a variant nor a model to start from
 
@@ -22,7 +23,8 @@ class ModelRecipe:
     backbone: str | None = "auto"
     """Weights of the backbone: auto (the variant's own), a Hub repository or a local file (null: from scratch)."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Further fields of OCRNetConfig: dropout, class_weights, ohem_threshold, lovasz_weight, align_corners,
+    """Further fields of OCRNetConfig: dropout, align_corners, losses ({cross_entropy: 1.0, dice: 0.5}; also
+    lovasz, focal, rmi, bootstrapped_cross_entropy), auxiliary_losses (null: the same), class_weights, ohem_threshold,
     loss_normalizer (all: the loss's mean includes ignored pixels, as in mmsegmentation; valid: it doesn't) ..."""
     backbone_config: dict[str, Any] = field(default_factory=dict)
     """Further fields of HRNetConfig (of other backbones: of their own config): zero_init_residual, fuse_upsample ..."""
@@ -48,7 +50,9 @@ class ModelRecipe:
     stages, the stem with them (null: train all)."""
 
     def __post_init__(self):
-        self.config = renamed_fields(self.config)
+        given, self.config = self.config, renamed_fields(self.config)
+        if not given.keys() & OLD_WEIGHTS.keys():  # recipes of older releases may hold what nothing reads
+            check_losses(self.config)
 
     def resolved(self) -> ModelRecipe:
         """The same with the variant and the weights that are meant if none are named."""

@@ -25,6 +25,7 @@ from ..conversion.starting_model import StartingModel
 from ..data.labels import LabelSet
 from ..data.unicode_names import nfc
 from ..heads_ocrnet import OCRNetClassifier
+from ..loss_fields_ocrnet import PARAMETERS
 from ..modeling_ocrnet import OCRNetForSemanticSegmentation
 from .recipe_checks import check_fields
 from .recipe_model import ModelRecipe
@@ -36,12 +37,10 @@ _TRAINING_OF_BACKBONE = ("batch_norm_momentum", "zero_init_residual", "drop_path
 _LOSS = (
     "auxiliary_loss_weight",
     "loss_ignore_index",
-    "cross_entropy_weight",
-    "lovasz_weight",
+    "losses",
+    "auxiliary_losses",
     "loss_normalizer",
-    "class_weights",
-    "ohem_threshold",
-    "ohem_min_kept",
+    *PARAMETERS,
 )
 _CLASSES = ("palette", "label_ids", "flip_pairs")
 _WRITTEN = ("backbone_config", "custom_backbone", "modeling_ocrnet_version")

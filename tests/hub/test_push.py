@@ -22,8 +22,10 @@ from modeling_ocrnet.hub.push import push
 ROOT = Path(__file__).parents[2]
 CODE = ["backbone_ocrnet", "configuration_hrnet", "configuration_ocrnet"]
 CODE += ["feature_pyramid_ocrnet", "fusion_ocrnet", "gradient_checkpointing"]
-CODE += ["heads_ocrnet", "image_processing_ocrnet", "labels_ocrnet", "loss_ocrnet", "modeling_hrnet", "modeling_ocrnet"]
-CODE += ["pixels_ocrnet", "resizing_ocrnet"]
+CODE += ["heads_ocrnet", "image_processing_ocrnet", "labels_ocrnet"]
+CODE += ["loss_bootstrapped_ocrnet", "loss_classes_ocrnet", "loss_cross_entropy_ocrnet", "loss_dice_ocrnet"]
+CODE += ["loss_fields_ocrnet", "loss_focal_ocrnet", "loss_lovasz_ocrnet", "loss_ocrnet", "loss_rmi_ocrnet"]
+CODE += ["modeling_hrnet", "modeling_ocrnet", "pixels_ocrnet", "resizing_ocrnet"]
 
 
 def contents(folder: Path) -> dict[str, str]:

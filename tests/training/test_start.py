@@ -171,7 +171,7 @@ def test_a_name_of_two_classes_is_refused_where_it_is_wanted(tmp_path):
 
 
 def test_what_says_how_to_train_may_be_given(trained, tiny_recipe):
-    given = {"dropout": 0.1, "lovasz_weight": 0.5, "class_weights": [1.0, 4.0]}
+    given = {"dropout": 0.1, "losses": {"cross_entropy": 1.0, "lovasz": 0.5}, "class_weights": [1.0, 4.0]}
     recipe = recipe_from(tiny_recipe, trained[1], config=given, backbone_config={"batch_norm_momentum": 0.01})
     config = build_config(recipe, label_set("road", "bog"), read_starting_model(str(trained[1])))
     assert {name: getattr(config, name) for name in given} == given

@@ -1,15 +1,17 @@
 """Cross-entropy that never holds the scores of all classes at full size."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...loss_cross_entropy_ocrnet import class_weight_tensor, loss_denominator
+from ...loss_fields_ocrnet import check_weights
 from ...loss_ocrnet import (
     SegmentationLoss,
     autocast_disabled,
     check_classes,
-    class_weight_tensor,
-    loss_denominator,
     upcast_to_float32,
 )
 from ...resizing_ocrnet import resize_tiles
@@ -20,10 +22,13 @@ STRIP = 2**20  # scores (classes x rows x width) per strip: 4 MB, which fit a pr
 class FastSegmentationLoss(SegmentationLoss):
     """Computes a plain cross-entropy in strips of rows on CPUs. Other devices would run many small kernels for it."""
 
-    def forward(self, logits: Tensor, labels: Tensor, config) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, config, losses: Mapping[str, float] | None = None) -> Tensor:
+        weights = {name: x for name, x in (config.losses if losses is None else losses).items() if x}
         mined = config.ohem_threshold is not None or config.ohem_min_kept is not None
-        if logits.device.type != "cpu" or mined or config.lovasz_weight:
-            return super().forward(logits, labels, config)
+        alone = weights.keys() == {"cross_entropy"} and not mined and not config.label_smoothing
+        if logits.device.type != "cpu" or not alone:
+            return super().forward(logits, labels, config, losses)
+        check_weights("losses", weights)
         check_classes(logits)
         with autocast_disabled(logits):
             logits = upcast_to_float32(logits)
@@ -31,7 +36,7 @@ class FastSegmentationLoss(SegmentationLoss):
             total = _CrossEntropyInStrips.apply(logits, labels, weight, config.loss_ignore_index, config.align_corners)
             counted = labels != config.loss_ignore_index
             denominator = loss_denominator(labels, counted, weight, config.loss_normalizer, total)
-            return config.cross_entropy_weight * total / denominator
+            return weights["cross_entropy"] * total / denominator
 
 
 class _CrossEntropyInStrips(torch.autograd.Function):
