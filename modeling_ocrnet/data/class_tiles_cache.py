@@ -70,20 +70,21 @@ def cache_file(dataset: Dataset, tiling: Tiling) -> Path | None:
 
 def _masks_state(dataset: Dataset) -> str | None:
     """A digest of the rows' names, and of the state of their masks; `None` if a mask is missing, or on the network."""
-    rows = dataset.with_format("arrow")
-    labels = rows["label"][:]
-    digest = hashlib.sha256("\0".join(rows["name"][:].to_pylist()).encode())
-    paths, contents = (pyarrow.compute.struct_field(labels, x) for x in ("path", "bytes"))
-    outside = pyarrow.compute.is_null(contents)
-    addresses = [x or "" for x in paths.filter(outside).to_pylist()]
-    if any("://" in x for x in addresses):
-        return None
-    digest.update("\0".join(addresses).encode())
-    files = list(dict.fromkeys(file_of(x) for x in addresses if x))
-    if len(addresses) < len(labels):  # masks inside a table
-        files += (tables := [x["filename"] for x in dataset.cache_files])
-        for content in () if tables else contents.drop_null():  # in memory
-            digest.update(hashlib.sha256(content.as_buffer()).digest())
+    rows = dataset.select_columns(["label", "name"]).with_format("arrow")
+    tables = [x["filename"] for x in dataset.cache_files]
+    digest = hashlib.sha256()
+    files: dict[str, None] = {}
+    for batch in rows.iter(1000):
+        paths, contents = (pyarrow.compute.struct_field(batch["label"], x) for x in ("path", "bytes"))
+        outside = [x or "" for x in paths.filter(pyarrow.compute.is_null(contents)).to_pylist()]
+        if any("://" in x for x in outside):
+            return None
+        digest.update(repr((batch["name"].to_pylist(), outside)).encode())
+        files |= dict.fromkeys(file_of(x) for x in outside if x)
+        if len(outside) < len(paths):  # masks inside a table
+            files |= dict.fromkeys(tables)
+            for content in () if tables else contents.drop_null():  # in memory
+                digest.update(hashlib.sha256(content.as_buffer()).digest())
     try:
         return digest.hexdigest() + fingerprint(files)
     except DataError:

@@ -95,19 +95,22 @@ class ClassUniform:
     @cached_property
     def length(self) -> int:
         passes = max(1, int(len(self.classes) / (self.rows * self.share)))
-        while not self._quota(passes):
+        while not self._quota(passes * self.rows):
             passes += 1
         return passes * self.rows
 
-    def _quota(self, passes: int) -> int:
-        """Samples of each class in an epoch of so many times the images."""
-        return int(passes * self.rows * self.share / len(self.classes))
+    def _quota(self, length: int) -> int:
+        return int(length * self.share / len(self.classes))
+
+    @property
+    def quota(self) -> int:
+        """Number of samples of an epoch for each class that can use them all."""
+        return self._quota(self.length)
 
     @cached_property
     def drawn(self) -> dict[int, int]:
         """Number of samples of an epoch for each class."""
-        quota = self._quota(self.length // self.rows)
-        return {x: min(quota, self.max_repeats * int(self.tiles.counts[x])) for x in self.classes}
+        return {x: min(self.quota, self.max_repeats * int(self.tiles.counts[x])) for x in self.classes}
 
     def items(self, epoch: int) -> np.ndarray:
         """(length,) int64: rows of the dataset, and `rows` + indices of the classes' points."""

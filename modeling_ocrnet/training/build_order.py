@@ -6,6 +6,7 @@ import difflib
 import logging
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset, IterableDataset
 
 from .. import data
@@ -52,17 +53,19 @@ def build_order(
     chosen = chosen_classes(options, labels)
     tiling = Tiling()  # whole masks
     if options.name == "class_uniform":
-        tiling = Tiling(options.tile) if options.tile else Tiling(None, recipe.data.crop_size, recipe.data.scale)
+        crop, scale = recipe.data.crop_size, recipe.data.scale
+        tiling = Tiling(options.tile) if options.tile else Tiling(None, (crop[0], crop[1]), (scale[0], scale[1]))
     with accelerator.local_main_process_first():
         tiles = find_class_tiles(train, tiling, tolerate=recipe.data.on_error == "skip")
+    if broadcast_object_list([tiles.digest])[0] != tiles.digest:
+        raise UserError("processes find classes in different places, because some can't read all masks: start again")
     absent = _absent(tiles, labels, chosen)
     order: ClassUniform | RepeatFactor
     if options.name == "class_uniform":
         order = ClassUniform(tiles, len(train), recipe.seed, options.class_share, options.max_repeats, chosen)
         said = f"{sum(order.drawn.values())} of {order.length} samples of an epoch are drawn for classes"
-        quota = max(order.drawn.values())
-        if capped := [labels.names[i] for i, x in order.drawn.items() if 0 < x < quota]:
-            said += f"; fewer than {quota}, by sampler.max_repeats, for {first_names(capped)}"
+        if capped := [labels.names[i] for i, x in order.drawn.items() if 0 < x < order.quota]:
+            said += f"; fewer than {order.quota}, by sampler.max_repeats, for {first_names(capped)}"
     else:
         factors = repeat_factors(tiles, len(train), options.threshold, options.max_repeats, chosen)
         order = RepeatFactor(factors, recipe.seed, tiles.digest)
@@ -70,7 +73,7 @@ def build_order(
     if accelerator.is_main_process:
         logger.info("%s: %s", options.name, said)
         if absent:
-            logger.warning("no mask of %s holds %s: nothing is drawn for them", recipe.data.split, first_names(absent))
+            logger.warning("no mask of %s holds %s: nothing is drawn for it", recipe.data.split, first_names(absent))
     return order
 
 

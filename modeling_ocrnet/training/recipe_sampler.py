@@ -18,6 +18,7 @@ _TAKEN_BY = {
     "threshold": ("repeat_factor",),
 }
 LEAST_SHARE = 0.01  # an epoch holds a sample for each class: a smaller share would make it endless
+LEAST_TILE = 16  # smaller ones only make work
 
 
 @dataclass
@@ -61,6 +62,8 @@ class SamplerRecipe:
                 )
         if not LEAST_SHARE <= self.class_share <= 1:
             raise UserError(f"sampler.class_share must be from {LEAST_SHARE} to 1, got {self.class_share}")
+        if self.tile is not None and self.tile < LEAST_TILE:
+            raise UserError(f"sampler.tile must be {LEAST_TILE} pixels or more, got {self.tile}")
         if self.classes is not None:
             if not self.classes:
                 raise UserError("sampler.classes names no class: leave it out for all of them")
