@@ -1,6 +1,6 @@
 """An endless sequence of training samples from a dataset with random access, and the part that each process reads.
 
-Sample number p of a run depends only on the seed and p: the permutation of its epoch gives the image, and a separate
+Sample number p of a run depends only on the seed and p: the order of its epoch gives the image, and a separate
 generator draws its augmentation. So the samples are the same for any number of processes and workers, and a resumed run
 continues at its position.
 """
@@ -21,23 +21,29 @@ from torch.utils.data import DataLoader
 from ..common.compat import end_workers
 from .errors import DataError
 from .numpy_rows import NumpyRows
+from .sampling import Focus, Order, Shuffle
 from .transforms import TrainingTransform
 
 REPLACEMENTS = 10  # consecutive samples that may be unreadable
 
 
 def to_sample(
-    image: np.ndarray, label: np.ndarray, name: str, transform: TrainingTransform, rng: np.random.Generator
+    image: np.ndarray,
+    label: np.ndarray,
+    name: str,
+    transform: TrainingTransform,
+    rng: np.random.Generator,
+    focus: Focus | None = None,
 ) -> dict:
     """A training sample: `pixel_values` (3, h, w) float32, `labels` (h, w) int64 and `name`."""
-    pixel_values, labels = transform(image, label, rng)
+    pixel_values, labels = transform(image, label, rng, focus)
     return {"pixel_values": torch.from_numpy(pixel_values), "labels": torch.from_numpy(labels), "name": name}
 
 
 class TrainingDataset(torch.utils.data.Dataset):
     """`dataset[p]` is sample number p of a run, as [`to_sample`] returns it; p isn't limited by the dataset's length.
 
-    Apart from the dataset's table, which forked workers share, it holds 16 bytes per row: two permutations.
+    Apart from the dataset's table, which forked workers share, it holds 16 bytes per row: two epochs' orders.
 
     Args:
         dataset: from [`modeling_ocrnet.data.load`].
@@ -45,39 +51,45 @@ class TrainingDataset(torch.utils.data.Dataset):
         seed: of the order and the augmentations.
         skip: if an image can't be read, take the next one in the epoch's order; the sample's `skipped` holds the
             errors. The choice depends only on the position and the files.
+        order: of the images; by default every image once in an epoch.
     """
 
-    def __init__(self, dataset: Dataset, transform: TrainingTransform, seed: int, skip: bool = False):
+    def __init__(
+        self,
+        dataset: Dataset,
+        transform: TrainingTransform,
+        seed: int,
+        skip: bool = False,
+        order: Order | None = None,
+    ):
         self.dataset, self.transform, self.seed, self.skip = dataset, transform, seed, skip
+        self.order = order or Shuffle(len(dataset), seed)
         self._rows = NumpyRows(dataset)
-        self._permutation = lru_cache(maxsize=2)(self._permute)
-
-    def _permute(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.dataset))
+        self._items = lru_cache(maxsize=2)(self.order.items)
 
     def __getitem__(self, position: int) -> dict:
-        epoch, offset = divmod(position, len(self.dataset))
-        row, skipped = self._read(self._permutation(epoch), offset)
-        image, label, name = row
-        sample = to_sample(image, label, name, self.transform, np.random.default_rng([self.seed, 1, position]))
-        return {**sample, "skipped": skipped}
+        epoch, offset = divmod(position, self.order.length)
+        (image, label, name), focus, skipped = self._read(self._items(epoch), offset)
+        rng = np.random.default_rng([self.seed, 1, position])
+        return {**to_sample(image, label, name, self.transform, rng, focus), "skipped": skipped}
 
-    def _read(self, order: np.ndarray, offset: int) -> tuple[tuple, list[str]]:
+    def _read(self, items: np.ndarray, offset: int) -> tuple[tuple, Focus | None, list[str]]:
         skipped: list[str] = []
         while True:
+            row, focus = self.order.where(int(items[(offset + len(skipped)) % len(items)]))
             try:
-                return self._rows[int(order[(offset + len(skipped)) % len(order)])], skipped
+                return self._rows[row], focus, skipped
             except DataError as error:
                 if not self.skip or len(skipped) == REPLACEMENTS:
                     raise
                 skipped.append(str(error))
 
     def __getstate__(self):  # a cache can't be pickled to a worker
-        return {**self.__dict__, "_permutation": None}
+        return {**self.__dict__, "_items": None}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._permutation = lru_cache(maxsize=2)(self._permute)
+        self._items = lru_cache(maxsize=2)(self.order.items)
 
 
 @dataclass(frozen=True)

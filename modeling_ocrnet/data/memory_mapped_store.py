@@ -103,6 +103,12 @@ def array_path(file: str, offset: int, shape: tuple[int, ...], wide: bool = Fals
     return f"{file}#{offset}:{'x'.join(map(str, shape))}{'u16' if wide else ''}"
 
 
+def file_of(path: str) -> str:
+    """The file in which an address of a memory-mapped store lies; another path is its own."""
+    match = _ENTRY.fullmatch(path)
+    return path if match is None else match[1]
+
+
 def memory_mapped_array(source: dict) -> np.ndarray | None:
     """The array of an entry `{"path": ..., "bytes": ...}`, uint8 or uint16, which is read from the disk on access.
 

@@ -49,6 +49,15 @@ def decode_row(row: dict, decode: Decode) -> tuple[np.ndarray, np.ndarray, str]:
     return image, label, row["name"]
 
 
+def decode_label(row: dict, decode: Decode) -> np.ndarray:
+    """The label map of a row, as in [`NumpyRows`], without its image.
+
+    Raises:
+        DataError: if it can't be read.
+    """
+    return _label(row["label"], row["name"], decode)
+
+
 def _image(source: dict, name: str, decode: Decode) -> np.ndarray:
     if (stored := memory_mapped_array(source)) is not None:
         return stored

@@ -41,10 +41,21 @@ class TrainingTransform:
     flip_pairs: tuple[tuple[int, int], ...] = ()
     normalization: Normalization = Normalization()
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator):
-        """Returns pixel values (3, height, width) float32 and labels (height, width) int64."""
+    def __call__(
+        self,
+        image: np.ndarray,
+        label: np.ndarray,
+        rng: np.random.Generator,
+        focus: tuple[int, int] | None = None,
+    ):
+        """Returns pixel values (3, height, width) float32 and labels (height, width) int64.
+
+        `focus` is a point (x, y) in the image's pixels, which the crop holds.
+        """
         size = rescaled_size(image.shape[:2], self.scale, rng.uniform(*self.ratio_range))
-        (top, left), label = choose_crop(ResizedLabel(label, size), self.crop_size, self.cat_max_ratio, rng)
+        if focus is not None:
+            focus = rescaled_point(focus, image.shape[:2], size)
+        (top, left), label = choose_crop(ResizedLabel(label, size), self.crop_size, self.cat_max_ratio, rng, focus)
         bottom, right = top + label.shape[0], left + label.shape[1]
         image = resize(image, size, until=(bottom, right))[top:bottom, left:right]
         if rng.random() < self.flip_probability:
@@ -59,6 +70,15 @@ def rescaled_size(size: tuple[int, int], scale: tuple[int, int], ratio: float) -
     long, short = int(max(scale) * ratio), int(min(scale) * ratio)
     factor = min(long / max(size), short / min(size))
     return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
+
+
+def rescaled_point(point: tuple[int, int], size: tuple[int, int], to: tuple[int, int]) -> tuple[int, int]:
+    """Where the pixel (x, y) of an image of `size` (height, width) comes to lie if it is resized `to` another."""
+    x, y = (
+        min(max(int((at + 0.5) * want / have), 0), want - 1)
+        for at, have, want in zip(point, size[::-1], to[::-1], strict=True)
+    )
+    return x, y
 
 
 class ResizedLabel:
@@ -97,17 +117,30 @@ def resize(image: np.ndarray, size: tuple[int, int], until: tuple[int, int] | No
 
 
 def choose_crop(
-    label: np.ndarray | ResizedLabel, crop: tuple[int, int], cat_max_ratio: float, rng: np.random.Generator
+    label: np.ndarray | ResizedLabel,
+    crop: tuple[int, int],
+    cat_max_ratio: float,
+    rng: np.random.Generator,
+    focus: tuple[int, int] | None = None,
 ) -> tuple[tuple[int, int], np.ndarray]:
     """Draw a random window, again (at most ten times) until it holds more than one class and none covers too much.
+
+    All windows hold the pixel `focus` (x, y), if it is given: their edges are drawn among those that do, and moved
+    into the picture, as in NVIDIA's semantic-segmentation.
 
     Returns:
         The window's top left corner, and its labels.
     """
 
+    def edge(size: int, length: int, point: int | None) -> int:
+        last = max(size - length, 0)
+        if point is None:
+            return int(rng.integers(0, last + 1))
+        return min(max(int(rng.integers(point - length + 1, point + 1)), 0), last)
+
     def draw() -> tuple[int, int]:
-        top = int(rng.integers(0, max(label.shape[0] - crop[0], 0) + 1))
-        return top, int(rng.integers(0, max(label.shape[1] - crop[1], 0) + 1))
+        x, y = focus or (None, None)
+        return edge(label.shape[0], crop[0], y), edge(label.shape[1], crop[1], x)
 
     def cut(corner: tuple[int, int]) -> np.ndarray:
         top, left = corner

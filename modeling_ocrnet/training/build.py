@@ -23,6 +23,7 @@ from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
 from ..data.map_style import MicroBatchSampler, TrainingDataset, training_batches
 from ..data.normalization import FIELDS, Normalization
+from ..data.sampling import Order
 from ..data.transforms import TrainingTransform
 from ..evaluation.launch import check_launch
 from ..image_processing_ocrnet import OCRNetImageProcessor
@@ -37,6 +38,7 @@ from .build_model import (
     read_variant,
     resumed_processor,
 )
+from .build_order import build_order, chosen_classes
 from .fast_layers import convert_for_training
 from .freezing import freeze, keep_frozen_norms_in_eval, log_frozen
 from .lora import add_adapters
@@ -60,9 +62,9 @@ class Experiment:
 
     `model` is wrapped for distributed training, `bare_model` is not. `flags`: whether steps are sound, and a process
     wants to stop. `ema`: the weights' moving average, if the recipe wants one. `adapter`: peft's model around
-    `bare_model`, if that has adapters. `positions`: how far this process's workers of a stream have come. `skipped`:
-    samples that this process couldn't read and replaced. `budget`: the run's time, if that was given instead of a
-    number of steps. `time`: what the run has taken.
+    `bare_model`, if that has adapters. `positions`: how far this process's workers of a stream have come. `order`:
+    of the samples, if it isn't the default. `skipped`: samples that this process couldn't read and replaced. `budget`:
+    the run's time, if that was given instead of a number of steps. `time`: what the run has taken.
     """
 
     recipe: Recipe
@@ -79,6 +81,7 @@ class Experiment:
     ema: EMA | None = None
     adapter: Any = None
     positions: list[Position] | None = None
+    order: Order | None = None
     skipped: int = 0
     budget: TimeBudget | None = None
     time: RunTime = field(default_factory=RunTime)
@@ -158,11 +161,13 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
         with accelerator.local_main_process_first():  # one process downloads
             start = read_start(recipe)
             read_variant(recipe)
-    # what it refuses needs no data
+    # what these refuse needs no data
+    chosen_classes(recipe.sampler, labels)
     config = build_config(recipe, labels, start) if network is None else network[0]
     if recipe.micro_batch == 1 and not _synchronises(recipe, accelerator):
         check_batch_norms(config, recipe.data.crop_size)
     train_data, val_data = build_data(recipe, accelerator, labels)
+    order = build_order(recipe, accelerator, labels, train_data)
     set_seed(recipe.seed)
     if network is None:
         with accelerator.local_main_process_first():
@@ -187,6 +192,7 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
     adapter = None if recipe.lora.rank is None else add_adapters(model, recipe)
     optimizer = build_optimizer(model, recipe, fused=supports_fused_optimizer(accelerator))
     experiment = Experiment(recipe, accelerator, labels, train_data, val_data, model, processor, adapter=adapter)
+    experiment.order = order
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     if recipe.model.ema_decay is not None:
@@ -253,5 +259,6 @@ def build_batches(experiment: Experiment, start: int) -> Generator[dict, None, N
         start=start,
         stop=recipe.schedule.max_steps if experiment.budget is None else sys.maxsize,
     )
-    stream = TrainingDataset(experiment.train_data, transform, recipe.seed, skip=options.on_error == "skip")
+    skip = options.on_error == "skip"
+    stream = TrainingDataset(experiment.train_data, transform, recipe.seed, skip, experiment.order)
     return training_batches(stream, batches, options.workers, pin_memory=pinned)

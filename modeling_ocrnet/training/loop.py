@@ -102,7 +102,7 @@ def begin(
         UserError: if no time is left.
     """
     recipe, accelerator, budget = experiment.recipe, experiment.accelerator, experiment.budget
-    fingerprint = run_fingerprint(accelerator, experiment.train_data, experiment.labels)
+    fingerprint = run_fingerprint(accelerator, experiment.train_data, experiment.labels, experiment.order)
     if checkpoint is None:
         if accelerator.is_main_process:
             write_recipe(recipe, output_dir)

@@ -10,6 +10,7 @@ from ..data.source import DataSource
 from ..inference.segmentation import InferenceOptions
 from .recipe_checks import check_numbers, renamed_fields
 from .recipe_model import LoraRecipe, ModelRecipe
+from .recipe_sampler import SamplerRecipe
 
 
 @dataclass
@@ -129,6 +130,7 @@ class Recipe:
     """A training run."""
 
     data: DataRecipe = field(default_factory=DataRecipe)
+    sampler: SamplerRecipe = field(default_factory=SamplerRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     lora: LoraRecipe = field(default_factory=LoraRecipe)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
@@ -173,6 +175,7 @@ class Recipe:
             )
         if self.data.streaming and self.data.name != "hub":
             raise UserError(f"data.streaming is for data.name hub, not for {self.data.name!r}: leave it out")
+        self.sampler.check(self.data.streaming)
 
     def accumulation_steps(self, processes: int) -> int:
         """The number of forward passes of each process per optimizer step.

@@ -23,6 +23,10 @@ _POSITIVE = {
     "data.ratio_range",
     "data.cat_max_ratio",
     "data.shuffle_buffer",
+    "sampler.class_share",
+    "sampler.tile",
+    "sampler.max_repeats",
+    "sampler.threshold",
     "optimizer.lr",
     "optimizer.head_lr_multiplier",
     "optimizer.layer_decay",
@@ -40,6 +44,8 @@ _MOST = {
     "optimizer.layer_decay": 1,
     "data.cat_max_ratio": 1,
     "data.flip_probability": 1,
+    "sampler.class_share": 1,
+    "sampler.threshold": 1,
     "schedule.warmup_ratio": 1,
     "process_timeout": 10**8,  # about three years; timers take no longer ones
     "seed": 2**32 - 1,  # numpy's limit

@@ -15,6 +15,7 @@ from datasets import Dataset, IterableDataset
 
 from ..common.errors import UserError, reason
 from ..data.labels import LabelSet
+from ..data.sampling import Order
 from .run_time import check_taken, nothing_taken
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -148,17 +149,21 @@ class TrainState:
         return [tuple(x) for x in positions[accelerator.process_index]]
 
 
-def run_fingerprint(accelerator: Accelerator, data: Dataset | IterableDataset, labels: LabelSet) -> dict[str, Any]:
-    """What a run depends on beside its recipe: the number of processes, the precision, and a digest of its data.
+def run_fingerprint(
+    accelerator: Accelerator, data: Dataset | IterableDataset, labels: LabelSet, order: Order | None = None
+) -> dict[str, Any]:
+    """What a run depends on beside its recipe: the number of processes, the precision, and digests of its data.
 
-    The digest covers the classes and the frames' names (a stream's frames are not known). So files may move, but a run
-    can't go on with others.
+    `data` covers the classes and the frames' names (a stream's frames are not known). So files may move, but a run
+    can't go on with others. `class_tiles` covers what the order of samples depends on in the masks, if it does.
     """
     digest = hashlib.sha256(repr((labels.labels, labels.flip_pairs)).encode())
     fingerprint = {"processes": accelerator.num_processes, "precision": accelerator.mixed_precision}
     if isinstance(data, Dataset):
         fingerprint["frames"] = len(data)
         digest.update("\0".join(data.with_format(None)["name"][:]).encode())
+    if order is not None and order.digest is not None:
+        fingerprint["class_tiles"] = order.digest
     return {**fingerprint, "data": digest.hexdigest()}
 
 
@@ -184,6 +189,11 @@ def check_compatible(accelerator: Accelerator, path: Path, ours: dict, theirs: d
             f"{path} was trained on other data: the training split's frames or classes have changed "
             f"({theirs.get('frames')} frames in the checkpoint, now {ours.get('frames')}), and with them the order of "
             "the samples: restore them, or start a new run in another --output"
+        )
+    if "class_tiles" in known and ours["class_tiles"] != theirs["class_tiles"]:
+        raise CheckpointError(
+            f"{path} was trained with other masks: where their classes lie has changed, and with it the order of the "
+            "samples: restore them, or start a new run in another --output"
         )
     now, then = accelerator.num_processes, theirs.get("processes", accelerator.num_processes)
     if now != then and accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):

@@ -33,6 +33,8 @@ NULLABLE = {
     "data.classes",
     "data.val_share",
     "data.value_range",
+    "sampler.tile",
+    "sampler.classes",
     "model.init_from",
     "model.variant",
     "model.backbone",
