@@ -35,7 +35,7 @@ class DataRecipe(DataSource):
     """Probability of a horizontal flip."""
     photometric: bool = True
     """Randomly change brightness, contrast, saturation and hue."""
-    augmentations: list[dict[str, Any]] = field(default_factory=list)
+    augmentations: list[Any] = field(default_factory=list)
     """Further augmentations in their order, each by its name (rotate, blur, noise, jpeg, clahe, grey, cutout, paste)
     and its fields: [{name: rotate, degrees: 10, probability: 0.5}]; see docs/augmentations.md."""
     workers: int = 4
