@@ -12,7 +12,7 @@ from .parser import DATA_FIELDS, Parser
 from .recipe_parser import parse_recipe, recipe_parser
 
 ABOUT = {
-    "--config": "A recipe (YAML), by its path or as cityscapes/ocrnet_hr18_40k, of which to inspect the data. All of its "
+    "--config": "A recipe (YAML), by its path or as cityscapes/ocrnet_hr18_40k, to inspect the data of. All of its "
     "fields are options then, as of ocrnet train.",
     "--augmented": "With --config: instead of the statistics, draw this many training samples as the recipe's training "
     "sees them, to <name>_augmented.png in the output folder.",

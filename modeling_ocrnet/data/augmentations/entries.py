@@ -76,6 +76,6 @@ def _check(name: str, field: Field, value: Any) -> None:
 
 
 def _meant(name: Any, known: Mapping[str, Any]) -> str:
-    word = str(name).lower().replace("-", "_")
+    word = name.lower().replace("-", "_") if isinstance(name, str) else ""
     near = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"

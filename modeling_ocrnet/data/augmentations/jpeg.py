@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
-from .augmentation import Augmentation, Crop, to_array, to_tensor
+from .augmentation import Augmentation, Crop
 from .fields import whole
 
 BEST = 95  # more makes files larger, and pictures no better
@@ -25,6 +26,6 @@ class Jpeg(Augmentation):
 
 def compress(image: np.ndarray, quality: int) -> np.ndarray:
     """What a JPEG of some quality keeps of an image (height, width, 3)."""
-    from torchvision.transforms.v2 import functional
-
-    return to_array(functional.jpeg(to_tensor(image), quality))
+    # torchvision's JPEGs are deprecated since 0.29
+    _, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
