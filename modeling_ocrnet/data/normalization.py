@@ -50,6 +50,12 @@ class Normalization:
         mean, std = (tuple(round(x / scale, 9) for x in values) for values in (mean, std))
         return cls(mean, std, bool(processor["do_flip_channel_order"]))  # type: ignore[arg-type]
 
+    @property
+    def zero(self) -> tuple[int, int, int]:
+        """The RGB colour, of values from 0 to 255, that is nearest to 0 after the normalisation: the mean."""
+        red, green, blue = (min(max(round(x), 0), 255) for x in (self.mean[::-1] if self.bgr else self.mean))
+        return red, green, blue
+
     @cached_property
     def _table(self) -> np.ndarray:
         """The result for each of a channel's 256 values, (3, 256)."""
@@ -64,6 +70,11 @@ class Normalization:
         for channel, plane in enumerate(planes[::-1] if self.bgr else planes):
             cv2.LUT(plane, self._table[channel], dst=pixels[channel])
         return pixels
+
+    def undo(self, pixels: np.ndarray) -> np.ndarray:
+        """Convert (3, height, width) float32, as a network reads them, back to (height, width, 3) uint8 RGB."""
+        values = pixels.transpose(1, 2, 0) * np.float32(self.std) + np.float32(self.mean)
+        return np.clip(np.rint(values[..., ::-1] if self.bgr else values), 0, 255).astype(np.uint8)
 
 
 def _numbers(processor: Mapping[str, Any], name: str, count: int, positive: bool = False) -> tuple[float, ...]:

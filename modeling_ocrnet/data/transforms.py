@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .augmentations import Augmentation, augment
 from .labels import IGNORE, count_ids, ignored_in
 from .normalization import Normalization
 
 
 @dataclass(frozen=True)
 class TrainingTransform:
-    """Random resize, crop, flip and photometric distortion, then normalisation and padding.
+    """Random resize, crop, flip, photometric distortion and further augmentations, then normalisation and padding.
 
     Args:
         crop_size: (height, width) of the output.
@@ -29,6 +30,7 @@ class TrainingTransform:
         flip_probability: of the horizontal flip.
         photometric: distort brightness, contrast, saturation and hue.
         flip_pairs: train ids that a flip swaps.
+        augmentations: further ones, from [`modeling_ocrnet.data.augmentations.for_classes`].
         normalization: of the pixels, at the end; ImageNet's by default.
     """
 
@@ -39,6 +41,7 @@ class TrainingTransform:
     flip_probability: float = 0.5
     photometric: bool = True
     flip_pairs: tuple[tuple[int, int], ...] = ()
+    augmentations: tuple[Augmentation, ...] = ()
     normalization: Normalization = Normalization()
 
     def __call__(
@@ -62,6 +65,8 @@ class TrainingTransform:
             image, label = flip(image, label, self.flip_pairs)
         if self.photometric:
             image = distort(image, rng)
+        if self.augmentations:
+            image, label = augment(self.augmentations, image, label, rng, self.normalization.zero)
         return pad(self.normalization(image), label.astype(np.int64), self.crop_size, ignored_in(label))
 
 

@@ -19,6 +19,7 @@ from datasets import Dataset, IterableDataset
 from .. import data
 from ..common.errors import UserError
 from ..common.optional import import_optional
+from ..data.augmentations import for_classes, read_augmentations
 from ..data.decoding import Decode
 from ..data.iterable_style import Position, streamed_batches
 from ..data.map_style import MicroBatchSampler, TrainingDataset, training_batches
@@ -155,6 +156,7 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
     With a checkpoint, which holds all weights, the recipe's starting weights aren't needed: none are read or fetched.
     """
     labels = data.label_set(recipe.data)
+    for_classes(read_augmentations(recipe.data.augmentations), labels)  # refuses names that no class has
     network = None if checkpoint is None else read_network(checkpoint)
     start = None
     if network is None:
@@ -232,6 +234,7 @@ def build_batches(experiment: Experiment, start: int) -> Generator[dict, None, N
         flip_probability=options.flip_probability,
         photometric=options.photometric,
         flip_pairs=experiment.labels.flip_pairs,
+        augmentations=for_classes(read_augmentations(options.augmentations), experiment.labels),
         normalization=Normalization.of({name: getattr(experiment.processor, name) for name in FIELDS}),
     )
     pinned = can_pin(accelerator.device)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..common.errors import UserError
+from ..data.augmentations import read_augmentations
 from ..data.source import DataSource
 from ..inference.segmentation import InferenceOptions
 from .recipe_checks import check_numbers, renamed_fields
@@ -35,10 +36,17 @@ class DataRecipe(DataSource):
     """Probability of a horizontal flip."""
     photometric: bool = True
     """Randomly change brightness, contrast, saturation and hue."""
+    augmentations: list[Any] = field(default_factory=list)
+    """Further augmentations in their order, each by its name (rotate, blur, noise, jpeg, clahe, grey, cutout, paste)
+    and its fields: [{name: rotate, degrees: 10, probability: 0.5}]; see docs/augmentations.md."""
     workers: int = 4
     """Number of data workers of each training process."""
     on_error: Literal["stop", "skip"] = "stop"
     """What to do if a training sample can't be read. skip: log and count it, and use another sample instead."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        read_augmentations(self.augmentations)
 
 
 @dataclass
