@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .recipe_rules import Choice
+from .choice import Choice
 
 WIDTH = 118  # of a line
 
@@ -17,8 +17,7 @@ def commented_yaml(head: Iterable[str], choices: dict[str, Choice]) -> str:
     """The recipe's text.
 
     Args:
-        head: paragraphs for the comment at the top; an empty one is an empty line, and one that begins with spaces isn't
-            filled.
+        head: paragraphs for the comment at the top; one that begins with a space isn't filled.
         choices: by the fields' full names; fields of one group stand together.
     """
     lines: list[str] = []

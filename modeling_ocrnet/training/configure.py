@@ -9,15 +9,14 @@ from .. import data
 from ..common.errors import UserError
 from ..data.source import DataSource
 from . import recipe_rules as rules
-from . import recipe_rules_of_length as of_length
 from .build import build_accelerator, build_data
+from .choice import Choice
 from .commented_recipe import commented_yaml
 from .data_facts import DataFacts, look_at_data
 from .dry_run import RunCost
 from .fitting_step import Fitting, fit, recipe_of
 from .machine_facts import MachineFacts, look_at_machine
 from .recipe import DataRecipe, EvaluationRecipe, Recipe
-from .recipe_rules import Choice
 from .starting_point import StartingPoint, starting_point
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -53,7 +52,9 @@ class Wishes:
                 raise UserError(f"--{name} must be positive, got {value:g}: give {unit}")
         if self.init_from is not None and (self.variant is not None or self.backbone != "auto"):
             named = "--model.variant" if self.variant is not None else "--model.backbone"
-            raise UserError(f"--model.init_from and {named} contradict each other: that model has its own; leave one out")
+            raise UserError(
+                f"--model.init_from and {named} contradict each other: that model has its own; leave one out"
+            )
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def configure(source: ConfiguredData, wishes: Wishes) -> Configured:
     fitting = fit(
         _before_length(of_data, start, facts, machine),
         lambda edge: _sizes(edge, facts, machine),
+        facts,
         machine,
         start.variant,
         wishes.minutes,
@@ -152,7 +154,7 @@ def _before_length(
         **_sizes(rules.short_edge(facts, machine), facts, machine),
         "data.ratio_range": rules.ratio_range(start.kind, facts, machine),
         "data.flip_probability": rules.flip_probability(facts),
-        "data.workers": of_length.workers(machine),
+        "data.workers": rules.workers(machine),
         "sampler.name": sampler,
         **start.choices,
         "model.freeze": rules.freeze(start.kind, facts) if start.hrnet else None,
@@ -167,7 +169,7 @@ def _before_length(
 def _sizes(edge: Choice, facts: DataFacts, machine: MachineFacts) -> dict[str, Choice]:
     """Scale, crop and window for a short edge."""
     long = round(edge.value * max(4, 2 * facts.aspect, 2 / facts.aspect))
-    window = of_length.window(facts, edge.value, machine)
+    window = rules.window(facts, edge.value, machine)
     return {
         "data.scale": Choice([long, edge.value], f"a short edge of {edge.value} pixels: {edge.why}"),
         "data.crop_size": rules.crop_size(facts, edge.value, machine),
@@ -180,21 +182,20 @@ def _with_length(
 ) -> dict[str, Choice]:
     """All choices: those that were measured, and those that follow from the length of a step."""
     cost, batch = fitting.cost, fitting.choices["global_batch"].value
-    length = of_length.max_steps(facts, batch, cost, wishes.minutes)
+    length = rules.max_steps(facts, batch, cost, wishes.minutes)
     steps = length.value
-    optimizer = of_length.optimizer(start.kind, start.hrnet, facts, batch, steps)
+    optimizer = rules.optimizer(start.kind, start.hrnet, facts, batch, steps)
     found: dict[str, Choice | None] = {
         **fitting.choices,
-        "model.ema_decay": of_length.ema_decay(steps),
+        "model.ema_decay": rules.ema_decay(steps),
         **{f"optimizer.{name}": choice for name, choice in optimizer.items()},
-        "optimizer.lr_multipliers": of_length.lr_multipliers(start.kind),
+        "optimizer.lr_multipliers": rules.lr_multipliers(start.kind),
         "schedule.max_steps": length,
-        "schedule.warmup_steps": of_length.warmup_steps(steps),
-        "schedule.min_lr": of_length.min_lr(optimizer["name"].value),
-        "evaluation.every": of_length.evaluation_every(cost, steps),
-        "evaluation.limit": of_length.evaluation_limit(cost, wishes.minutes),
-        "checkpoint.every": of_length.checkpoint_every(cost, steps),
-        "logging.every": of_length.logging_every(steps),
+        "schedule.warmup_steps": rules.warmup_steps(steps),
+        "schedule.min_lr": rules.min_lr(optimizer["name"].value),
+        "evaluation.every": rules.evaluation_every(cost, steps),
+        "evaluation.limit": rules.evaluation_limit(cost, wishes.minutes),
+        **rules.kept(cost, steps),
     }
     return {name: choice for name, choice in found.items() if choice is not None}
 
@@ -229,8 +230,9 @@ def _head(found: Configured, file: str) -> list[str]:
         f"  {train}",
         "",
         f"Looked at: {facts.images} images to train on; {facts.read} of their masks, evenly spaced ({span}): classes, "
-        f"objects, sizes. The machine: {machine.device}, {machine.cores} cores, {memory}. A step was measured: "
-        f"{cost.step:.2g} s and {cost.peak_memory:.1f} GB; an image of {facts.val_images} to score on: {cost.image:.2g} s.",
+        f"objects, sizes. The machine: {machine.device}, {machine.cores} cores, {memory}. Measured: a step, "
+        f"{cost.step:.2g} s and {cost.peak_memory:.1f} GB; one of {facts.val_images} images to score on, "
+        f"{cost.image:.2g} s.",
         "Not looked at: scores (nothing was trained to choose), what the images show, whether the masks are right "
         "(ocrnet data inspect shows them), and whether images to score on resemble those to train on.",
         *_warnings(found),

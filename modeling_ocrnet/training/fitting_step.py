@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..common.errors import UserError
 from . import recipe_rules as rules
+from .choice import Choice
 from .data_facts import DataFacts
 from .dry_run import RunCost
 from .machine_facts import MachineFacts
 from .recipe import Recipe
-from .recipe_rules import Choice
-from .recipe_rules_of_length import possible_steps
 from .step_cost import measure_step
 
 logger = logging.getLogger("modeling_ocrnet.training")
@@ -90,6 +89,7 @@ def _batches(micro: int, twice: bool, machine: MachineFacts, cost: RunCost | Non
 def fit(
     choices: dict[str, Choice],
     resized: Callable[[Choice], dict[str, Choice]],
+    data: DataFacts,
     machine: MachineFacts,
     variant: str,
     minutes: float | None,
@@ -99,15 +99,16 @@ def fit(
     Args:
         choices: all that a step depends on, but the micro-batch.
         resized: the choices that depend on the images' short edge.
+        data: to train on.
         machine: that trains.
         variant: the architecture.
         minutes: of the run.
     """
     fitting = fit_memory(choices, machine, variant)
-    if minutes is None or (possible := possible_steps(minutes, fitting.cost.step)) >= rules.ENOUGH:
+    if minutes is None or (possible := rules.possible_steps(minutes, fitting.cost.step)) >= rules.ENOUGH:
         return fitting
     edge = min(choices["data.scale"].value)
-    smaller = rules.size_in_time(possible, edge, minutes)
+    smaller = rules.size_in_time(possible, edge, minutes, data)
     if smaller.value >= edge:
         return fitting
     return fit_memory({**choices, **resized(smaller)}, machine, variant)

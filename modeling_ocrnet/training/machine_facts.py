@@ -28,7 +28,7 @@ class MachineFacts:
         cores: that this process may use.
         memory: gigabytes (10^9 bytes) that are free on the device, or that were given.
         given: whether they were given.
-        bf16: how many times faster a convolution of bf16 is, forwards and backwards, than of float32; 0 if there is none.
+        bf16: how many times faster a convolution of bf16 is, forwards and backwards, than of float32; 0: it fails.
     """
 
     device: str

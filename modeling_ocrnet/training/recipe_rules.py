@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from .choice import Choice, duration, percent, two_digits
 from .data_facts import DataFacts
+from .dry_run import RunCost
 from .machine_facts import MachineFacts
 
 Start = Literal["scratch", "imagenet", "model"]
 
 RARE = 0.01  # share of the labelled pixels below which a class is rare
-FEW_IMAGES = 100
-SHORT = 4000  # steps of a run below which it is short
-ENOUGH = 400  # steps for which a run of so many minutes makes do with smaller images
+FEW_IMAGES = 100  # or fewer
+EPOCHS = 40
+SHORT = 4000  # a run of fewer steps is short
+ENOUGH = 400  # steps; a run of minutes that have fewer makes do with smaller images
 HEADROOM = 0.2  # of the free memory
-EVALUATION_SHARE = 0.1  # of the run's time
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A value for a field of the recipe, and the reason for it in one line."""
-
-    value: Any
-    why: str
+EVALUATION_SHARE = 0.1  # of the steps' time
+THINNEST = 2.0  # pixels that objects should have left
 
 
 def variant(machine: MachineFacts, data: DataFacts, minutes: float | None) -> Choice:
     """The larger the network, the better, if there are time and images for it: HRNet-W18-small, W18 and W48 have 76.6,
-    77.7 and 80.6 mIoU on Cityscapes after 40k steps, in 3.5, 4.7 and 8.0 GB (mmsegmentation's model zoo)."""
+    77.7 and 80.6 mIoU on Cityscapes after 40k steps, in 3.5, 4.7 and 8.0 GB (mmsegmentation's model zoo). What is
+    enough of both is an estimate."""
     if machine.is_cpu:
         return Choice("hr18s", "the smallest, because a CPU trains")
     if machine.memory >= 24 and data.images >= 1000 and (minutes is None or minutes >= 120):
@@ -58,8 +54,8 @@ def short_edge(data: DataFacts, machine: MachineFacts) -> Choice:
     if edge < data.edge:
         why = f"{'a CPU' if machine.is_cpu else 'one accelerator'} trains: {usual} of the median image's {data.edge}"
     thin = None if data.thinnest is None else data.thickness[data.thinnest]
-    if data.thinnest is not None and thin is not None and thin * edge / data.edge < 2:
-        edge = round(min(data.edge, 4 * usual, max(edge, 2 * data.edge / thin)))
+    if data.thinnest is not None and thin is not None and thin * edge / data.edge < THINNEST:
+        edge = round(min(data.edge, 4 * usual, THINNEST * data.edge / thin))
         left = thin * edge / data.edge
         why += f"; {data.names[data.thinnest]} is {thin:.1f} pixels thick, of which {left:.1f} are left"
     return Choice(edge, why)
@@ -72,22 +68,22 @@ def crop_size(data: DataFacts, edge: int, machine: MachineFacts) -> Choice:
     area = 240 * 320 if machine.is_cpu else 512 * 512 if edge <= 512 else 512 * 1024
     aspect = min(2.0, max(0.5, data.aspect))
     whole = (edge, edge * data.aspect) if data.aspect >= 1 else (edge / data.aspect, edge)
-    sides = [min(wanted, side) for wanted, side in zip(_sides(area, aspect), whole, strict=True)]
-    height, width = (max(64, 32 * round(x / 32)) for x in sides)
+    affordable = (math.sqrt(area / aspect), math.sqrt(area * aspect))
+    height, width = (max(64, 32 * round(min(x, y) / 32)) for x, y in zip(affordable, whole, strict=True))
     seen = min(1.0, height / whole[0]) * min(1.0, width / whole[1])
-    return Choice([height, width], f"{seen:.0%} of a median image at that size, which is {whole[1]:.0f} x {whole[0]:.0f}")
+    why = f"{seen:.0%} of the median image, which is {whole[1]:.0f} x {whole[0]:.0f} at that scale"
+    return Choice([height, width], why)
 
 
-def _sides(area: float, aspect: float) -> tuple[float, float]:
-    return math.sqrt(area / aspect), math.sqrt(area * aspect)
-
-
-def size_in_time(possible: int, edge: int, minutes: float) -> Choice:
+def size_in_time(possible: int, edge: int, minutes: float, data: DataFacts) -> Choice:
     """In few minutes, more steps on smaller images teach more: 150 steps on CamVid end at 0.34, 500 at 0.53
-    (docs/results.md). Sides shrink as the square root of the steps that are missing, at most to a half."""
-    factor = max(0.5, math.sqrt(min(1.0, possible / ENOUGH)))
+    (docs/results.md). Sides shrink as the root of the share of the steps that there is time for, at most to a half, and
+    not so far that the thinnest class is lost."""
+    thin = None if data.thinnest is None else data.thickness[data.thinnest]
+    least = 0.0 if thin is None else min(edge, THINNEST * data.edge / thin)
+    smaller = edge * max(0.5, math.sqrt(min(1.0, possible / ENOUGH)))
     why = f"{minutes:g} minutes have {possible} steps at {edge}, and {ENOUGH} are wanted"
-    return Choice(max(64, round(edge * factor)), why)
+    return Choice(round(max(64, least, smaller)), why)
 
 
 def ratio_range(start: Start, data: DataFacts, machine: MachineFacts) -> Choice:
@@ -101,8 +97,8 @@ def ratio_range(start: Start, data: DataFacts, machine: MachineFacts) -> Choice:
 
 
 def flip_probability(data: DataFacts) -> Choice:
-    """A mirrored image is a new one, unless a class knows its side: then its labels would be wrong, but if flip_pairs
-    of classes.json swaps them."""
+    """A mirrored image is a new one. If a class knows its side, its labels would be wrong, unless flip_pairs of
+    classes.json swaps them."""
     sided = [x for x in data.names if re.search(r"(?i)(?<![a-z])(left|right)(?![a-z])", x)]
     if sided and not data.flip_pairs:
         return Choice(0.0, f"a mirror would make {sided[0]} wrong: say in flip_pairs what it swaps, and take 0.5")
@@ -113,8 +109,8 @@ def sampler(data: DataFacts) -> Choice:
     """With a class below 1% of the pixels, half of the samples are drawn for the classes in turn, as NVIDIA's
     hierarchical multi-scale attention does (arXiv 2005.10821)."""
     i = data.rarest
-    if i is None or len([x for x in data.shares if x]) < 2:
-        return Choice("shuffle", "there is one class")
+    if i is None:
+        return Choice("shuffle", "no class has pixels")
     is_rare = data.shares[i] < RARE
     has = f"the rarest class, {data.names[i]}, has {percent(data.shares[i])} of the pixels"
     return Choice("class_uniform" if is_rare else "shuffle", f"{has}: {'below' if is_rare else 'not below'} {RARE:.0%}")
@@ -122,15 +118,12 @@ def sampler(data: DataFacts) -> Choice:
 
 def losses(data: DataFacts) -> Choice:
     """Cross-entropy alone counts pixels. Where a class has few, the Dice loss (arXiv 1606.04797), which counts classes,
-    is added on the head that is used in the end. nnU-Net trains with both,
-    and PaddleSeg's record on Cityscapes with Dice and a bootstrapped cross-entropy."""
+    is added on the head that is used in the end. nnU-Net trains with both."""
     if sampler(data).value == "shuffle":
         return Choice({"cross_entropy": 1.0}, "no class is rare: the cross-entropy alone, as published")
     few = [x for x in data.shares if 0 < x < RARE]
-    return Choice(
-        {"cross_entropy": 1.0, "dice": 0.5},
-        f"Dice counts classes, not pixels: {len(few)} of {len(data.names)} have less than {RARE:.0%} of them",
-    )
+    why = f"Dice counts classes, not pixels: {len(few)} of {len(data.names)} have less than {RARE:.0%} of them"
+    return Choice({"cross_entropy": 1.0, "dice": 0.5}, why)
 
 
 def class_weights(start: Start, data: DataFacts) -> Choice | None:
@@ -145,8 +138,8 @@ def class_weights(start: Start, data: DataFacts) -> Choice | None:
 
 
 def heads(start: Start, machine: MachineFacts) -> dict[str, Choice]:
-    """From scratch on a CPU: narrow heads, which cost less, and an object context that starts at zero,
-    because regions mean nothing yet (camvid/ocrnet_hr18s_scratch: 0.53 against 0.29, docs/results.md)."""
+    """From scratch on a CPU: narrow heads, which cost less, and an object context that starts at zero, because regions
+    mean nothing yet (camvid/ocrnet_hr18s_scratch: 0.53 against 0.29, docs/results.md)."""
     if start != "scratch" or not machine.is_cpu:
         return {}
     narrow = "a narrow head: from scratch on a CPU, more steps are worth more than width"
@@ -181,11 +174,6 @@ def global_batch(start: Start, data: DataFacts, machine: MachineFacts) -> Choice
     return Choice(8, "as in the published recipes")
 
 
-def percent(share: float) -> str:
-    """A share with two digits: `0.85%`."""
-    return f"{100 * share:.2g}%"
-
-
 def memory_limit(machine: MachineFacts) -> float:
     """Gigabytes that a step may take: a fifth of the free memory stays free, for images that are larger than those
     measured, data workers, and other programs."""
@@ -195,6 +183,118 @@ def memory_limit(machine: MachineFacts) -> float:
 def batch_norm_momentum(micro_batch: int) -> Choice | None:
     """Statistics over fewer than four images are noisy: their average moves more slowly, in proportion (0.1 is torch's;
     arXiv 2105.07576 on small batches)."""
-    if micro_batch >= 4:
+    why = f"statistics of {micro_batch} images are noisy: they are averaged for longer"
+    return Choice(0.1 * micro_batch / 4, why) if micro_batch < 4 else None
+
+
+def possible_steps(minutes: float, seconds: float) -> int:
+    """Steps in so many minutes: a tenth is evaluation ([`evaluation_every`]), and the start takes about 20 seconds."""
+    return max(1, int((60 * minutes - 20) * (1 - EVALUATION_SHARE) / seconds))
+
+
+def max_steps(data: DataFacts, batch: int, cost: RunCost, minutes: float | None) -> Choice:
+    """As many steps as the minutes have. Without minutes, 40 epochs (own/ocrnet_hr18s), but 500 steps at least
+    (docs/results.md) and mmsegmentation's 40k at most."""
+    if minutes is not None:
+        steps = possible_steps(minutes, cost.step)
+        return Choice(steps, f"about what {minutes:g} minutes have: a step took {cost.step:.2g} s; give --minutes too")
+    wanted = EPOCHS * data.images / batch
+    steps = round(min(40_000, max(500, wanted)))
+    why = f"{steps * batch / data.images:.0f} epochs of {data.images} images, about {duration(steps * cost.step)}"
+    return Choice(steps, why)
+
+
+def optimizer(start: Start, hrnet: bool, data: DataFacts, batch: int, steps: int) -> dict[str, Choice]:
+    """AdamW learns faster in short runs: 6e-3 from scratch with batches of 6 (camvid/ocrnet_hr18s_scratch, 0.53 against
+    SGD's 0.29, docs/results.md), 1e-3 from weights with batches of 4 (own/laptop), half of it for few images
+    (own/few_images), by the root of the batch (arXiv 2205.10287). Long runs from weights have mmsegmentation's SGD,
+    0.01 with batches of 8, in proportion to the batch (arXiv 1706.02677). Other backbones than HRNet have what
+    transformers are usually tuned with (cityscapes/ocrnet_dinov3-vits16_40k)."""
+    if not hrnet:
+        return _adamw(1e-4, "usual for this kind of backbone", 0.05)
+    if start == "scratch":
+        return _adamw(6e-3 * math.sqrt(batch / 6), f"AdamW from scratch: 0.006 for a batch of 6, here {batch}")
+    if data.images <= FEW_IMAGES:
+        return _adamw(5e-4, f"low, for {data.images} images", 0.01)
+    if steps < SHORT:
+        return _adamw(1e-3 * math.sqrt(batch / 4), f"AdamW from weights: 0.001 for a batch of 4, here {batch}")
+    return {
+        "name": Choice("sgd", f"as published: {steps} steps are enough for it"),
+        "lr": Choice(two_digits(0.01 * batch / 8), f"0.01 for a batch of 8, here {batch}"),
+    }
+
+
+def _adamw(lr: float, why: str, decay: float = 1e-4) -> dict[str, Choice]:
+    return {
+        "name": Choice("adamw", "learns faster than SGD in a short run"),
+        "lr": Choice(two_digits(lr), why),
+        "weight_decay": Choice(decay, "AdamW's is multiplied by the rate"),
+        "clip_norm": Choice(1.0, "so that no single batch spoils the moments"),
+    }
+
+
+def lr_multipliers(start: Start) -> Choice | None:
+    """A backbone that has learnt to segment is moved a tenth as fast as the heads (own/from_cityscapes)."""
+    return Choice({"backbone": 0.1}, "the model's backbone can segment already") if start == "model" else None
+
+
+def warmup_steps(steps: int) -> Choice:
+    """A fortieth of the run, as in own/one_gpu and own/ocrnet_hr18s, and ten steps at least."""
+    return Choice(max(min(10, steps), round(steps / 40)), "a fortieth of the steps, ten at least")
+
+
+def min_lr(of_optimizer: str) -> Choice:
+    """mmsegmentation's floor of 1e-4 for SGD; a tenth of it for AdamW (own/laptop)."""
+    return Choice(1e-4 if of_optimizer == "sgd" else 1e-5, "the last step's rate")
+
+
+def ema_decay(steps: int) -> Choice:
+    """An average over the last 100 or 1000 steps: it is smoother than the weights after few steps (own/laptop), and
+    scores a little more on CamVid (0.533 against 0.531, docs/results.md)."""
+    decay = 0.99 if steps < SHORT else 0.999
+    return Choice(decay, f"the weights' average over about {round(1 / (1 - decay))} steps, smoother than the weights")
+
+
+def evaluation_every(cost: RunCost, steps: int) -> Choice:
+    """At most ten evaluations, of the weights and of their average, in at most a tenth of the steps' time together;
+    at least the last one."""
+    once = 2 * cost.image * cost.images
+    count = min(10, max(1, int(EVALUATION_SHARE * steps * cost.step / max(once, 1e-9))))
+    share = once * count / (steps * cost.step + once * count)
+    why = f"{count} in the run, {once:.0f} s each: {share:.0%} of its time"
+    return Choice(max(1, math.ceil(steps / count)), why)
+
+
+def evaluation_limit(cost: RunCost, minutes: float | None) -> Choice | None:
+    """If the last evaluation would take more than a fifth of the minutes, as many images as that fifth has."""
+    if minutes is None or (once := 2 * cost.image * cost.images) <= 12 * minutes:
         return None
-    return Choice(0.1 * micro_batch / 4, f"statistics of {micro_batch} images are noisy: they are averaged for longer")
+    images = max(1, int(cost.images * 12 * minutes / once))
+    why = f"the first ones of {cost.images}, which would take {duration(once)}; ocrnet evaluate scores all"
+    return Choice(images, why)
+
+
+def window(data: DataFacts, edge: int, machine: MachineFacts) -> Choice | None:
+    """Images of more than four million pixels are segmented in windows, so that memory stays bounded
+    (docs/inference.md); their stride is two thirds, as mmsegmentation's."""
+    width = edge * max(data.aspect, 1 / data.aspect)
+    if width * edge <= 2**22:
+        return None
+    side = 512 if machine.is_cpu else 1024
+    return Choice([side, side], f"{edge} x {width:.0f} pixels at once would take too much memory")
+
+
+def kept(cost: RunCost, steps: int) -> dict[str, Choice]:
+    """A checkpoint every five minutes: so much work is lost if the power fails. Log lines as in own/laptop, in long
+    runs as mmsegmentation's."""
+    return {
+        "checkpoint.every": Choice(max(1, min(steps, round(300 / cost.step))), "every five minutes"),
+        "logging.every": Choice(10, "a short run") if steps < SHORT else Choice(50, "a long run"),
+    }
+
+
+def workers(machine: MachineFacts) -> Choice:
+    """On a CPU one, because the network has the cores (own/laptop); else one for each core but one, at most eight."""
+    if machine.is_cpu:
+        return Choice(1, "the network needs the cores")
+    return Choice(max(1, min(8, machine.cores - 1)), f"of {machine.cores} cores")

@@ -1,4 +1,5 @@
-"""What `ocrnet configure` lets a run start from: a model that is named, ImageNet weights if they can be had, or nothing."""
+"""What `ocrnet configure` lets a run start from: a model that is named, ImageNet weights if they can be had, or
+none."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ from ..configuration_hrnet import VARIANTS
 from ..conversion.imagenet import IMAGENET_WEIGHTS
 from ..conversion.starting_model import read_starting_model
 from . import recipe_rules as rules
+from .choice import Choice
 from .data_facts import DataFacts
 from .machine_facts import MachineFacts
-from .recipe_rules import Choice, Start
+from .recipe_rules import Start
 from .start import variant_of
 
 if TYPE_CHECKING:
