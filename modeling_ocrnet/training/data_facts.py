@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..common.compat import transform_of
 from ..common.errors import UserError
-from ..data.decoding import DataError, Decode, located, read_ids
+from ..data.decoding import Decode, located, read_ids
 from ..data.labels import LabelSet
 from ..data.pair_checks import PairFacts, count_pixels_by_class
 from ..data.train_ids import train_ids_of
@@ -167,6 +167,3 @@ def _median(objects: list[tuple[float, int]]) -> float | None:
         return None
     thickness, area = np.array(sorted(objects)).T
     return float(thickness[np.searchsorted(area.cumsum(), area.sum() / 2)])
-
-
-__all__ = ["DataError", "DataFacts", "look_at_data", "object_thickness"]
