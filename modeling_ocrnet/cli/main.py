@@ -13,6 +13,7 @@ from .run import choose_command
 
 # name: module, and what the command does
 COMMANDS = {
+    "configure": ("configure", "Write a recipe for your data and this machine, with reasons."),
     "train": ("train", "Train a model by a recipe."),
     "predict": ("predict", "Segment images: label maps, coloured masks, overlays."),
     "evaluate": ("evaluate", "Score a model on a dataset; write a submission for a test server."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -97,18 +98,21 @@ def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
 
 
 def learning_rate(step: float, base: float, schedule: ScheduleRecipe) -> float:
-    """Polynomial decay from `base` to the floor, after a linear warm-up if there is one. A pure function of the step.
+    """The decay from `base` to the floor, after a linear warm-up if there is one. A pure function of the step.
 
     Args:
         step: counted from 0; the last one, `max_steps - 1`, has the floor. It needn't be a whole number: see
             [`modeling_ocrnet.training.time_budget.TimeBudget`].
         base: the learning rate at step 0 (without warm-up).
-        schedule: length, power, floor and warm-up.
+        schedule: kind, length, power, floor and warm-up.
 
-    Agrees with mmengine's PolyLR; the warm-up is torch's LinearLR on top.
+    Agrees with mmengine's PolyLR, and with torch's CosineAnnealingLR of `max_steps - 1` steps; the warm-up is torch's
+    LinearLR on top.
     """
     progress = min(1.0, step / max(1, schedule.max_steps - 1))
-    rate = (base - schedule.min_lr) * (1 - progress) ** schedule.power + schedule.min_lr
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    share = cosine if schedule.name == "cosine" else (1 - progress) ** schedule.power
+    rate = (base - schedule.min_lr) * share + schedule.min_lr
     if step < schedule.warmup_steps:
         rate *= schedule.warmup_ratio + (1 - schedule.warmup_ratio) * step / schedule.warmup_steps
     return rate

@@ -77,12 +77,15 @@ class OptimizerRecipe:
 
 @dataclass
 class ScheduleRecipe:
-    """The learning rate's schedule: polynomial decay to a minimum, counted in optimizer steps."""
+    """The learning rate's schedule: its decay to a minimum, counted in optimizer steps."""
 
+    name: Literal["poly", "cosine"] = "poly"
+    """How the learning rate decays: poly, to a power of the steps that are left, as in the published recipes; or
+    cosine, by half a cosine (arXiv 1608.03983, without restarts)."""
     max_steps: int = 40_000
     """Number of optimizer steps of the whole run."""
     power: float = 0.9
-    """Power of the polynomial decay."""
+    """Power of the polynomial decay (poly only)."""
     min_lr: float = 1e-4
     """Learning rate of the last step."""
     warmup_steps: int = 0
@@ -174,6 +177,11 @@ class Recipe:
         low, high = self.data.ratio_range
         if low > high:
             raise UserError(f"data.ratio_range must be two positive numbers in order, got {self.data.ratio_range}")
+        if self.schedule.name == "cosine" and self.schedule.power != ScheduleRecipe.power:
+            raise UserError(
+                f"schedule.power is {self.schedule.power:g}, but schedule.name is cosine, which has no power: leave it "
+                "out, or give schedule.name poly"
+            )
         # otherwise the learning rate would increase
         base = self.optimizer.lr * min(1, self.optimizer.head_lr_multiplier)
         if self.schedule.min_lr > base:
