@@ -7,14 +7,16 @@
     python -m benchmarks losses --peer /path/to/mmsegmentation/bin/python --output runs/losses
     python -m benchmarks starting_weights --root /data/CamVid
     python -m benchmarks rare_classes --root /data/CamVid
+    python -m benchmarks configured --root /data/CamVid
     python -m benchmarks frozen
 
 infer, train and metric time a forward pass, a training step, and the metric's count of a label map. data measures
 training samples per second and core, from PNG files and from a memory-mapped store. These print JSON lines, then a
 table. losses trains on the same batches from the same weights, here and in mmsegmentation, and compares the losses as
 scripts/compare_loss.py does. starting_weights trains short CamVid runs from scratch and from trained models,
-rare_classes such runs with class weights, class-uniform sampling, Dice and RMI. frozen times a training step with a
-frozen backbone beside a full one.
+rare_classes such runs with class weights, class-uniform sampling, Dice and RMI. configured trains by what
+`ocrnet configure` writes, and by the default recipe for own data. frozen times a training step with a frozen backbone
+beside a full one.
 
 Run it in the root of a checkout; `python scripts/benchmark.py` is the same command and works from anywhere.
 """
@@ -22,6 +24,7 @@ Run it in the root of a checkout; `python scripts/benchmark.py` is the same comm
 from modeling_ocrnet.cli.parser import Parser
 from modeling_ocrnet.cli.run import choose_command, command
 
+from .configured import configured_benchmark
 from .data import data_benchmark
 from .frozen import frozen_benchmark
 from .losses import loss_benchmark
@@ -37,6 +40,7 @@ COMMANDS = {
     "losses": loss_benchmark,
     "starting_weights": starting_weights_benchmark,
     "rare_classes": rare_classes_benchmark,
+    "configured": configured_benchmark,
     "frozen": frozen_benchmark,
 }
 

@@ -9,12 +9,13 @@ from .short_runs import Run, class_table, score_table, train_all
 
 # each alone, from the CamVid recipe without its class weights
 PLAIN = ("--model.config.class_weights", "null")
+AUXILIARY = ("--model.config.auxiliary_losses", '{"cross_entropy": 1.0}')
 REMEDIES: dict[str, tuple[str, ...]] = {
     "plain": PLAIN,
     "class weights": (),  # those of the recipe
     "class-uniform": (*PLAIN, "--sampler.name", "class_uniform"),
-    "Dice": (*PLAIN, "--model.config.losses", '{"cross_entropy": 1.0, "dice": 0.5}'),
-    "RMI": (*PLAIN, "--model.config.losses", '{"rmi": 1.0}', "--model.config.auxiliary_losses", '{"cross_entropy": 1}'),
+    "Dice": (*PLAIN, "--model.config.losses", '{"cross_entropy": 1.0, "dice": 0.5}', *AUXILIARY),
+    "RMI": (*PLAIN, "--model.config.losses", '{"rmi": 1.0}', *AUXILIARY),
 }
 
 
