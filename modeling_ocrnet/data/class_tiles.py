@@ -54,7 +54,8 @@ class ClassTiles:
     """The points of a dataset's classes.
 
     Args:
-        table: (points, 4) int32, sorted by class: class, row of the dataset, x and y in pixels of the mask.
+        table: (points, 4) int32, sorted by class: class, row of the dataset, x and y in pixels of the mask. Class -1
+            marks a row whose mask couldn't be read.
         classes: number of the dataset's classes.
         digest: of the table, as hexadecimal digits.
     """
@@ -65,8 +66,13 @@ class ClassTiles:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """(classes + 1,) the first index of each class in the table, and the table's length."""
+        """(classes + 1,) the index of each class's first point in the table, and the table's length."""
         return np.searchsorted(self.table[:, 0], np.arange(self.classes + 1))
+
+    @property
+    def unread(self) -> int:
+        """Number of rows whose mask couldn't be read."""
+        return int(self.starts[0])
 
     @property
     def counts(self) -> np.ndarray:
@@ -131,13 +137,14 @@ def read_class_points(dataset: Dataset, tiling: Tiling, tolerate: bool = False) 
     classes = len(decode.labels.trained)
     unread: list[str] = []
 
-    def read(row: int) -> np.ndarray | str:
+    def read(row: int) -> np.ndarray:
         try:
             label_map = decode_label(rows[row], decode)
         except DataError as error:
             if not tolerate:
                 raise
-            return str(error)
+            unread.append(str(error))
+            return np.array([[-1, row, 0, 0]], np.int32)
         points = class_points(label_map, classes, tiling.side_for(label_map.shape))
         return np.insert(points, 1, row, axis=1)
 
@@ -148,9 +155,7 @@ def read_class_points(dataset: Dataset, tiling: Tiling, tolerate: bool = False) 
     ):
         for start in range(0, len(rows), IN_FLIGHT):
             chunk = range(start, min(start + IN_FLIGHT, len(rows)))
-            results = list(pool.map(read, chunk))
-            unread += [x for x in results if isinstance(x, str)]
-            found.append(np.concatenate([found[0][:0], *(x for x in results if not isinstance(x, str))]))
+            found.append(np.concatenate(list(pool.map(read, chunk))))
             bar.update(len(chunk))
     if unread:
         named = "\n  ".join(unread[:SHOWN])

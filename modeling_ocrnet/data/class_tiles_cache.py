@@ -40,7 +40,10 @@ def find_class_tiles(dataset: Dataset, tiling: Tiling, tolerate: bool = False) -
     """
     decode: Decode = transform_of(dataset)
     classes, file = len(decode.labels.trained), cache_file(dataset, tiling)
-    if file is not None and (found := _recall(file, classes)) is not None:
+    found = None if file is None else _recall(file, classes)
+    if found is not None and found.unread and tolerate:
+        logger.warning("%d masks couldn't be read before. If they can be now, delete %s", found.unread, file)
+    if found is not None and (tolerate or not found.unread):
         return found
     table = read_class_points(dataset, tiling, tolerate)
     digest = hashlib.sha256(table.data).digest()

@@ -188,8 +188,9 @@ def repeat_factors(
     """
     factors = np.ones(rows)
     for index in range(tiles.classes) if chosen is None else chosen:
-        held = np.unique(tiles.table[tiles.starts[index] : tiles.starts[index + 1], 1])
-        if len(held):
-            repeats = min(max_repeats, max(1.0, (threshold * rows / len(held)) ** 0.5))
+        held = np.zeros(rows, bool)
+        held[tiles.table[tiles.starts[index] : tiles.starts[index + 1], 1]] = True
+        if images := np.count_nonzero(held):
+            repeats = min(max_repeats, max(1.0, (threshold * rows / images) ** 0.5))
             factors[held] = np.maximum(factors[held], repeats)
     return factors
