@@ -17,6 +17,7 @@ from ..data.normalization import FIELDS, Normalization
 from ..preparation.sample_sheet import Sample, sample_sheet
 from .build import Experiment, build_batches
 from .build_model import build_processor, read_start
+from .build_order import build_order
 from .recipe import Recipe
 
 MOST = 1000  # samples on a sheet: they are held in memory
@@ -65,6 +66,7 @@ def _samples(recipe: Recipe, labels: data.LabelSet) -> Iterator[Sample]:
         rows = data.load(recipe.data, split=recipe.data.split)
     processor = build_processor(recipe, labels.ignore, read_start(recipe))
     experiment = Experiment(recipe, accelerator, labels, rows, None, None, processor)
+    experiment.order = build_order(recipe, accelerator, labels, rows)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     normalization = Normalization.of({name: getattr(processor, name) for name in FIELDS})

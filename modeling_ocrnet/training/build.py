@@ -179,16 +179,7 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
         model, processor = new_model(recipe, config), resumed_processor(recipe, labels.ignore, *network)
     keep_in_checkpoints(accelerator, model.config, processor)
     freeze(model, recipe.model.freeze)
-    # on its device before the optimizer is made: some devices replace the parameters when they move
-    model = model.to(accelerator.device)
-    if recipe.model.channels_last and supports_channels_last(accelerator):
-        model = model.to(memory_format=torch.channels_last)
-    if recipe.model.fast_layers:
-        convert_for_training(model)
-    if _synchronises(recipe, accelerator):
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    elif recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.is_main_process:
-        logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
+    model = _on_device(model, recipe, accelerator)
     if recipe.model.freeze is not None:
         log_frozen(model, keep_frozen_norms_in_eval(model))
     adapter = None if recipe.lora.rank is None else add_adapters(model, recipe)
@@ -206,6 +197,23 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
     experiment.to_device = ToDevice(accelerator.device)
     experiment.model.train()
     return experiment
+
+
+def _on_device(
+    model: OCRNetForSemanticSegmentation, recipe: Recipe, accelerator: Accelerator
+) -> OCRNetForSemanticSegmentation:
+    """The model in the form that trains on this device."""
+    # before the optimizer is made: some devices replace the parameters when the model moves
+    model = model.to(accelerator.device)
+    if recipe.model.channels_last and supports_channels_last(accelerator):
+        model = model.to(memory_format=torch.channels_last)
+    if recipe.model.fast_layers:
+        convert_for_training(model)
+    if _synchronises(recipe, accelerator):
+        return torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if recipe.model.sync_batch_norm and accelerator.num_processes > 1 and accelerator.is_main_process:
+        logger.info("%s can't synchronise batch norms: each process has its own statistics", accelerator.device)
+    return model
 
 
 def _synchronises(recipe: Recipe, accelerator: Accelerator) -> bool:

@@ -1,5 +1,6 @@
 """Samplers in a recipe: trained with, resumed to the bit, and refused in one line if they can't be meant."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -14,7 +15,7 @@ from PIL import Image
 from modeling_ocrnet import data
 from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.data.map_style import TrainingDataset
-from modeling_ocrnet.training import build_order, loop
+from modeling_ocrnet.training import augmented, build_order, loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator
 from modeling_ocrnet.training.checkpoint import CheckpointError
@@ -126,6 +127,17 @@ def test_what_is_drawn_is_said(order_of, caplog):
         in caplog.text
     )
     assert "repeat_factor: 0 of 10 images are repeated, up to 1.0 times" in caplog.text
+
+
+def test_the_sheet_of_samples_shows_them_in_this_order(order_of, quick_recipe, scenes):
+    options = sampler(name="class_uniform", class_share=1.0, classes=["train"])
+    order = order_of(options)
+    labels = data.label_set("street_scenes")
+    samples = list(itertools.islice(augmented._samples(quick_recipe(sampler=options), labels), 8))
+    names = data.load("street_scenes", str(scenes), "train")["name"][:]
+    expected = [names[order.where(int(x))[0]] for x in order.items(0)[:8]]
+    assert [x.caption for x in samples] == [f"{i}: {x}" for i, x in enumerate(expected)]
+    assert all((x.label == 16).any() for x in samples)
 
 
 @pytest.mark.slow
