@@ -143,8 +143,6 @@ def test_the_sheet_of_samples_shows_them_in_this_order(order_of, quick_recipe, s
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_draw_the_samples_of_one(quick_recipe, tmp_path):
-    """And find the classes once."""
-
     def make(name):
         return quick_recipe(
             sampler=sampler(name="class_uniform"),
