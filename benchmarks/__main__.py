@@ -8,13 +8,14 @@
     python -m benchmarks starting_weights --root /data/CamVid
     python -m benchmarks rare_classes --root /data/CamVid
     python -m benchmarks frozen
+    python -m benchmarks augmentations
 
 infer, train and metric time a forward pass, a training step, and the metric's count of a label map. data measures
 training samples per second and core, from PNG files and from a memory-mapped store. These print JSON lines, then a
 table. losses trains on the same batches from the same weights, here and in mmsegmentation, and compares the losses as
 scripts/compare_loss.py does. starting_weights trains short CamVid runs from scratch and from trained models,
 rare_classes such runs with class weights, class-uniform sampling, Dice and RMI. frozen times a training step with a
-frozen backbone beside a full one.
+frozen backbone beside a full one. augmentations times each augmentation on a crop.
 
 Run it in the root of a checkout; `python scripts/benchmark.py` is the same command and works from anywhere.
 """
@@ -22,6 +23,7 @@ Run it in the root of a checkout; `python scripts/benchmark.py` is the same comm
 from modeling_ocrnet.cli.parser import Parser
 from modeling_ocrnet.cli.run import choose_command, command
 
+from .augmentations import augmentations_benchmark
 from .data import data_benchmark
 from .frozen import frozen_benchmark
 from .losses import loss_benchmark
@@ -38,6 +40,7 @@ COMMANDS = {
     "starting_weights": starting_weights_benchmark,
     "rare_classes": rare_classes_benchmark,
     "frozen": frozen_benchmark,
+    "augmentations": augmentations_benchmark,
 }
 
 
