@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from modeling_ocrnet import data
@@ -16,6 +17,13 @@ from modeling_ocrnet.training.recipe import DataRecipe, Recipe
 
 LABELS = data.label_set("street_scenes")
 ENTRIES = [{"name": "rotate", "degrees": 20, "probability": 0.5}, {"name": "noise"}, {"name": "cutout"}]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerator():
+    """Accelerate keeps one state a process, in which the device can't change."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
