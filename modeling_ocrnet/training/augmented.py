@@ -17,9 +17,10 @@ from ..data.normalization import FIELDS, Normalization
 from ..preparation.sample_sheet import Sample, sample_sheet
 from .build import Experiment, build_batches
 from .build_model import build_processor, read_start
+from .build_order import build_order, chosen_classes
 from .recipe import Recipe
 
-MOST = 1000  # samples on a sheet: they are held in memory
+MOST = 200  # samples on a sheet: they are held in memory
 
 
 def write_augmented_sheet(recipe: Recipe, count: int, folder: str) -> Path:
@@ -39,12 +40,14 @@ def write_augmented_sheet(recipe: Recipe, count: int, folder: str) -> Path:
     if not 1 <= count <= MOST:
         raise UserError(f"--augmented must be a number of samples from 1 to {MOST}, got {count}")
     labels = data.label_set(recipe.data)
+    # as in `build`: what these refuse needs no data
     for_classes(read_augmentations(recipe.data.augmentations), labels)
+    chosen_classes(recipe.sampler, labels)
     samples = list(itertools.islice(_samples(recipe, labels), count))
     height, width = recipe.data.crop_size
     lines = [
-        f"{recipe.data.title}, {recipe.data.split}: the first {count} samples as training sees them, {height}x{width}, "
-        f"seed {recipe.seed}",
+        f"{recipe.data.title}, {recipe.data.split}: the first {len(samples)} samples as training sees them, "
+        f"{height}x{width}, sampler {recipe.sampler.name}, seed {recipe.seed}",
         "augmentations: " + ("; ".join(map(_described, recipe.data.augmentations)) or "none listed"),
     ]
     path = Path(folder) / f"{recipe.data.name}_augmented.png"
@@ -65,6 +68,7 @@ def _samples(recipe: Recipe, labels: data.LabelSet) -> Iterator[Sample]:
         rows = data.load(recipe.data, split=recipe.data.split)
     processor = build_processor(recipe, labels.ignore, read_start(recipe))
     experiment = Experiment(recipe, accelerator, labels, rows, None, None, processor)
+    experiment.order = build_order(recipe, accelerator, labels, rows)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)
     normalization = Normalization.of({name: getattr(processor, name) for name in FIELDS})

@@ -5,15 +5,19 @@ import numpy as np
 import pytest
 import yaml
 from accelerate.state import AcceleratorState
+from helpers.tiny import TINY_BACKBONE
 from PIL import Image
 
 from modeling_ocrnet import data
 from modeling_ocrnet.data.augmentations import for_classes, read_augmentations
 from modeling_ocrnet.data.map_style import TrainingDataset
+from modeling_ocrnet.data.normalization import Normalization
 from modeling_ocrnet.data.transforms import TrainingTransform
 from modeling_ocrnet.preparation.sample_sheet import Sample, sample_sheet
 from modeling_ocrnet.training.augmented import write_augmented_sheet
-from modeling_ocrnet.training.recipe import DataRecipe, Recipe
+from modeling_ocrnet.training.build import build, build_accelerator, build_batches
+from modeling_ocrnet.training.recipe import DataRecipe, ModelRecipe, Recipe
+from modeling_ocrnet.training.recipe_sampler import SamplerRecipe
 
 LABELS = data.label_set("street_scenes")
 ENTRIES = [{"name": "rotate", "degrees": 20, "probability": 0.5}, {"name": "noise"}, {"name": "cutout"}]
@@ -68,6 +72,22 @@ def test_the_sheet_shows_what_training_sees(prepare_data, recipe, scenes, tmp_pa
     assert len(set(places)) == 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["shuffle", "class_uniform", "repeat_factor"])
+def test_training_itself_has_these_samples(scenes, tmp_path, sampler):
+    """With everything else of a run built too: its order, its normalisation, its batches."""
+    source = DataRecipe("street_scenes", str(scenes), crop_size=(48, 64), scale=(128, 64), augmentations=ENTRIES)
+    heads = {"ocr_channels": 16, "key_channels": 8}
+    model = ModelRecipe("hr18s", backbone=None, config=heads, backbone_config=TINY_BACKBONE)
+    recipe = Recipe(data=source, model=model, sampler=SamplerRecipe(sampler), global_batch=6, micro_batch=3, seed=2)
+    page = np.asarray(Image.open(write_augmented_sheet(recipe, 6, str(tmp_path))))
+    batches = build_batches(build(recipe, build_accelerator(recipe)), 0)
+    for _ in range(2):
+        for pixels in next(batches)["pixel_values"]:
+            assert found_at(page, Normalization().undo(pixels.numpy())) is not None
+    batches.close()
+
+
 def test_another_seed_shows_other_samples(recipe, scenes, tmp_path):
     source = DataRecipe("street_scenes", str(scenes), crop_size=(48, 64), scale=(128, 64), augmentations=ENTRIES)
     pages = []
@@ -108,10 +128,10 @@ def test_mistakes_on_the_command_line(prepare_data, recipe, capsys, argv, said):
     assert said in lines[-1]
 
 
-@pytest.mark.parametrize("count", [0, -1, 1001])
-def test_a_number_of_samples_is_from_1_to_1000(prepare_data, recipe, tmp_path, count):
+@pytest.mark.parametrize("count", [0, -1, 201])
+def test_a_number_of_samples_is_from_1_to_200(prepare_data, recipe, tmp_path, count):
     message = prepare_data("inspect", "--config", recipe, "--augmented", count, "--output", tmp_path)
-    assert f"--augmented must be a number of samples from 1 to 1000, got {count}" in message
+    assert f"--augmented must be a number of samples from 1 to 200, got {count}" in message
 
 
 def test_a_class_that_the_data_do_not_have_is_named(prepare_data, recipe, tmp_path):
