@@ -9,6 +9,7 @@
     python -m benchmarks rare_classes --root /data/CamVid
     python -m benchmarks configured --root /data/CamVid
     python -m benchmarks frozen
+    python -m benchmarks augmentations
 
 infer, train and metric time a forward pass, a training step, and the metric's count of a label map. data measures
 training samples per second and core, from PNG files and from a memory-mapped store. These print JSON lines, then a
@@ -16,7 +17,7 @@ table. losses trains on the same batches from the same weights, here and in mmse
 scripts/compare_loss.py does. starting_weights trains short CamVid runs from scratch and from trained models,
 rare_classes such runs with class weights, class-uniform sampling, Dice and RMI. configured trains by what
 `ocrnet configure` writes, and by the default recipe for own data. frozen times a training step with a frozen backbone
-beside a full one.
+beside a full one. augmentations times each augmentation on a crop.
 
 Run it in the root of a checkout; `python scripts/benchmark.py` is the same command and works from anywhere.
 """
@@ -24,6 +25,7 @@ Run it in the root of a checkout; `python scripts/benchmark.py` is the same comm
 from modeling_ocrnet.cli.parser import Parser
 from modeling_ocrnet.cli.run import choose_command, command
 
+from .augmentations import augmentations_benchmark
 from .configured import configured_benchmark
 from .data import data_benchmark
 from .frozen import frozen_benchmark
@@ -42,6 +44,7 @@ COMMANDS = {
     "rare_classes": rare_classes_benchmark,
     "configured": configured_benchmark,
     "frozen": frozen_benchmark,
+    "augmentations": augmentations_benchmark,
 }
 
 

@@ -108,13 +108,14 @@ def _wrapped(lines: Sequence[str], font, width: int) -> list[str]:
     """Lines of text, broken between words where they are wider than `width` pixels."""
     found: list[str] = []
     for line in lines:
-        words = line.split()
-        while words:
-            count = len(words)
-            while count > 1 and font.getlength(" ".join(words[:count])) > width:
-                count -= 1
-            found.append(" ".join(words[:count]))
-            words = words[count:]
+        full = ""
+        for word in line.split():
+            longer = f"{full} {word}".lstrip()
+            if full and font.getlength(longer) > width:
+                found.append(full)
+                longer = word
+            full = longer
+        found.append(full)
     return found
 
 

@@ -17,10 +17,10 @@ from ..data.normalization import FIELDS, Normalization
 from ..preparation.sample_sheet import Sample, sample_sheet
 from .build import Experiment, build_batches
 from .build_model import build_processor, read_start
-from .build_order import build_order
+from .build_order import build_order, chosen_classes
 from .recipe import Recipe
 
-MOST = 1000  # samples on a sheet: they are held in memory
+MOST = 200  # samples on a sheet: they are held in memory
 
 
 def write_augmented_sheet(recipe: Recipe, count: int, folder: str) -> Path:
@@ -40,12 +40,14 @@ def write_augmented_sheet(recipe: Recipe, count: int, folder: str) -> Path:
     if not 1 <= count <= MOST:
         raise UserError(f"--augmented must be a number of samples from 1 to {MOST}, got {count}")
     labels = data.label_set(recipe.data)
+    # as in `build`: what these refuse needs no data
     for_classes(read_augmentations(recipe.data.augmentations), labels)
+    chosen_classes(recipe.sampler, labels)
     samples = list(itertools.islice(_samples(recipe, labels), count))
     height, width = recipe.data.crop_size
     lines = [
-        f"{recipe.data.title}, {recipe.data.split}: the first {count} samples as training sees them, {height}x{width}, "
-        f"seed {recipe.seed}",
+        f"{recipe.data.title}, {recipe.data.split}: the first {len(samples)} samples as training sees them, "
+        f"{height}x{width}, sampler {recipe.sampler.name}, seed {recipe.seed}",
         "augmentations: " + ("; ".join(map(_described, recipe.data.augmentations)) or "none listed"),
     ]
     path = Path(folder) / f"{recipe.data.name}_augmented.png"

@@ -3,6 +3,7 @@
 import pytest
 
 from modeling_ocrnet import data
+from modeling_ocrnet.common.errors import UserError
 from modeling_ocrnet.training import loop
 from modeling_ocrnet.training import recipe as R
 from modeling_ocrnet.training.build import build_accelerator, build_model
@@ -13,6 +14,9 @@ def test_impossible_runs_are_refused(tiny_recipe, monkeypatch):
         build_accelerator(tiny_recipe(logging=R.LoggingRecipe(trackers=["wandb"])))
     with pytest.raises(data.DataError, match="no such folder"):
         loop.train(tiny_recipe(data=R.DataRecipe("cityscapes", "nowhere")))
+    paste = R.DataRecipe("cityscapes", "nowhere", augmentations=[{"name": "paste", "classes": ["pole", "bicylce"]}])
+    with pytest.raises(UserError, match="names the class 'bicylce', which the data don't have; did you mean bicycle?"):
+        loop.train(tiny_recipe(data=paste))
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="the launcher started 2 processes, but Accelerate sees 1"):
         build_accelerator(tiny_recipe())

@@ -13,7 +13,7 @@ import yaml
 from modeling_ocrnet import data
 from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
 from modeling_ocrnet.training.build import build_config
-from modeling_ocrnet.training.recipe import ModelRecipe, Recipe
+from modeling_ocrnet.training.recipe import ModelRecipe, Recipe, as_dict, differences
 
 
 def of(kind, prefix=""):
@@ -273,3 +273,36 @@ def script_module(monkeypatch, tmp_path):
         return module
 
     return load
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"rotate": {"degrees": 10}}, "data.augmentations"),
+        (["rotate"], "data.augmentations has 'rotate', expected entries with names"),
+        ([[{"name": "rotate"}]], "data.augmentations has [{'name': 'rotate'}], expected entries with names"),
+        ([{"name": "rotate", "degrees": 0.1}], "degrees of rotate is 0.1"),
+        ([{"name": "paste", "classes": "pole"}], "classes of paste is 'pole'"),
+        ([{"name": "grey", "probability": None}], "probability of grey is None"),
+    ],
+)
+def test_augmentations_that_cannot_be_meant_are_named(value, said, given, capsys):
+    assert said in given("data.augmentations", value)
+    assert said in ended(capsys, "--data.augmentations", yaml.safe_dump(value, default_flow_style=True))
+
+
+def test_a_resumed_run_has_the_same_augmentations(given):
+    """The command line's list replaces the file's."""
+    listed = [{"name": "rotate", "degrees": 20, "probability": 0.5}, {"name": "grey"}]
+    recipe = given("data.augmentations", listed)
+    written = yaml.safe_load(yaml.safe_dump(as_dict(recipe)))
+    assert recipe.data.augmentations == written["data"]["augmentations"] == listed
+    assert differences(as_dict(recipe), written) == []
+    changed = given("data.augmentations", listed, "--data.augmentations", "[{name: grey}]")
+    assert changed.data.augmentations == listed[1:]
+    (line,) = differences(as_dict(changed), written)
+    assert line.startswith("data.augmentations: [{")
+    assert line.endswith(" in the checkpoint, now [{'name': 'grey'}]")
+    older = as_dict(Recipe())
+    del older["data"]["augmentations"]  # a checkpoint of an older release
+    assert differences(as_dict(Recipe()), older) == []
