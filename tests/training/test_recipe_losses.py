@@ -44,6 +44,13 @@ def test_losses_stand_in_the_recipe_as_they_are_trained(read):
     ]
 
 
+def test_a_single_weight_on_the_command_line_would_replace_the_others(read):
+    assert read({}, "--model.config.losses.dice", "0.5") == (
+        "--model.config.losses.dice: give all of --model.config.losses at once, as in --model.config.losses "
+        "'{cross_entropy: 1.0, dice: 0.5}'"
+    )
+
+
 @pytest.mark.parametrize("field", ["losses", "auxiliary_losses"])
 @pytest.mark.parametrize(
     ("losses", "message"),
