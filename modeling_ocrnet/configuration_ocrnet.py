@@ -160,7 +160,8 @@ class OCRNetConfig(LossFieldsMixin, PreTrainedConfig):
                 raise ValueError(f"loss_normalizer is {self.loss_normalizer}, but its old name loss_average is {old}")
             self.loss_normalizer = old
         folded = fold_old_weights({"losses": self.losses, **kwargs})
-        self.losses = dict(folded.pop("losses") or {"cross_entropy": 1.0})
+        losses = folded.pop("losses")
+        self.losses = {"cross_entropy": 1.0} if losses is None else dict(losses)
         super().__post_init__(**folded)
         if self.loss_ignore_index is None:
             self.loss_ignore_index = ignore_index(self.num_labels)

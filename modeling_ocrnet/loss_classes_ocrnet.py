@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-SCORES = 2**22  # scores (images x classes x pixels) whose maps exist at once in `sum_over_classes`: 16 MB in float32
+# what `sum_over_classes` takes at once: so many scores (images x classes x pixels; 4 MB), or this share of the classes
+SCORES = 2**20
+SHARE = 1 / 16
 
 
 def one_hot(labels: Tensor, classes: int, ignore_index: int) -> Tensor:
@@ -28,7 +30,7 @@ def sum_over_classes(term: Callable[[Tensor, Tensor], Tensor], logits: Tensor, t
         logits: (batch, classes, height, width).
         truth: bool, of the same shape.
     """
-    group = max(1, SCORES // logits[:, 0].numel())
+    group = max(1, SCORES // logits[:, 0].numel(), int(SHARE * logits.shape[1]))
     total = logits.new_zeros(())
     for scores, hot in zip(logits.split(group, 1), truth.split(group, 1), strict=True):
         total = total + checkpoint(term, scores, hot, use_reentrant=False, preserve_rng_state=False)

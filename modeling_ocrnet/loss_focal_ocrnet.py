@@ -13,8 +13,8 @@ def focal(
 ) -> Tensor:
     """Focal loss (arXiv 1708.02002): each class against the rest, by sigmoids, where easy pixels count less.
 
-    With q the probability of what is true of a pixel and a class, it is the sum of -(1 - q)^gamma log q over classes
-    and valid pixels, divided by the number of valid pixels, as segmentation_models.pytorch defines it.
+    With q the probability of what is true of a pixel and a class, it is the mean of -(1 - q)^gamma log q over classes
+    and valid pixels, as segmentation_models.pytorch 0.6.0 defines it.
 
     Args:
         logits: (batch, classes, height, width).
@@ -37,4 +37,4 @@ def focal(
         return (losses * valid).sum()
 
     total = sum_over_classes(term, logits, one_hot(labels, logits.shape[1], ignore_index))
-    return total / valid.sum().clamp(min=1)
+    return total / (logits.shape[1] * valid.sum().clamp(min=1))

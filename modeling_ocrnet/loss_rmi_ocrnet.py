@@ -107,12 +107,17 @@ def _neighbourhoods(maps: Tensor) -> Tensor:
 
 
 @torch.compiler.assume_constant_result
-@functools.cache
 def _home_of_float64(device: torch.device) -> torch.device:
     """Where float64 of a device's tensors is computed: there, or on the CPU if the device can't."""
+    return device if _has_float64(device) else torch.device("cpu")
+
+
+@functools.cache
+def _has_float64(device: torch.device) -> bool:
     try:
         torch.linalg.cholesky_ex(torch.eye(1, dtype=torch.float64, device=device))
     except (TypeError, RuntimeError) as error:
-        logger.warning("rmi: %s has no float64 (%s): the covariances are computed on the CPU", device, error)
-        return torch.device("cpu")
-    return device
+        reason = str(error).partition("\n")[0]
+        logger.warning("rmi: %s has no float64 (%s), so covariances are computed on the CPU", device, reason)
+        return False
+    return True

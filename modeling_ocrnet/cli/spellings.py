@@ -108,7 +108,8 @@ class Spellings:
         names = [x for x, kind in self.kinds.items() if _is_mapping(kind) and option.startswith(f"{x}.")]
         if any("." in option.removeprefix(f"{name}.") for name in names):
             above = option.rpartition(".")[0]
-            raise UserError(f"{option}: give all of {above} at once, as in {above} '{{0: road, 1: tree}}'")
+            example = "{cross_entropy: 1.0, dice: 0.5}" if above.endswith("losses") else "{0: road, 1: tree}"
+            raise UserError(f"{option}: give all of {above} at once, as in {above} '{example}'")
         return bool(names)
 
     def _as_yaml(self, option: str, text: str) -> str:

@@ -18,6 +18,7 @@ from transformers.activations import ACT2FN
 from ..common.errors import UserError, reason
 from ..configuration_hrnet import HRNetConfig
 from ..configuration_ocrnet import OCRNetConfig
+from ..loss_fields_ocrnet import OLD_WEIGHTS, fold_old_weights
 
 CONFIGS = {"ocrnet": OCRNetConfig, "hrnet": HRNetConfig, "timm_backbone": TimmBackboneConfig}
 # what a network raises that can't be built, or not from these weights
@@ -31,10 +32,19 @@ class GivenFields:
     Args:
         values: by name; `backbone_config` may be a dict of some of its fields.
         places: what messages call the place of each field; `--model.config` for those that aren't named.
+
+    Raises:
+        UserError: if an old name of a field contradicts the new one.
     """
 
     def __init__(self, values: dict[str, Any] | None = None, places: dict[str, str] | None = None):
-        self.values, self._places = values or {}, places or {}
+        self.values, self._places = values or {}, dict(places or {})
+        if old := sorted(OLD_WEIGHTS.keys() & self._places.keys()):
+            self._places["losses"] = self._places[old[0]]
+        try:
+            self.values = fold_old_weights(self.values)
+        except ValueError as error:
+            raise self.error("losses", str(error)) from error
 
     def over(self, fields: dict[str, Any]) -> dict[str, Any]:
         """A network's fields with those that are given in their place.

@@ -52,6 +52,15 @@ WRONG = {
     '{"class_weights": [1, "a"]}': "class_weights is [1, 'a'], expected a list of numbers or null",
     '{"label_ids": [7, 8]}': "label_ids has 2 entries for 5 classes",
     '{"loss_normalizer": "some"}': "loss_normalizer is 'some', expected one of all, valid",
+    '{"losses": ["dice"]}': "losses is ['dice'], expected fields and their values or null",
+    '{"losses": {"dise": 1}}': (
+        "losses names 'dise', expected of cross_entropy, lovasz, dice, focal, rmi, bootstrapped_cross_entropy; did you "
+        "mean dice?"
+    ),
+    '{"losses": {"dice": 1}, "lovasz_weight": 2}': (
+        "losses is {'dice': 1}, but lovasz_weight, the old name of its lovasz, is 2: leave lovasz_weight out"
+    ),
+    '{"cross_entropy_weight": "much"}': "cross_entropy_weight is 'much', expected a number of 0 or more",
     '{"hidden_act": 5}': "hidden_act is 5, expected a text",
     '{"ocr_channels": 64}': "ocr_channels is 64, but the weights fit 24: leave it out",
     '{"ocr_channels": -3, "dropout": 0.1}': "ocr_channels is -3, but the weights fit 24: leave it out",

@@ -15,7 +15,7 @@ from transformers import Trainer, TrainingArguments
 from modeling_ocrnet import HRNetConfig, OCRNetConfig, OCRNetForSemanticSegmentation
 from modeling_ocrnet.gradient_checkpointing import enable_gradient_checkpointing
 from modeling_ocrnet.heads_ocrnet import ConvNormAct
-from modeling_ocrnet.loss_ocrnet import SegmentationLoss
+from modeling_ocrnet.loss_ocrnet import LOSSES, SegmentationLoss
 from modeling_ocrnet.training.fast_layers import FAST_LAYERS, convert_for_training
 from modeling_ocrnet.training.fast_layers.heads import fuse_maps, project
 from modeling_ocrnet.training.fast_layers.loss import FastSegmentationLoss
@@ -268,13 +268,42 @@ def test_strips_agree_with_torch(monkeypatch, normalizer, class_weights, align_c
         torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("fields", [{"ohem_threshold": 0.7}, {"ohem_min_kept": 10}, {"lovasz_weight": 1.0}])
+OTHERS = [x for x in LOSSES if x != "cross_entropy"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ohem_threshold": 0.7},
+        {"ohem_min_kept": 10},
+        {"label_smoothing": 0.1},
+        *({"losses": {x: 1.0}} for x in OTHERS),
+        *({"losses": {"cross_entropy": 1.0, x: 0.5}} for x in OTHERS),
+    ],
+)
 def test_other_losses_are_the_plain_ones(fields):
     logits, labels = torch.randn(2, 5, 12, 16, requires_grad=True), torch.randint(0, 5, (2, 45, 64))
     config = OCRNetConfig(num_labels=5, **fields)
     value = FastSegmentationLoss()(logits, labels, config)
     assert "Strips" not in graph(value)
     assert torch.equal(value, SegmentationLoss()(logits, labels, config))
+
+
+@pytest.mark.parametrize("losses", [{"cross_entropy": 0.5}, {"dice": 0.0, "cross_entropy": 2}])
+def test_strips_know_the_weight_of_their_head(losses):
+    """Each head's losses are given with the call; a weight of 0 leaves a loss out."""
+    logits, labels = torch.randn(2, 5, 12, 16, requires_grad=True), torch.randint(0, 5, (2, 45, 64))
+    config = OCRNetConfig(num_labels=5, losses={"dice": 1.0})
+    value = FastSegmentationLoss()(logits, labels, config, losses)
+    assert "Strips" in graph(value)
+    torch.testing.assert_close(value, SegmentationLoss()(logits, labels, config, losses))
+
+
+@pytest.mark.parametrize("losses", [{"cross_entropy": -1.0}, {"cross_entropy": 0}, {"dise": 1.0}, {}])
+def test_weights_that_cannot_be_are_refused_as_by_the_plain_one(losses):
+    logits, labels = torch.randn(2, 5, 12, 16), torch.randint(0, 5, (2, 45, 64))
+    with pytest.raises(ValueError, match="^losses"):
+        FastSegmentationLoss()(logits, labels, OCRNetConfig(num_labels=5), losses)
 
 
 @pytest.mark.parametrize("change", ["class weights", "one class", "a label that is no class"])
