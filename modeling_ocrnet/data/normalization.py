@@ -73,7 +73,8 @@ class Normalization:
 
     def undo(self, pixels: np.ndarray) -> np.ndarray:
         """Convert (3, height, width) float32, as a network reads them, back to (height, width, 3) uint8 RGB."""
-        values = pixels.transpose(1, 2, 0) * np.float32(self.std) + np.float32(self.mean)
+        mean, std = (np.array(x, np.float32) for x in (self.mean, self.std))
+        values = pixels.transpose(1, 2, 0) * std + mean
         return np.clip(np.rint(values[..., ::-1] if self.bgr else values), 0, 255).astype(np.uint8)
 
 

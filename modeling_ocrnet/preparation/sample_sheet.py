@@ -43,7 +43,7 @@ def sample_sheet(samples: Sequence[Sample], labels: LabelSet, lines: Sequence[st
     """
     font = ImageFont.load_default(TEXT)
     row = round(1.5 * TEXT)
-    height, width = _drawn_size(samples[0].label.shape)
+    height, width = _drawn_size(*samples[0].label.shape)
     beside = width <= height * 3 / 2  # wide crops have their labels below them
     across, down = (2 * width + GAP, height) if beside else (width, 2 * height + GAP)
     columns = max(1, min(len(samples), (WIDTH - MARGIN) // (across + MARGIN)))
@@ -74,15 +74,15 @@ def sample_sheet(samples: Sequence[Sample], labels: LabelSet, lines: Sequence[st
 
 def hatch(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
     """An RGB picture with black and white stripes at the pixels of a mask."""
-    rows, columns = np.indices(where.shape, sparse=True)
+    rows, columns = np.ogrid[: where.shape[0], : where.shape[1]]
     stripe = ((rows + columns) // STRIPE % 2 * 255).astype(np.uint8)
     return np.where(where[..., None], stripe[..., None], picture)
 
 
-def _drawn_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) at which a crop of `size` is drawn: its own, or a whole fraction of it."""
-    step = -(-max(size) // EDGE)
-    return max(1, size[0] // step), max(1, size[1] // step)
+def _drawn_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) at which a crop is drawn: its own size, or a whole fraction of it."""
+    step = -(-max(height, width) // EDGE)
+    return max(1, height // step), max(1, width // step)
 
 
 def _drawn(sample: Sample, size: tuple[int, int], palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

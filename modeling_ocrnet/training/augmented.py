@@ -12,12 +12,11 @@ from accelerate import Accelerator
 from .. import data
 from ..common.atomic_files import atomic_write
 from ..common.errors import UserError
-from ..data.augmentations import for_classes, read_augmentations
 from ..data.normalization import FIELDS, Normalization
 from ..preparation.sample_sheet import Sample, sample_sheet
-from .build import Experiment, build_batches
+from .build import Experiment, build_batches, check_class_names
 from .build_model import build_processor, read_start
-from .build_order import build_order, chosen_classes
+from .build_order import build_order
 from .recipe import Recipe
 
 MOST = 200  # samples on a sheet: they are held in memory
@@ -40,9 +39,7 @@ def write_augmented_sheet(recipe: Recipe, count: int, folder: str) -> Path:
     if not 1 <= count <= MOST:
         raise UserError(f"--augmented must be a number of samples from 1 to {MOST}, got {count}")
     labels = data.label_set(recipe.data)
-    # as in `build`: what these refuse needs no data
-    for_classes(read_augmentations(recipe.data.augmentations), labels)
-    chosen_classes(recipe.sampler, labels)
+    check_class_names(recipe, labels)
     samples = list(itertools.islice(_samples(recipe, labels), count))
     height, width = recipe.data.crop_size
     lines = [
@@ -67,7 +64,7 @@ def _samples(recipe: Recipe, labels: data.LabelSet) -> Iterator[Sample]:
     else:
         rows = data.load(recipe.data, split=recipe.data.split)
     processor = build_processor(recipe, labels.ignore, read_start(recipe))
-    experiment = Experiment(recipe, accelerator, labels, rows, None, None, processor)
+    experiment = Experiment(recipe, accelerator, labels, rows, None, None, processor)  # type: ignore[arg-type]
     experiment.order = build_order(recipe, accelerator, labels, rows)
     if recipe.data.streaming:
         experiment.positions = [(0, 0)] * max(1, recipe.data.workers)

@@ -150,13 +150,22 @@ def build_data(
     return train, val
 
 
+def check_class_names(recipe: Recipe, labels: data.LabelSet) -> None:
+    """Refuse a recipe whose sampler or augmentations name a class that the data don't have.
+
+    Raises:
+        UserError: for such a name.
+    """
+    chosen_classes(recipe.sampler, labels)
+    for_classes(read_augmentations(recipe.data.augmentations), labels)
+
+
 def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = None) -> Experiment:
     """Everything, in the order in which mistakes are cheapest to find.
 
     With a checkpoint, which holds all weights, the recipe's starting weights aren't needed: none are read or fetched.
     """
     labels = data.label_set(recipe.data)
-    for_classes(read_augmentations(recipe.data.augmentations), labels)  # refuses names that no class has
     network = None if checkpoint is None else read_network(checkpoint)
     start = None
     if network is None:
@@ -164,7 +173,7 @@ def build(recipe: Recipe, accelerator: Accelerator, checkpoint: Path | None = No
             start = read_start(recipe)
             read_variant(recipe)
     # what these refuse needs no data
-    chosen_classes(recipe.sampler, labels)
+    check_class_names(recipe, labels)
     config = build_config(recipe, labels, start) if network is None else network[0]
     if recipe.micro_batch == 1 and not _synchronises(recipe, accelerator):
         check_batch_norms(config, recipe.data.crop_size)

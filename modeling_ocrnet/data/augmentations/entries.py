@@ -67,7 +67,8 @@ def read_entry(entry: Mapping[str, Any], known: Mapping[str, type[Augmentation]]
             _check(name, about, values[field])
         elif about.default is MISSING:
             raise UserError(f"{LIST}: {name} needs {field}, {about.metadata['expected']}")
-    return known[name](**{field: tuple(x) if isinstance(x, list) else x for field, x in values.items()})
+    fitting: dict[str, Any] = {field: tuple(x) if isinstance(x, list) else x for field, x in values.items()}
+    return known[name](**fitting)
 
 
 def _check(name: str, field: Field, value: Any) -> None:

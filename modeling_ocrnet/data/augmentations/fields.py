@@ -13,8 +13,8 @@ def _field(default: Any, expected: str, accepts: Callable[[Any], bool]) -> Any:
     return field(default=default, metadata={"expected": expected, "accepts": accepts})
 
 
-def _is_number(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(default: float, low: float, high: float, unit: str) -> Any:
@@ -22,7 +22,7 @@ def number(default: float, low: float, high: float, unit: str) -> Any:
     return _field(
         default,
         f"a number from {low:g} to {high:g} ({unit})",
-        lambda value: _is_number(value, (int, float)) and low <= value <= high,
+        lambda value: _is_number(value) and low <= value <= high,
     )
 
 
@@ -31,7 +31,7 @@ def whole(default: int, low: int, high: int, unit: str) -> Any:
     return _field(
         default,
         f"a whole number from {low} to {high} ({unit})",
-        lambda value: _is_number(value, (int,)) and low <= value <= high,
+        lambda value: isinstance(value, int) and _is_number(value) and low <= value <= high,
     )
 
 
