@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 from accelerate.state import AcceleratorState
+from datasets import config
 from helpers.tiny import TINY_BACKBONE
 from PIL import Image
 
@@ -13,6 +14,7 @@ from modeling_ocrnet.data.augmentations import for_classes, read_augmentations
 from modeling_ocrnet.data.map_style import TrainingDataset
 from modeling_ocrnet.data.normalization import Normalization
 from modeling_ocrnet.data.transforms import TrainingTransform
+from modeling_ocrnet.preparation.export_dataset import export
 from modeling_ocrnet.preparation.sample_sheet import Sample, sample_sheet
 from modeling_ocrnet.training.augmented import write_augmented_sheet
 from modeling_ocrnet.training.build import build, build_accelerator, build_batches
@@ -165,3 +167,21 @@ def test_more_than_255_classes():
     page = np.asarray(sample_sheet([Sample("0", np.zeros((48, 64, 3), np.uint8), label)], labels, []))
     drawn = np.rint(0.6 * labels.palette[label[4:]]).astype(np.uint8)
     assert found_at(page, drawn) is not None
+
+
+@pytest.mark.slow
+def test_a_stream_has_a_sheet(scenes, tmp_path, monkeypatch):
+    """The samples in the order in which two workers bring them."""
+    monkeypatch.setattr(config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1, raising=False)
+    folder = export("street_scenes", str(tmp_path / "parquet"), str(scenes))
+    options = {"crop_size": (48, 64), "scale": (128, 64), "workers": 2, "streaming": True, "shuffle_buffer": 4}
+    source = DataRecipe("hub", path=str(folder), mask_column="label", augmentations=ENTRIES, **options)
+    heads = {"ocr_channels": 16, "key_channels": 8}
+    model = ModelRecipe("hr18s", backbone=None, config=heads, backbone_config=TINY_BACKBONE)
+    recipe = Recipe(data=source, model=model, global_batch=4, micro_batch=2)
+    page = np.asarray(Image.open(write_augmented_sheet(recipe, 4, str(tmp_path))))
+    batches = build_batches(build(recipe, build_accelerator(recipe)), 0)
+    for _ in range(2):
+        for pixels in next(batches)["pixel_values"]:
+            assert found_at(page, Normalization().undo(pixels.numpy())) is not None
+    batches.close()
