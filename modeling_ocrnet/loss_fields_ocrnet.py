@@ -4,7 +4,11 @@
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 LOSS_NAMES = ("cross_entropy", "lovasz", "dice", "focal", "rmi", "bootstrapped_cross_entropy")
 # fields that some losses alone read
@@ -26,7 +30,9 @@ _EXAMPLE = "{cross_entropy: 1.0, dice: 0.5}"
 class LossFieldsMixin:
     """A config's check of its loss, and the old names of entries of `losses` as properties."""
 
-    losses: dict[str, float | int] | None
+    losses: dict[str, Any] | None
+    auxiliary_losses: dict[str, Any] | None
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def cross_entropy_weight(self) -> float:
@@ -47,8 +53,13 @@ class LossFieldsMixin:
         self.losses = {**(self.losses or {}), "lovasz": weight}
 
     def validate_loss(self):
-        """Check the loss's fields."""
+        """Check the loss's fields; one that no loss reads is a warning, since files may hold it."""
         check_loss_fields(self)
+        fields = type(self).__dataclass_fields__
+        changed = {name: x for name in PARAMETERS if (x := getattr(self, name)) != fields[name].default}
+        losses = {"losses": self.losses, "auxiliary_losses": self.auxiliary_losses}
+        if problem := unused_parameter({**losses, **changed}):
+            logger.warning_once(problem)
 
 
 def fold_old_weights(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def unused_parameter(given: Mapping[str, Any]) -> str | None:
             continue
         given_weights = " and ".join(sorted(used))
         return (
-            f"{name} is given, but only {' and '.join(losses)} read it, and losses has {given_weights} alone: leave "
+            f"{name} is given, but {' and '.join(losses)} alone can read it, and losses has {given_weights}: leave "
             f"{name} out (null), or add {losses[0]} to losses"
         )
     return None

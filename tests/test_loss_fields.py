@@ -1,15 +1,18 @@
 """The config's fields of the losses: their messages, and the names that weights had before."""
 
 import json
+import logging
 import math
 
 import pytest
 import torch
+from helpers.tiny import tiny_config
 
 from modeling_ocrnet import OCRNetConfig, OCRNetForSemanticSegmentation
+from modeling_ocrnet.loss_fields_ocrnet import LOSS_NAMES
 from modeling_ocrnet.loss_ocrnet import segmentation_loss
 
-NAMES = "cross_entropy, lovasz, dice, focal, rmi, bootstrapped_cross_entropy"
+NAMES = ", ".join(LOSS_NAMES)
 
 
 @pytest.mark.parametrize("field", ["losses", "auxiliary_losses"])
@@ -52,6 +55,19 @@ def test_numbers_of_single_losses(field, bad, good):
             OCRNetConfig(**{field: value})
     for value in good:
         assert getattr(OCRNetConfig(**{field: value}), field) == value
+
+
+def test_a_field_that_no_loss_reads_is_said_once(caplog):
+    """An error would keep old files from being read; recipes have one."""
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            OCRNetConfig(losses={"dice": 1.0, "rmi": 0.5}, focal_gamma=3.0)
+        OCRNetConfig(losses={"dice": 1.0}, auxiliary_losses={"focal": 1.0}, focal_gamma=3.0)
+        OCRNetConfig(losses={"dice": 1.0})
+    assert [x.getMessage() for x in caplog.records] == [
+        "focal_gamma is given, but focal alone can read it, and losses has dice and rmi: leave focal_gamma out (null), "
+        "or add focal to losses"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +138,5 @@ def test_each_head_has_its_losses(auxiliary, tiny_batch):
 
 @pytest.fixture
 def tiny_batch():
-    from helpers.tiny import tiny_config
-
     labels = torch.randint(0, 3, (1, 64, 64))
     return tiny_config(num_labels=3), {"pixel_values": torch.randn(1, 3, 64, 64), "labels": labels}

@@ -11,6 +11,7 @@ from modeling_ocrnet import OCRNetConfig
 from modeling_ocrnet.cli import convert
 from modeling_ocrnet.conversion.convert import convert_checkpoint
 from modeling_ocrnet.conversion.given_fields import GivenFields
+from modeling_ocrnet.loss_fields_ocrnet import LOSS_NAMES
 
 CLASSES = ["road", "sidewalk", "building", "wall", "fence"]
 
@@ -53,10 +54,7 @@ WRONG = {
     '{"label_ids": [7, 8]}': "label_ids has 2 entries for 5 classes",
     '{"loss_normalizer": "some"}': "loss_normalizer is 'some', expected one of all, valid",
     '{"losses": ["dice"]}': "losses is ['dice'], expected fields and their values or null",
-    '{"losses": {"dise": 1}}': (
-        "losses names 'dise', expected of cross_entropy, lovasz, dice, focal, rmi, bootstrapped_cross_entropy; did you "
-        "mean dice?"
-    ),
+    '{"losses": {"dise": 1}}': (f"losses names 'dise', expected of {', '.join(LOSS_NAMES)}; did you mean dice?"),
     '{"losses": {"dice": 1}, "lovasz_weight": 2}': (
         "losses is {'dice': 1}, but lovasz_weight, the old name of its lovasz, is 2: leave lovasz_weight out"
     ),

@@ -4,10 +4,11 @@ import pytest
 import yaml
 
 from modeling_ocrnet.cli.recipe_parser import parse_recipe, recipe_parser
+from modeling_ocrnet.loss_fields_ocrnet import LOSS_NAMES
 from modeling_ocrnet.training.recipe import Recipe, as_dict, differences
 from modeling_ocrnet.training.recipe_model import ModelRecipe
 
-NAMES = "cross_entropy, lovasz, dice, focal, rmi, bootstrapped_cross_entropy"
+NAMES = ", ".join(LOSS_NAMES)
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ UNREAD = {
 def test_a_field_that_no_loss_reads_is_refused(read, field):
     value, readers = UNREAD[field]
     assert read({"losses": {"dice": 1.0, readers[0]: 0}, field: value}) == (
-        f"model.config.{field} is given, but only {' and '.join(readers)} read it, and losses has dice alone: leave "
+        f"model.config.{field} is given, but {' and '.join(readers)} alone can read it, and losses has dice: leave "
         f"{field} out (null), or add {readers[0]} to losses"
     )
     for reader in readers:
