@@ -10,7 +10,7 @@ from ..common.errors import UserError
 from ..data.source import DataSource
 from . import recipe_rules as rules
 from .build import build_accelerator, build_data
-from .choice import Choice
+from .choice import Choice, counted
 from .commented_recipe import commented_yaml
 from .data_facts import DataFacts, look_at_data
 from .dry_run import RunCost
@@ -51,9 +51,9 @@ class Wishes:
             if value is not None and not 0 < value < 10**6:
                 raise UserError(f"--{name} must be positive, got {value:g}: give {unit}")
         if self.init_from is not None and (self.variant is not None or self.backbone != "auto"):
-            named = "--model.variant" if self.variant is not None else "--model.backbone"
+            named = "variant" if self.variant is not None else "backbone"
             raise UserError(
-                f"--model.init_from and {named} contradict each other: that model has its own; leave one out"
+                f"--model.init_from is given, and so is --model.{named}, which that model has: leave one of them out"
             )
 
 
@@ -229,10 +229,10 @@ def _head(found: Configured, file: str) -> list[str]:
         f"  {train} --check    # tries everything out",
         f"  {train}",
         "",
-        f"Looked at: {facts.images} images to train on; {facts.read} of their masks, evenly spaced ({span}): classes, "
-        f"objects, sizes. The machine: {machine.device}, {machine.cores} cores, {memory}. Measured: a step, "
-        f"{cost.step:.2g} s and {cost.peak_memory:.1f} GB; one of {facts.val_images} images to score on, "
-        f"{cost.image:.2g} s.",
+        f"Looked at: {counted(facts.images, 'image')} to train on; {counted(facts.read, 'mask')} of them, evenly "
+        f"spaced ({span}): classes, objects, sizes. The machine: {machine.device}, {counted(machine.cores, 'core')}, "
+        f"{memory}. Measured: a step, {cost.step:.2g} s and {cost.peak_memory:.1f} GB; one of "
+        f"{counted(facts.val_images, 'image')} to score on, {cost.image:.2g} s.",
         "Not looked at: scores (nothing was trained to choose), what the images show, whether the masks are right "
         "(ocrnet data inspect shows them), and whether images to score on resemble those to train on.",
         *_warnings(found),
@@ -247,5 +247,5 @@ def _warnings(found: Configured) -> list[str]:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         lines.append(f"No pixel of {', '.join(absent[:5])}{more} was found: such classes aren't learnt.")
     if facts.images < 10:
-        lines.append(f"{facts.images} images are few: expect what is learnt to fit those, and not others.")
+        lines.append(f"{counted(facts.images, 'image')}: expect what is learnt to fit so few, and not others.")
     return ["", *lines] if lines else []

@@ -22,6 +22,7 @@ from ..preparation.statistics import SplitStatistics
 MASKS = 256  # masks of the training split that are read, evenly spaced
 PIXELS = 2**29  # or fewer, if these have more pixels together
 _OBJECT_PIXELS = 2**22  # objects are looked for in every n-th row and column of larger masks
+_OBJECTS = 5  # fewer say little of how thick a class is
 _TOGETHER = 8  # masks in memory
 
 
@@ -39,7 +40,7 @@ class DataFacts:
         largest: the longest edge of all, in pixels.
         shares: of each class in the labelled pixels, 0 to 1.
         thickness: of each class's objects in pixels, area by longest side; half of the class's pixels lie in thinner
-            ones. `None` for a class without pixels.
+            ones. `None` for a class with fewer than five objects.
         weights: of each class, with mean 1 over the labelled pixels: (its share) ** -0.4.
         flip_pairs: whether the classes say which of them a mirror swaps.
     """
@@ -76,7 +77,7 @@ class DataFacts:
 
     @property
     def thinnest(self) -> int | None:
-        """The class with the thinnest objects; `None` if no class has any."""
+        """The class with the thinnest objects; `None` if no class has enough of them."""
         known = [(x, i) for i, x in enumerate(self.thickness) if x is not None]
         return min(known)[1] if known else None
 
@@ -162,8 +163,8 @@ def object_thickness(mask: np.ndarray) -> list[tuple[float, int]]:
 
 
 def _median(objects: list[tuple[float, int]]) -> float | None:
-    """The thickness below which half of the pixels lie."""
-    if not objects:
+    """The thickness below which half of the pixels lie; `None` if there are too few objects."""
+    if len(objects) < _OBJECTS:
         return None
     thickness, area = np.array(sorted(objects)).T
     return float(thickness[np.searchsorted(area.cumsum(), area.sum() / 2)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import resource
 import statistics
 import sys
@@ -66,8 +67,14 @@ def dry_run(recipe: Recipe) -> None:
     )
 
 
-def measure(recipe: Recipe, steps: int) -> RunCost:
-    """Build everything in a folder that is thrown away, and do everything once, steps several times."""
+def measure(recipe: Recipe, steps: int, enough: float = math.inf) -> RunCost:
+    """Build everything in a folder that is thrown away, and do everything once, steps several times.
+
+    Args:
+        recipe: that is tried out.
+        steps: at most.
+        enough: seconds of steps after which no other is begun.
+    """
     accelerator = build_accelerator(recipe)
     use_all_cores(accelerator.device)
     choose_checkpoint("auto", Path(recipe.output))
@@ -84,6 +91,8 @@ def measure(recipe: Recipe, steps: int) -> RunCost:
             loss = values["loss"].item()
             logger.info("step %d: loss %.4f", step + 1, loss)
             seconds.append(time.perf_counter() - start)
+            if sum(seconds) > enough:
+                break
 
         experiment.flags.read()
         processes = accelerator.num_processes

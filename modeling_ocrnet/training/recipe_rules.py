@@ -10,7 +10,7 @@ import math
 import re
 from typing import Literal
 
-from .choice import Choice, duration, percent, two_digits
+from .choice import Choice, counted, duration, percent, two_digits
 from .data_facts import DataFacts
 from .dry_run import RunCost
 from .machine_facts import MachineFacts
@@ -92,7 +92,7 @@ def ratio_range(start: Start, data: DataFacts, machine: MachineFacts) -> Choice:
     if start == "scratch" and machine.is_cpu:
         return Choice([0.75, 1.5], "less than usual: from scratch, few steps learn few sizes")
     if data.images <= FEW_IMAGES:
-        return Choice([0.4, 2.5], f"more than usual: {data.images} images show few sizes")
+        return Choice([0.4, 2.5], f"more than usual: few sizes are in {counted(data.images, 'image')}")
     return Choice([0.5, 2.0], "as usual")
 
 
@@ -156,12 +156,12 @@ def freeze(start: Start, data: DataFacts) -> Choice | None:
     """Few images teach a pretrained backbone's first stages nothing new (own/few_images)."""
     if start != "imagenet" or data.images > FEW_IMAGES:
         return None
-    return Choice(2, f"{data.images} images teach the first two stages nothing that ImageNet hasn't")
+    return Choice(2, "so few images teach the first two stages nothing that ImageNet hasn't")
 
 
 def dropout(data: DataFacts) -> Choice | None:
     """Few images are soon learnt by heart: a tenth of the heads' channels is dropped (own/few_images)."""
-    return Choice(0.1, f"{data.images} images are soon learnt by heart") if data.images <= FEW_IMAGES else None
+    return Choice(0.1, "so few images are soon learnt by heart") if data.images <= FEW_IMAGES else None
 
 
 def global_batch(start: Start, data: DataFacts, machine: MachineFacts) -> Choice:
@@ -200,8 +200,8 @@ def max_steps(data: DataFacts, batch: int, cost: RunCost, minutes: float | None)
         return Choice(steps, f"about what {minutes:g} minutes have: a step took {cost.step:.2g} s; give --minutes too")
     wanted = EPOCHS * data.images / batch
     steps = round(min(40_000, max(500, wanted)))
-    why = f"{steps * batch / data.images:.0f} epochs of {data.images} images, about {duration(steps * cost.step)}"
-    return Choice(steps, why)
+    epochs = f"{steps * batch / data.images:.0f} epochs of {counted(data.images, 'image')}"
+    return Choice(steps, f"{epochs}, about {duration(steps * cost.step)}")
 
 
 def optimizer(start: Start, hrnet: bool, data: DataFacts, batch: int, steps: int) -> dict[str, Choice]:
@@ -215,7 +215,7 @@ def optimizer(start: Start, hrnet: bool, data: DataFacts, batch: int, steps: int
     if start == "scratch":
         return _adamw(6e-3 * math.sqrt(batch / 6), f"AdamW from scratch: 0.006 for a batch of 6, here {batch}")
     if data.images <= FEW_IMAGES:
-        return _adamw(5e-4, f"low, for {data.images} images", 0.01)
+        return _adamw(5e-4, f"low, for {counted(data.images, 'image')}", 0.01)
     if steps < SHORT:
         return _adamw(1e-3 * math.sqrt(batch / 4), f"AdamW from weights: 0.001 for a batch of 4, here {batch}")
     return {
@@ -261,7 +261,7 @@ def evaluation_every(cost: RunCost, steps: int) -> Choice:
     once = 2 * cost.image * cost.images
     count = min(10, max(1, int(EVALUATION_SHARE * steps * cost.step / max(once, 1e-9))))
     share = once * count / (steps * cost.step + once * count)
-    why = f"{count} in the run, {once:.0f} s each: {share:.0%} of its time"
+    why = f"{count} in the run, {duration(once)} each: {share:.0%} of its time"
     return Choice(max(1, math.ceil(steps / count)), why)
 
 

@@ -20,7 +20,7 @@ from .recipe import Recipe
 
 logger = logging.getLogger("modeling_ocrnet.training")
 
-STEPS = 4  # of which the last two count
+STEPS, ENOUGH = 4, 15.0  # at most so many, of which the last half counts; seconds after which none is begun
 _PACKAGES = Path(__file__).parents[2]
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     """The other process: reads a recipe from standard input, and writes the costs as its last line."""
     recipe = pickle.loads(sys.stdin.buffer.read())
     try:
-        answer = asdict(measure(recipe, STEPS))
+        answer = asdict(measure(recipe, STEPS, ENOUGH))
     except UserError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer))

@@ -179,7 +179,7 @@ def test_the_length():
     assert rules.max_steps(replace(FRAMES, images=30), 6, COST, None).value == 500
     assert rules.max_steps(replace(FRAMES, images=10**6), 8, COST, None).value == 40_000
     assert rules.max_steps(replace(FRAMES, images=1), 6, COST, None).why.startswith(
-        "3000 epochs of 1 images, about 17 min"
+        "3000 epochs of 1 image, about 17 min"
     )
 
 
