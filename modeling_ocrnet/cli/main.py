@@ -13,11 +13,11 @@ from .run import choose_command
 
 # name: module, and what the command does
 COMMANDS = {
-    "configure": ("configure", "Write a recipe for your data and this machine, with reasons."),
     "train": ("train", "Train a model by a recipe."),
     "predict": ("predict", "Segment images: label maps, coloured masks, overlays."),
     "evaluate": ("evaluate", "Score a model on a dataset; write a submission for a test server."),
     "data": ("data", "Inspect a dataset, show its layout, export it."),
+    "configure": ("configure", "Write a recipe for your data and this machine, with reasons."),
     "convert": ("convert", "Convert a checkpoint of mmsegmentation, of the paper's authors, openseg or timm."),
     "export": ("export", "Export a model for ONNX Runtime, OpenVINO or PyTorch."),
     "push": ("push", "Share a model on the Hugging Face Hub."),
