@@ -8,10 +8,10 @@ from .loss_classes_ocrnet import one_hot
 
 
 def dice(probabilities: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-    """Dice loss (arXiv 1606.04797): 1 - 2 |A and B| / (|A| + |B|) of each class, over all pixels of the batch.
+    """Dice loss: 1 - 2 |A and B| / (|A| + |B|) of each class, over all pixels of the batch.
 
     The mean is over all classes, and a class without a pixel counts as 0: so segmentation_models.pytorch defines its
-    multiclass Dice.
+    multiclass Dice. (arXiv 1606.04797, which made it a loss, squares the probabilities of the denominator.)
 
     Args:
         probabilities: (batch, classes, height, width), summing to 1 over classes.

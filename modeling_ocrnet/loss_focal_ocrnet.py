@@ -29,9 +29,9 @@ def focal(
     valid = (labels != ignore_index).unsqueeze(1)
 
     def term(scores: Tensor, truth: Tensor) -> Tensor:
-        surprise = F.softplus(torch.where(truth, -scores, scores))  # -log q
-        doubt = F.logsigmoid(torch.where(truth, -scores, scores))  # log(1 - q); a power of 1 - q = 0 has no gradient
-        losses = torch.exp(gamma * doubt) * surprise
+        against = torch.where(truth, -scores, scores)  # the logit of 1 - q
+        # a power of 1 - q would have no gradient where that is 0
+        losses = torch.exp(gamma * F.logsigmoid(against)) * F.softplus(against)
         if alpha is not None:
             losses = losses * torch.where(truth, alpha, 1 - alpha)
         return (losses * valid).sum()

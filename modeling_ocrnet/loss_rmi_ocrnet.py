@@ -22,9 +22,9 @@ def rmi(logits: Tensor, labels: Tensor, ignore_index: int = 255, pooling: str = 
     Maps of each class, the truth and the sigmoids, are pooled. Each 3x3 neighbourhood is a point of nine dimensions.
     The mutual information's bound is half the log determinant of the truth's covariance, given the prediction's.
 
-    The loss falls below 0 if things go well. Whatever the logits, a class whose pixels are all ignored adds a constant,
-    half of log(jitter) / 4, without a gradient. A covariance that isn't positive definite after rounding is mended by
-    more jitter, and left out if that fails.
+    The loss falls below 0 if things go well. The information of a class without a pixel is a constant, which adds
+    log(jitter) / 4, without a gradient. A covariance that isn't positive definite after rounding is mended by more
+    jitter, and left out if that fails.
 
     Args:
         logits: (batch, classes, height, width).
