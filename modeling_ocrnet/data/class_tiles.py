@@ -80,15 +80,16 @@ class ClassTiles:
         return np.diff(self.starts)
 
 
-def class_points(label_map: np.ndarray, classes: int, side: int, partial: bool = True) -> np.ndarray:
+def class_points(label_map: np.ndarray, classes: int, side: int) -> np.ndarray:
     """The centroid of each class in each tile.
+
+    What whole tiles leave right and below is cut into narrower ones. NVIDIA's code drops it, so what lies there is
+    never drawn.
 
     Args:
         label_map: (height, width) train ids.
         classes: number of classes.
         side: of a tile, in pixels.
-        partial: also cut tiles from what whole ones leave right and below. NVIDIA's code drops it, so what lies there
-            is never drawn.
 
     Returns:
         (points, 3) int32: class, x, y, sorted by class, then by tile, row by row. A centroid is the mean of the class's
@@ -96,9 +97,8 @@ def class_points(label_map: np.ndarray, classes: int, side: int, partial: bool =
     """
     points: list[tuple[int, int, int]] = []
     height, width = label_map.shape
-    last = 1 if partial else side  # the smallest height or width of a tile
-    for top in range(0, height - last + 1, side):
-        for left in range(0, width - last + 1, side):
+    for top in range(0, height, side):
+        for left in range(0, width, side):
             tile = np.ascontiguousarray(label_map[top : top + side, left : left + side])
             # the last count is that of ignored pixels
             for index in np.flatnonzero(count_ids(tile)[: min(classes, ignored_in(tile))]):

@@ -65,13 +65,14 @@ def test_the_centroids_are_nvidias(kind):
         mask = table[mask]
     with safe_open(FIXTURE, "np") as file:
         assert "tile 32, 6 classes" in json.loads(file.metadata()["note"])
-    assert class_points(mask, 6, 32, partial=False).tolist() == expected[f"centroids.{kind}"].tolist()
+    height, width = (size // 32 * 32 for size in mask.shape)  # the original drops what lies beyond
+    assert class_points(mask[:height, :width], 6, 32).tolist() == expected[f"centroids.{kind}"].tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("side", [16, 31, 1000])
 def test_every_pixel_is_in_a_tile(dtype, side):
-    """Against the mean of the pixels' places; NVIDIA's tiles miss those right and below."""
+    """Against the mean of the pixels' places."""
     rng = np.random.default_rng(0)
     mask = rng.integers(0, 5, (67, 45)).astype(dtype)
     mask[rng.random(mask.shape) < 0.5] = np.iinfo(dtype).max
@@ -83,9 +84,6 @@ def test_every_pixel_is_in_a_tile(dtype, side):
             here = tiles == tile
             expected.append([index, int(xs[here].mean()), int(ys[here].mean())])
     assert class_points(mask, 5, side).tolist() == expected
-    whole = class_points(mask, 5, side, partial=False)
-    assert {tuple(x) for x in whole} <= {tuple(x) for x in expected}
-    assert len(whole) == 5 * (67 // side) * (45 // side)
 
 
 @pytest.mark.parametrize(
