@@ -10,6 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..common.compat import transform_of
+from ..common.names import SHOWN, first_names
 from .dataset_checks import Findings
 from .decoding import DataError, located
 from .labels import LabelSet
@@ -18,7 +19,6 @@ from .pair_checks import PairFacts, check_mask_pixels
 logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 64  # masks that are decoded before their content is checked
-SHOWN = 10  # names that a line lists
 
 
 def log_findings(findings: Findings, labels: LabelSet, split: str) -> None:
@@ -59,11 +59,6 @@ def unusual_image_lines(turned: int, example: str | None, rows: int, unusual: li
 def classes_without_pixels(pixels: np.ndarray, labels: LabelSet) -> list[str]:
     """The names of classes without a pixel; `pixels` as [`count_pixels_by_class`] returns them."""
     return [name for name, count in zip(labels.names, pixels, strict=False) if not count]
-
-
-def first_names(names: list[str]) -> str:
-    """The first `SHOWN` names, and how many more there are."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def check_classes(labels: LabelSet, parts: Iterable[tuple[Dataset | None, Findings]]) -> None:

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from .. import data
 from ..common.compat import transform_of
-from ..data.class_checks import class_list_problem, classes_without_pixels, first_names, unusual_image_lines
+from ..common.names import first_names
+from ..data.class_checks import class_list_problem, classes_without_pixels, unusual_image_lines
 from ..data.labels import LabelSet
 from ..data.pair_checks import PairFacts, check_pair
 from ..data.pairs import check_split

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 
 from accelerate import Accelerator
@@ -11,11 +10,11 @@ from datasets import Dataset, IterableDataset
 
 from .. import data
 from ..common.errors import UserError
-from ..data.class_checks import first_names
+from ..common.names import first_names
+from ..data.class_names import ids_of_classes
 from ..data.class_tiles import ClassTiles, Tiling
 from ..data.class_tiles_cache import find_class_tiles
 from ..data.sampling import ClassUniform, Order, RepeatFactor, repeat_factors
-from ..data.unicode_names import nfc
 from .recipe import Recipe
 from .recipe_sampler import SamplerRecipe
 
@@ -30,13 +29,7 @@ def chosen_classes(options: SamplerRecipe, labels: data.LabelSet) -> tuple[int, 
     """
     if options.classes is None:
         return None
-    known = {name: index for index, name in enumerate(labels.names)}
-    for name in map(nfc, options.classes):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f": is {near[0]!r} meant?" if near else f", only {first_names(list(labels.names))}"
-            raise UserError(f"sampler.classes names {name!r}, which the data don't have{meant}")
-    return tuple(known[nfc(name)] for name in options.classes)
+    return ids_of_classes(options.classes, labels, "sampler.classes")
 
 
 def build_order(

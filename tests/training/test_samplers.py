@@ -196,8 +196,11 @@ def test_mistakes_end_with_a_message(argv, message, capsys):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["polle"], "sampler.classes names 'polle', which the data don't have: is 'pole' meant?"),
-        (["xyz"], "sampler.classes names 'xyz', which the data don't have, only road, sidewalk, building"),
+        (["polle"], "sampler.classes names the class 'polle', which the data don't have; did you mean pole?"),
+        (
+            ["xyz"],
+            "sampler.classes names the class 'xyz', which the data don't have; there are road, sidewalk",
+        ),
     ],
 )
 def test_classes_that_do_not_exist_are_named(names, message, quick_recipe):

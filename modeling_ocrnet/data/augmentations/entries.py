@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from ...common.errors import UserError
+from ...common.names import did_you_mean
 from .augmentation import Augmentation
 
 LIST = "data.augmentations"
@@ -78,5 +78,4 @@ def _check(name: str, field: Field, value: Any) -> None:
 
 def _meant(name: Any, known: Mapping[str, Any]) -> str:
     word = name.lower().replace("-", "_") if isinstance(name, str) else ""
-    near = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return did_you_mean(_OTHER_NAMES.get(word, word), list(known))

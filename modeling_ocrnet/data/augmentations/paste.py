@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -11,8 +10,8 @@ import cv2
 import numpy as np
 
 from ...common.errors import UserError
+from ..class_names import ids_of_classes
 from ..labels import LabelSet
-from ..unicode_names import nfc
 from .augmentation import Augmentation, Crop
 from .fields import names, whole
 
@@ -62,15 +61,8 @@ class Paste(Augmentation):
             )
 
     def for_classes(self, labels: LabelSet) -> Self:
-        listed = [nfc(name) for name in self.classes]
-        for name in listed:
-            if name not in labels.names:
-                near = difflib.get_close_matches(name, labels.names, n=1)
-                advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(labels.names)}"
-                raise UserError(
-                    f"data.augmentations: paste names the class {name!r}, which the data don't have; {advice}"
-                )
-        return replace(self, ids=tuple(map(labels.names.index, listed)), flip_pairs=labels.flip_pairs)
+        ids = ids_of_classes(self.classes, labels, "data.augmentations: paste")
+        return replace(self, ids=ids, flip_pairs=labels.flip_pairs)
 
     def apply(self, crop: Crop, rng: np.random.Generator) -> Crop:
         found = [
