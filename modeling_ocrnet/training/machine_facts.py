@@ -13,9 +13,12 @@ import psutil
 import torch
 from torch import nn
 
-_CGROUPS = (  # limits of a container: version 2, then version 1
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+from ..common.errors import UserError
+
+# a container's folder, its limit, what it has taken, and the line of memory.stat on cached files that give way
+_CGROUPS = (  # version 2, then version 1
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
 
@@ -55,16 +58,29 @@ def look_at_machine(device: torch.device, memory: float | None = None) -> Machin
 
 
 def free_memory(device: torch.device) -> float:
-    """Gigabytes that are free on a device; of a CPU, those that programs and the container leave."""
+    """Gigabytes that are free on a device; of a CPU, those that programs and the container leave.
+
+    Raises:
+        UserError: if the device can't say.
+    """
     if device.type != "cpu":
         module: Any = torch.get_device_module(device)
-        ask = getattr(torch.accelerator, "get_memory_info", None) or module.mem_get_info  # torch 2.6 has the second
-        return ask(device)[0] / 1e9
+        try:
+            ask = getattr(torch.accelerator, "get_memory_info", None) or module.mem_get_info  # torch 2.6 has the second
+            return ask(device)[0] / 1e9
+        except (AttributeError, RuntimeError) as error:
+            raise UserError(f"{device.type} can't say how much of its memory is free: give --memory GB") from error
     free = psutil.virtual_memory().available
-    for limit, used in _CGROUPS:
+    for folder, limit, taken, cached in _CGROUPS:
         with suppress(OSError, ValueError):  # no container, or "max"
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            free = min(free, _free_in_container(Path(folder), limit, taken, cached))
     return max(0, free) / 1e9
+
+
+def _free_in_container(folder: Path, limit: str, taken: str, cached: str) -> int:
+    """Bytes. Files that were read, such as the data, count as taken, but make room."""
+    statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    return int((folder / limit).read_text()) - int((folder / taken).read_text()) + int(statistics.get(cached, 0))
 
 
 def bf16_speed(device: torch.device) -> float:
