@@ -65,6 +65,9 @@ def build_order(
         said = f"{int((factors > 1).sum())} of {len(train)} images are repeated, up to {factors.max():.1f} times"
     if accelerator.is_main_process:
         logger.info("%s: %s", options.name, said)
+        if order.length == len(train) and isinstance(order, RepeatFactor):
+            share = f"{options.threshold:.2g} of the images"
+            logger.warning("each class to repeat for is in at least %s: raise sampler.threshold", share)
         if absent:
             logger.warning("no mask of %s holds %s: nothing is drawn for it", recipe.data.split, first_names(absent))
     return order

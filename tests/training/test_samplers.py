@@ -127,6 +127,7 @@ def test_what_is_drawn_is_said(order_of, caplog):
         in caplog.text
     )
     assert "repeat_factor: 0 of 10 images are repeated, up to 1.0 times" in caplog.text
+    assert "each class to repeat for is in at least 0.01 of the images: raise sampler.threshold" in caplog.text
 
 
 def test_the_sheet_of_samples_shows_them_in_this_order(order_of, quick_recipe, scenes):
