@@ -184,7 +184,7 @@ def _with_length(
     cost, batch = fitting.cost, fitting.choices["global_batch"].value
     length = rules.max_steps(facts, batch, cost, wishes.minutes)
     steps = length.value
-    optimizer = rules.optimizer(start.kind, start.hrnet, facts, batch, steps)
+    optimizer = rules.optimizer(start.kind, start.published, facts, batch, steps)
     found: dict[str, Choice | None] = {
         **fitting.choices,
         "model.ema_decay": rules.ema_decay(steps),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -76,10 +77,10 @@ class DataFacts:
         return min(present, key=self.shares.__getitem__, default=None)
 
     @property
-    def thinnest(self) -> int | None:
-        """The class with the thinnest objects; `None` if no class has enough of them."""
-        known = [(x, i) for i, x in enumerate(self.thickness) if x is not None]
-        return min(known)[1] if known else None
+    def thinnest(self) -> tuple[float, str]:
+        """Thickness and name of the class with the thinnest objects; infinite if no class has enough of them."""
+        known = [(x, name) for x, name in zip(self.thickness, self.names, strict=True) if x is not None]
+        return min(known, default=(math.inf, ""))
 
 
 def look_at_data(train: Dataset, val_images: int, labels: LabelSet) -> DataFacts:

@@ -55,11 +55,10 @@ def fit_memory(choices: dict[str, Choice], machine: MachineFacts, variant: str) 
     per_image = _BYTES.get(variant, 20e3) * height * width / 1e9
     per_image *= _HALF if choices["mixed_precision"].value == "bf16" else 1
     base, left = _BASE if machine.is_cpu else 0.0, _MEASUREMENTS
-    smallest = None
-    for micro, twice in candidates(batch):
+    taken, trials = 0.0, candidates(batch)
+    for micro, twice in trials:
         expected = base + per_image * micro * (_CHECKPOINTED if twice else 1)
-        last = (micro, twice) == candidates(batch)[-1]
-        if not last and (expected > limit or left == 1):
+        if (micro, twice) != trials[-1] and (expected > limit or left == 1):
             continue
         found = {**choices, **_batches(micro, twice, machine)}
         cost, left = measure_step(recipe_of(found, measured=True)), left - 1
@@ -67,9 +66,8 @@ def fit_memory(choices: dict[str, Choice], machine: MachineFacts, variant: str) 
             return Fitting({**found, **_batches(micro, twice, machine, cost)}, cost)
         taken = 2 * expected if cost is None else cost.peak_memory
         per_image *= max(1.2, (taken - base) / max(expected - base, 1e-3))
-        smallest = taken
     raise UserError(
-        f"a step with one image takes {smallest:.1f} GB, and {limit:.1f} of {machine.memory:.1f} GB are for it: "
+        f"a step with one image takes {taken:.1f} GB, and {limit:.1f} of {machine.memory:.1f} GB are for it: "
         + ("give a larger --memory" if machine.given else "end other programs, or give --memory if more is free")
     )
 

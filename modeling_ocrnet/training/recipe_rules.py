@@ -39,8 +39,8 @@ def variant(machine: MachineFacts, data: DataFacts, minutes: float | None) -> Ch
 
 
 def precision(machine: MachineFacts) -> Choice:
-    """bf16 halves memory and time where the device computes in it; softmaxes and losses stay in float32
-    (docs/training.md). Where it is emulated, it is slower than float32."""
+    """bf16 takes less memory and time where the device computes in it; softmaxes and losses stay in float32
+    (docs/training.md). Where it is emulated, it is slower. How much faster it must be is an estimate."""
     times = f"a convolution is {machine.bf16:.1f} times as fast in bf16 as in float32, measured here"
     return Choice("bf16", times) if machine.bf16 >= 1.5 else Choice("no", times if machine.bf16 else "bf16 isn't there")
 
@@ -52,12 +52,12 @@ def short_edge(data: DataFacts, machine: MachineFacts) -> Choice:
     usual = 256 if machine.is_cpu else 512
     edge, why = min(usual, data.edge), f"the median image has {data.edge}"
     if edge < data.edge:
-        why = f"{'a CPU' if machine.is_cpu else 'one accelerator'} trains: {usual} of the median image's {data.edge}"
-    thin = None if data.thinnest is None else data.thickness[data.thinnest]
-    if data.thinnest is not None and thin is not None and thin * edge / data.edge < THINNEST:
+        why = f"for {'a CPU' if machine.is_cpu else 'one accelerator'}, {usual} of the median image's {data.edge}"
+    thin, name = data.thinnest
+    if thin * edge / data.edge < THINNEST:
         edge = round(min(data.edge, 4 * usual, THINNEST * data.edge / thin))
         left = thin * edge / data.edge
-        why += f"; {data.names[data.thinnest]} is {thin:.1f} pixels thick, of which {left:.1f} are left"
+        why += f"; {name} is {thin:.1f} pixels thick, of which {left:.1f} are left"
     return Choice(edge, why)
 
 
@@ -79,8 +79,7 @@ def size_in_time(possible: int, edge: int, minutes: float, data: DataFacts) -> C
     """In few minutes, more steps on smaller images teach more: 150 steps on CamVid end at 0.34, 500 at 0.53
     (docs/results.md). Sides shrink as the root of the share of the steps that there is time for, at most to a half, and
     not so far that the thinnest class is lost."""
-    thin = None if data.thinnest is None else data.thickness[data.thinnest]
-    least = 0.0 if thin is None else min(edge, THINNEST * data.edge / thin)
+    least = min(edge, THINNEST * data.edge / data.thinnest[0])
     smaller = edge * max(0.5, math.sqrt(min(1.0, possible / ENOUGH)))
     why = f"{minutes:g} minutes have {possible} steps at {edge}, and {ENOUGH} are wanted"
     return Choice(round(max(64, least, smaller)), why)
@@ -88,7 +87,8 @@ def size_in_time(possible: int, edge: int, minutes: float, data: DataFacts) -> C
 
 def ratio_range(start: Start, data: DataFacts, machine: MachineFacts) -> Choice:
     """mmsegmentation's 0.5 to 2; more of it for few images (own/few_images), and less from scratch on a CPU, where
-    there are too few steps to learn each object at each size (camvid/ocrnet_hr18s_scratch)."""
+    there are too few steps to learn each object at each size. (camvid/ocrnet_hr18s_scratch has 0.95 to 1.5, for the
+    frames of one camera; how much more other images vary is an estimate.)"""
     if start == "scratch" and machine.is_cpu:
         return Choice([0.75, 1.5], "less than usual: from scratch, few steps learn few sizes")
     if data.images <= FEW_IMAGES:
@@ -107,7 +107,7 @@ def flip_probability(data: DataFacts) -> Choice:
 
 def sampler(data: DataFacts) -> Choice:
     """With a class below 1% of the pixels, half of the samples are drawn for the classes in turn, as NVIDIA's
-    hierarchical multi-scale attention does (arXiv 2005.10821)."""
+    hierarchical multi-scale attention does for any data (arXiv 2005.10821). The 1% is an estimate."""
     i = data.rarest
     if i is None:
         return Choice("shuffle", "no class has pixels")
@@ -118,7 +118,7 @@ def sampler(data: DataFacts) -> Choice:
 
 def losses(data: DataFacts) -> Choice:
     """Cross-entropy alone counts pixels. Where a class has few, the Dice loss (arXiv 1606.04797), which counts classes,
-    is added on the head that is used in the end. nnU-Net trains with both."""
+    is added on the head that is used in the end. nnU-Net trains with both, with equal weights; half is an estimate."""
     if sampler(data).value == "shuffle":
         return Choice({"cross_entropy": 1.0}, "no class is rare: the cross-entropy alone, as published")
     few = [x for x in data.shares if 0 < x < RARE]
@@ -139,7 +139,7 @@ def class_weights(start: Start, data: DataFacts) -> Choice | None:
 
 def heads(start: Start, machine: MachineFacts) -> dict[str, Choice]:
     """From scratch on a CPU: narrow heads, which cost less, and an object context that starts at zero, because regions
-    mean nothing yet (camvid/ocrnet_hr18s_scratch: 0.53 against 0.29, docs/results.md)."""
+    mean nothing yet (camvid/ocrnet_hr18s_scratch; all of its changes together make 0.53 of 0.29, docs/results.md)."""
     if start != "scratch" or not machine.is_cpu:
         return {}
     narrow = "a narrow head: from scratch on a CPU, more steps are worth more than width"
@@ -204,13 +204,13 @@ def max_steps(data: DataFacts, batch: int, cost: RunCost, minutes: float | None)
     return Choice(steps, f"{epochs}, about {duration(steps * cost.step)}")
 
 
-def optimizer(start: Start, hrnet: bool, data: DataFacts, batch: int, steps: int) -> dict[str, Choice]:
-    """AdamW learns faster in short runs: 6e-3 from scratch with batches of 6 (camvid/ocrnet_hr18s_scratch, 0.53 against
-    SGD's 0.29, docs/results.md), 1e-3 from weights with batches of 4 (own/laptop), half of it for few images
-    (own/few_images), by the root of the batch (arXiv 2205.10287). Long runs from weights have mmsegmentation's SGD,
-    0.01 with batches of 8, in proportion to the batch (arXiv 1706.02677). Other backbones than HRNet have what
+def optimizer(start: Start, published: bool, data: DataFacts, batch: int, steps: int) -> dict[str, Choice]:
+    """AdamW learns faster in short runs: 6e-3 from scratch with batches of 6 (camvid/ocrnet_hr18s_scratch), 1e-3 from
+    weights with batches of 4 (own/laptop), half of it for few images (own/few_images), by the root of the batch (arXiv
+    2205.10287). Long runs from weights have mmsegmentation's SGD, 0.01 with batches of 8, in proportion to the batch
+    (arXiv 1706.02677). Backbones other than HRNet and R101-d8, which mmsegmentation published OCRNet with, have what
     transformers are usually tuned with (cityscapes/ocrnet_dinov3-vits16_40k)."""
-    if not hrnet:
+    if not published:
         return _adamw(1e-4, "usual for this kind of backbone", 0.05)
     if start == "scratch":
         return _adamw(6e-3 * math.sqrt(batch / 6), f"AdamW from scratch: 0.006 for a batch of 6, here {batch}")
@@ -249,8 +249,8 @@ def min_lr(of_optimizer: str) -> Choice:
 
 
 def ema_decay(steps: int) -> Choice:
-    """An average over the last 100 or 1000 steps: it is smoother than the weights after few steps (own/laptop), and
-    scores a little more on CamVid (0.533 against 0.531, docs/results.md)."""
+    """An average over the last 100 or 1000 steps is kept beside the weights, and scored with them (own/laptop). On
+    CamVid it scores a little more after 500 steps (0.533 against 0.531), and less after 150 (docs/results.md)."""
     decay = 0.99 if steps < SHORT else 0.999
     return Choice(decay, f"the weights' average over about {round(1 / (1 - decay))} steps, smoother than the weights")
 

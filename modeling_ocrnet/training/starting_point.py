@@ -12,6 +12,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_c
 
 from ..configuration_hrnet import VARIANTS
 from ..conversion.imagenet import IMAGENET_WEIGHTS
+from ..conversion.named_backbone import PUBLISHED
 from ..conversion.starting_model import read_starting_model
 from . import recipe_rules as rules
 from .choice import Choice
@@ -43,6 +44,11 @@ class StartingPoint:
     @property
     def hrnet(self) -> bool:
         return self.variant in VARIANTS or self.variant.startswith("an HRNet")
+
+    @property
+    def published(self) -> bool:
+        """Whether mmsegmentation has published OCRNet with such a backbone."""
+        return self.hrnet or self.variant in PUBLISHED
 
 
 def starting_point(wishes: Wishes, machine: MachineFacts, data: DataFacts) -> StartingPoint:

@@ -17,6 +17,7 @@ from modeling_ocrnet.training.build import build_config
 from modeling_ocrnet.training.dry_run import RunCost
 from modeling_ocrnet.training.loop import train
 from modeling_ocrnet.training.recipe import as_dict, flatten
+from modeling_ocrnet.training.starting_point import StartingPoint
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +198,11 @@ def test_weights_on_this_machine_are_taken(mine, tmp_path, capsys, measured):
     text, recipe = configured(tmp_path / "mine", capsys)  # the tests are offline
     assert recipe.model.backbone is None
     assert "HF_HUB_OFFLINE is set" in text
+
+
+@pytest.mark.parametrize(("variant", "published"), [("hr48", True), ("r101-d8", True), ("convnext_tiny", False)])
+def test_which_backbones_mmsegmentation_published(variant, published):
+    assert StartingPoint("imagenet", variant, {}).published is published
 
 
 @pytest.mark.slow
