@@ -140,7 +140,6 @@ def _before_length(
 ) -> dict[str, Choice]:
     """The choices that don't depend on how long a step takes, in the recipe's order."""
     weights, dropout = rules.class_weights(start.kind, facts), rules.dropout(facts)
-    sampler = rules.sampler(facts)
     loss = {
         "losses": rules.losses(facts),
         "auxiliary_losses": Choice({"cross_entropy": 1.0}, "of the head that finds the regions, as published"),
@@ -155,7 +154,6 @@ def _before_length(
         "data.ratio_range": rules.ratio_range(start.kind, facts, machine),
         "data.flip_probability": rules.flip_probability(facts),
         "data.workers": rules.workers(machine),
-        "sampler.name": sampler,
         **start.choices,
         "model.freeze": rules.freeze(start.kind, facts) if start.hrnet else None,
         **{f"model.config.{name}": choice for name, choice in loss.items()},
@@ -167,12 +165,13 @@ def _before_length(
 
 
 def _sizes(edge: Choice, facts: DataFacts, machine: MachineFacts) -> dict[str, Choice]:
-    """Scale, crop and window for a short edge."""
+    """Scale, crop, sampler and window for a short edge."""
     long = round(edge.value * max(4, 2 * facts.aspect, 2 / facts.aspect))
-    window = rules.window(facts, edge.value, machine)
+    window, crop = rules.window(facts, edge.value, machine), rules.crop_size(facts, edge.value, machine)
     return {
         "data.scale": Choice([long, edge.value], f"a short edge of {edge.value} pixels: {edge.why}"),
-        "data.crop_size": rules.crop_size(facts, edge.value, machine),
+        "data.crop_size": crop,
+        "sampler.name": rules.sampler(facts, facts.seen(edge.value, crop.value)),
         **({} if window is None else {"evaluation.inference.window": window}),
     }
 

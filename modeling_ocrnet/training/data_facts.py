@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -69,6 +70,15 @@ class DataFacts:
     def aspect(self) -> float:
         """The median image's width by its height."""
         return self.width / self.height
+
+    def resized(self, edge: int) -> tuple[float, float]:
+        """(height, width) of the median image, resized to a short edge of so many pixels."""
+        return (edge, edge * self.aspect) if self.aspect >= 1 else (edge / self.aspect, edge)
+
+    def seen(self, edge: int, crop: Sequence[int]) -> float:
+        """The share of the median image that a crop (height, width) shows if its short edge has so many pixels."""
+        height, width = self.resized(edge)
+        return min(1.0, crop[0] / height) * min(1.0, crop[1] / width)
 
     @property
     def rarest(self) -> int | None:

@@ -65,14 +65,12 @@ def crop_size(data: DataFacts, edge: int, machine: MachineFacts) -> Choice:
     """As much of an image as is affordable, in the images' aspect: regions are sums over a crop. 240 x 320 pixels on a
     CPU (camvid/ocrnet_hr18s_scratch: nearly uncropped frames, docs/results.md), 512 x 512 on an accelerator, and
     mmsegmentation's 512 x 1024 for larger images. Multiples of 32, the network's coarsest stride."""
-    area = 240 * 320 if machine.is_cpu else 512 * 512 if edge <= 512 else 512 * 1024
-    aspect = min(2.0, max(0.5, data.aspect))
-    whole = (edge, edge * data.aspect) if data.aspect >= 1 else (edge / data.aspect, edge)
-    affordable = (math.sqrt(area / aspect), math.sqrt(area * aspect))
-    height, width = (max(64, 32 * round(min(x, y) / 32)) for x, y in zip(affordable, whole, strict=True))
-    seen = min(1.0, height / whole[0]) * min(1.0, width / whole[1])
-    why = f"{seen:.0%} of the median image, which is {whole[1]:.0f} x {whole[0]:.0f} at that scale"
-    return Choice([height, width], why)
+    area, aspect = 512 * 512 if edge <= 512 else 512 * 1024, min(2.0, max(0.5, data.aspect))
+    area = 240 * 320 if machine.is_cpu else area
+    whole, affordable = data.resized(edge), (math.sqrt(area / aspect), math.sqrt(area * aspect))
+    crop = [max(64, 32 * round(min(x, y) / 32)) for x, y in zip(affordable, whole, strict=True)]
+    of_image = f"{data.seen(edge, crop):.0%} of the median image"
+    return Choice(crop, f"{of_image}, which is {whole[1]:.0f} x {whole[0]:.0f} at that scale")
 
 
 def size_in_time(possible: int, edge: int, minutes: float, data: DataFacts) -> Choice:
@@ -105,23 +103,25 @@ def flip_probability(data: DataFacts) -> Choice:
     return Choice(0.5, "mirrored images are new ones" + (", and flip_pairs swaps the sides" if sided else ""))
 
 
-def sampler(data: DataFacts) -> Choice:
+def sampler(data: DataFacts, seen: float) -> Choice:
     """With a class below 1% of the pixels, half of the samples are drawn for the classes in turn, as NVIDIA's
-    hierarchical multi-scale attention does for any data (arXiv 2005.10821). The 1% is an estimate."""
+    hierarchical multi-scale attention does for any data (arXiv 2005.10821), but only if a crop shows at most half of an
+    image: on nearly uncropped CamVid it brought nothing (docs/results.md). The 1% and the half are estimates."""
     i = data.rarest
     if i is None:
         return Choice("shuffle", "no class has pixels")
-    is_rare = data.shares[i] < RARE
-    has = f"the rarest class, {data.names[i]}, has {percent(data.shares[i])} of the pixels"
-    return Choice("class_uniform" if is_rare else "shuffle", f"{has}: {'below' if is_rare else 'not below'} {RARE:.0%}")
+    rare, has = data.shares[i] < RARE, f"the rarest class, {data.names[i]}, has {percent(data.shares[i])} of the pixels"
+    if rare and seen > 0.5:
+        return Choice("shuffle", f"{has}, but a crop shows {seen:.0%} of an image: it can't be drawn around a class")
+    return Choice("class_uniform" if rare else "shuffle", f"{has}: {'below' if rare else 'not below'} {RARE:.0%}")
 
 
 def losses(data: DataFacts) -> Choice:
     """Cross-entropy alone counts pixels. Where a class has few, the Dice loss (arXiv 1606.04797), which counts classes,
-    is added on the head that is used in the end. nnU-Net trains with both, with equal weights; half is an estimate."""
-    if sampler(data).value == "shuffle":
+    is added on the head that is used in the end: it brought a little on CamVid (docs/results.md). nnU-Net trains with
+    both, with equal weights; half is an estimate."""
+    if not (few := [x for x in data.shares if 0 < x < RARE]):
         return Choice({"cross_entropy": 1.0}, "no class is rare: the cross-entropy alone, as published")
-    few = [x for x in data.shares if 0 < x < RARE]
     why = f"Dice counts classes, not pixels: {len(few)} of {len(data.names)} have less than {RARE:.0%} of them"
     return Choice({"cross_entropy": 1.0, "dice": 0.5}, why)
 

@@ -122,17 +122,27 @@ def test_images_shrink_if_time_is_short(possible, thickness, expected):
 
 
 def test_a_rare_class_changes_sampler_and_loss():
-    sampler = rules.sampler(FRAMES)
+    sampler = rules.sampler(FRAMES, seen=0.4)
     assert (sampler.value, sampler.why) == (
         "class_uniform",
         "the rarest class, pole, has 0.98% of the pixels: below 1%",
     )
     assert rules.losses(FRAMES).value == {"cross_entropy": 1.0, "dice": 0.5}
-    assert rules.sampler(EVEN).value == "shuffle"
+    whole = rules.sampler(FRAMES, seen=0.94)  # such a crop can't be drawn around a class
+    assert (whole.value, "a crop shows 94% of an image" in whole.why) == ("shuffle", True)
+    assert rules.sampler(EVEN, seen=0.4).value == "shuffle"
     assert rules.losses(EVEN).value == {"cross_entropy": 1.0}
     # a class that no mask holds can't be drawn
-    assert rules.sampler(replace(EVEN, shares=(0.6, 0.4, 0.0))).value == "shuffle"
-    assert "pole" not in rules.sampler(replace(EVEN, shares=(0.6, 0.4, 0.0))).why
+    absent = rules.sampler(replace(EVEN, shares=(0.6, 0.4, 0.0)), seen=0.4)
+    assert (absent.value, "pole" in absent.why) == ("shuffle", False)
+
+
+def test_what_a_crop_shows():
+    """Of a 480x360 image at a short edge of 180, which is 240x180: half of the height, and a third of the width."""
+    facts = sized(480, 360)
+    assert facts.resized(180) == (180, 240)
+    assert facts.seen(180, (90, 80)) == pytest.approx(1 / 6)
+    assert facts.seen(180, (256, 256)) == 1.0
 
 
 def test_class_weights_are_of_short_runs_from_scratch():
