@@ -198,7 +198,9 @@ def test_a_file_that_is_there_is_kept(mine, tmp_path, capsys, measured):
     assert file.read_text() == before
 
 
-@pytest.mark.parametrize("name", ["my data", "it's # 1", "a: b", 'a"q', "back\\slash", "1e3", "2e-5", "a ~x", "%d", "a\x85b"])
+@pytest.mark.parametrize(
+    "name", ["my data", "it's # 1", "a: b", 'a"q', "back\\slash", "1e3", "2e-5", "a ~x", "%d", "a\x85b"]
+)
 def test_odd_names_survive_yaml_and_the_shell(name, mine, tmp_path, capsys, measured, monkeypatch):
     """A folder and a recipe of that name, trained as the recipe's first lines say."""
     monkeypatch.chdir(tmp_path)
