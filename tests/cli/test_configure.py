@@ -214,7 +214,11 @@ def test_odd_names_survive_yaml_and_the_shell(name, mine, tmp_path, capsys, meas
 
 
 def test_weights_on_this_machine_are_taken(mine, tmp_path, capsys, measured):
-    text, recipe = configured(mine(), capsys, "--model.backbone", str(tmp_path / "weights.safetensors"))
+    root, file = mine(), tmp_path / "weights.safetensors"
+    argv = ["--data.name", "folder", "--data.root", str(root), "--model.backbone", str(file)]
+    assert f"--model.backbone {file}: no such file" in refused(capsys, *argv)
+    file.touch()
+    text, recipe = configured(root, capsys, "--model.backbone", str(file))
     assert recipe.model.backbone == str(tmp_path / "weights.safetensors")
     assert (recipe.optimizer.lr, recipe.model.freeze, recipe.global_batch) == (5e-4, 2, 4)
     text, recipe = configured(tmp_path / "mine", capsys)  # the tests are offline
