@@ -24,6 +24,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "bootstrap_threshold": ("bootstrapped_cross_entropy",),
 }
 OLD_WEIGHTS = {"cross_entropy_weight": "cross_entropy", "lovasz_weight": "lovasz"}
+# what others call them
+_OTHER_NAMES = {"ce": "cross_entropy", "bce": "cross_entropy", "nll": "cross_entropy", "ohem": "cross_entropy"}
+_OTHER_NAMES |= {"jaccard": "lovasz", "iou": "lovasz", "bootstrap": "bootstrapped_cross_entropy"}
 _EXAMPLE = "{cross_entropy: 1.0, dice: 0.5}"
 
 
@@ -107,7 +110,8 @@ def check_weights(field: str, losses: Any) -> None:
         raise ValueError(f"{field} is {losses!r}, expected losses, each with its weight, as in {_EXAMPLE}")
     for name, weight in losses.items():
         if name not in LOSS_NAMES:
-            near = difflib.get_close_matches(str(name).lower(), LOSS_NAMES, n=1)
+            word = str(name).lower()
+            near = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else difflib.get_close_matches(word, LOSS_NAMES, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"{field} names {name!r}, expected of {', '.join(LOSS_NAMES)}{meant}")
         _check_number(f"{field}.{name}", weight)

@@ -23,6 +23,7 @@ NAMES = ", ".join(LOSS_NAMES)
         ({"dice": 0, "rmi": 0.0}, r"is {'dice': 0, 'rmi': 0.0}: there would be no loss"),
         ({"dise": 1.0}, rf"names 'dise', expected of {NAMES}; did you mean dice\?"),
         ({"Dice": 1.0}, rf"names 'Dice', expected of {NAMES}; did you mean dice\?"),
+        ({"ce": 1.0}, rf"names 'ce', expected of {NAMES}; did you mean cross_entropy\?"),
         ({"tversky_xyz": 1.0}, rf"names 'tversky_xyz', expected of {NAMES}$"),
         *(({"dice": x}, rf"\.dice must be 0 or more, and finite, got {x}") for x in (-1, math.nan, math.inf)),
         *(({"dice": x}, rf"\.dice is {x!r}, expected a number of 0 or more") for x in ("0.5", True, None)),

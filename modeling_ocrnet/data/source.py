@@ -92,9 +92,18 @@ class DataSource:
 
     @property
     def folder(self) -> Path:
-        """The dataset's folder: `root`, or the default for the dataset."""
+        """The dataset's folder: `root`, or the default for the dataset.
+
+        Raises:
+            UserError: for a root that begins with ~ and a name that no user has.
+        """
         usual = published(self.name).default_root if self.name in DATASETS else f"data/{self.name}"
-        return Path(usual if self.root is None else self.root).expanduser()
+        folder = Path(usual if self.root is None else self.root)
+        try:
+            return folder.expanduser()
+        except RuntimeError as error:
+            whole = folder.absolute()
+            raise UserError(f"data.root {folder}: there is no such user; a folder of that name is {whole}") from error
 
     @property
     def title(self) -> str:

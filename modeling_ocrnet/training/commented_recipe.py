@@ -55,6 +55,7 @@ def as_yaml(value: Any) -> str:
         return f"[{', '.join(map(as_yaml, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{as_yaml(key)}: {as_yaml(x)}" for key, x in value.items()) + "}"
-    if isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) and yaml.safe_load(value) == value:
+    # what begins with a digit or a point is a number to some readers only: 1e3
+    if isinstance(value, str) and re.fullmatch(r"(?![\d.-])[\w./-]+", value) and yaml.safe_load(value) == value:
         return value
     return json.dumps(value, ensure_ascii=isinstance(value, str) and not value.isprintable())

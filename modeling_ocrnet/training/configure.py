@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from dataclasses import dataclass, fields, replace
 
 from .. import data
@@ -131,8 +132,12 @@ def _with_val(source: ConfiguredData, split: str) -> tuple[ConfiguredData, str, 
         raise problem
     only = "all the images there are: too few to hold some out"
     known = "scores are of the images that were trained on, and say nothing of others"
-    choices = {"data.split": Choice("all", only), "evaluation.split": Choice("all", known)}
-    return replace(source, split="all"), "all", choices
+    try:
+        data.load(source, split="train")  # a folder whose only split is called so
+    except data.DataError:
+        choices = {"data.split": Choice("all", only), "evaluation.split": Choice("all", known)}
+        return replace(source, split="all"), "all", choices
+    return source, "train", {"evaluation.split": Choice("train", f"{only}: {known}")}
 
 
 def _before_length(
@@ -217,7 +222,8 @@ def as_text(found: Configured, file: str) -> str:
 
 def _head(found: Configured, file: str) -> list[str]:
     facts, machine, cost, minutes = found.data, found.machine, found.cost, found.wishes.minutes
-    train = f"ocrnet train --config {file}" + ("" if minutes is None else f" --minutes {minutes:g}")
+    name = shlex.quote(file) if file.isprintable() else "RECIPE"  # a comment has one line
+    train = f"ocrnet train --config {name}" + ("" if minutes is None else f" --minutes {minutes:g}")
     span = f"{facts.width} x {facts.height}" + (
         "" if facts.sizes == 1 else f" in the median, sides from {facts.smallest} to {facts.largest}"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
+from ..common.errors import UserError
 from ..configuration_hrnet import VARIANTS
 from ..conversion.imagenet import IMAGENET_WEIGHTS
 from ..conversion.named_backbone import PUBLISHED
@@ -55,7 +56,7 @@ def starting_point(wishes: Wishes, machine: MachineFacts, data: DataFacts) -> St
     """Choose what to start from.
 
     Raises:
-        UserError: if the model that is named can't be read, or isn't an OCRNet.
+        UserError: if the model that is named can't be read, or isn't an OCRNet; if the backbone's file isn't there.
     """
     if wishes.init_from is not None:
         found = variant_of(read_starting_model(wishes.init_from).config)
@@ -64,6 +65,7 @@ def starting_point(wishes: Wishes, machine: MachineFacts, data: DataFacts) -> St
     named = Choice(wishes.variant, "given") if wishes.variant else rules.variant(machine, data, wishes.minutes)
     weights = IMAGENET_WEIGHTS.get(named.value, named.value)
     if wishes.backbone != "auto":
+        _check_file(wishes.backbone)
         kind: Start = "scratch" if wishes.backbone is None else "imagenet"
         backbone = Choice(wishes.backbone, "given: from scratch" if wishes.backbone is None else "given")
     else:
@@ -74,6 +76,18 @@ def starting_point(wishes: Wishes, machine: MachineFacts, data: DataFacts) -> St
         why = "each residual block starts as the identity: the first steps learn more"
         choices["model.backbone_config.zero_init_residual"] = Choice(True, why)
     return StartingPoint(kind, named.value, choices)
+
+
+def _check_file(backbone: str | None) -> None:
+    """Check that a backbone that is named as a file is there: a step is measured without its weights.
+
+    Raises:
+        UserError: if not.
+    """
+    if backbone is None or not backbone.endswith((".pth", ".pt", ".bin", ".safetensors")):
+        return
+    if not Path(backbone).expanduser().exists():
+        raise UserError(f"--model.backbone {backbone}: no such file; give the weights' path, or auto for ImageNet's")
 
 
 def _where(weights: str) -> tuple[Start, str]:

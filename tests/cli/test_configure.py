@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,11 @@ def test_one_image(mine, capsys, measured):
     assert "Looked at: 1 image to train on" in text
 
 
+def test_one_image_in_a_split(mine, capsys, measured):
+    _, recipe = configured(mine(1, split="train"), capsys)
+    assert (recipe.data.split, recipe.data.val_share, recipe.evaluation.split) == ("train", None, "train")
+
+
 def test_given_splits_are_kept(mine, capsys, measured):
     for split in ("train", "test"):
         root = mine(4, split=split)
@@ -166,6 +172,7 @@ def refused_lines(capsys, root):
             "--model.init_from is given, and so is --model.variant",
         ),
         (["--model.init_from", "x", "--model.backbone", "null"], "so is --model.backbone"),
+        (["--data.root", "~nobody-of-this-name/x"], "data.root ~nobody-of-this-name/x: there is no such user"),
         (["--schedule.max_steps", "9"], "--schedule.max_steps"),
         (["--minute", "9"], "--minute"),
     ],
@@ -191,8 +198,27 @@ def test_a_file_that_is_there_is_kept(mine, tmp_path, capsys, measured):
     assert file.read_text() == before
 
 
+@pytest.mark.parametrize(
+    "name", ["my data", "it's # 1", "a: b", 'a"q', "back\\slash", "1e3", "2e-5", "a ~x", "%d", "a\x85b"]
+)
+def test_odd_names_survive_yaml_and_the_shell(name, mine, tmp_path, capsys, measured, monkeypatch):
+    """A folder and a recipe of that name, trained as the recipe's first lines say."""
+    monkeypatch.chdir(tmp_path)
+    mine().rename(tmp_path / name)
+    command.main(["--data.name", "folder", f"--data.root={name}", f"--output={name}.yaml"])
+    text = Path(f"{name}.yaml").read_text()
+    shown = next(x for x in text.split("\n") if x.startswith("#   ocrnet train") and "--check" not in x)
+    file = f"{name}.yaml"
+    assert shlex.split(shown[1:]) == ["ocrnet", "train", "--config", file if file.isprintable() else "RECIPE"]
+    assert parse_recipe(recipe_parser(), ["--config", file])[0].data.root == name
+
+
 def test_weights_on_this_machine_are_taken(mine, tmp_path, capsys, measured):
-    text, recipe = configured(mine(), capsys, "--model.backbone", str(tmp_path / "weights.safetensors"))
+    root, file = mine(), tmp_path / "weights.safetensors"
+    argv = ["--data.name", "folder", "--data.root", str(root), "--model.backbone", str(file)]
+    assert f"--model.backbone {file}: no such file" in refused(capsys, *argv)
+    file.touch()
+    text, recipe = configured(root, capsys, "--model.backbone", str(file))
     assert recipe.model.backbone == str(tmp_path / "weights.safetensors")
     assert (recipe.optimizer.lr, recipe.model.freeze, recipe.global_batch) == (5e-4, 2, 4)
     text, recipe = configured(tmp_path / "mine", capsys)  # the tests are offline

@@ -85,6 +85,7 @@ def stream(scenes):
         ([{"name": "paste", "classes": []}], "classes of paste is []"),
         ([{"name": "paste", "classes": [5]}], "classes of paste is [5]"),
         ([{"name": "paste", "classes": ["pole", "pole"]}], "expected a list of names of classes, each once"),
+        ([{"name": "paste", "classes": ["caf\xe9", "cafe\u0301"]}], "expected a list of names of classes, each once"),
         (
             [{"name": "paste", "classes": ["pole"], "max_size": 0.1}],
             "max_size of paste is 0.1, expected a whole number",

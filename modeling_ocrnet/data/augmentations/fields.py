@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import MISSING, field
 from typing import Any
 
+from ..unicode_names import nfc
+
 
 def _field(default: Any, expected: str, accepts: Callable[[Any], bool]) -> Any:
     """A dataclass's field with what it takes, in words and as a function."""
@@ -46,6 +48,6 @@ def names(unit: str) -> Any:
 
     def accepts(value: Any) -> bool:
         listed = isinstance(value, (list, tuple)) and bool(value)
-        return listed and all(isinstance(x, str) and x for x in value) and len(set(value)) == len(value)
+        return listed and all(isinstance(x, str) and x for x in value) and len(set(map(nfc, value))) == len(value)
 
     return _field(MISSING, f"a list of {unit}, each once", accepts)
