@@ -32,7 +32,7 @@ class Run:
 
     @property
     def folder(self) -> str:
-        words = f"{self.of} {self.name}".replace(",", "").split()
+        words = f"{self.of} {self.name}".replace(",", "").replace("/", " ").split()
         return f"{'_'.join(words)}-{self.seed}"
 
 

@@ -159,6 +159,7 @@ def _before_length(
         "data.ratio_range": rules.ratio_range(start.kind, facts, machine),
         "data.flip_probability": rules.flip_probability(facts),
         "data.workers": rules.workers(machine),
+        "sampler.name": rules.sampler(facts),
         **start.choices,
         "model.freeze": rules.freeze(start.kind, facts) if start.hrnet else None,
         **{f"model.config.{name}": choice for name, choice in loss.items()},
@@ -170,13 +171,12 @@ def _before_length(
 
 
 def _sizes(edge: Choice, facts: DataFacts, machine: MachineFacts) -> dict[str, Choice]:
-    """Scale, crop, sampler and window for a short edge."""
+    """Scale, crop and window for a short edge."""
     long = round(edge.value * max(4, 2 * facts.aspect, 2 / facts.aspect))
-    window, crop = rules.window(facts, edge.value, machine), rules.crop_size(facts, edge.value, machine)
+    window = rules.window(facts, edge.value, machine)
     return {
         "data.scale": Choice([long, edge.value], f"a short edge of {edge.value} pixels: {edge.why}"),
-        "data.crop_size": crop,
-        "sampler.name": rules.sampler(facts, facts.seen(edge.value, crop.value)),
+        "data.crop_size": rules.crop_size(facts, edge.value, machine),
         **({} if window is None else {"evaluation.inference.window": window}),
     }
 

@@ -122,18 +122,15 @@ def test_images_shrink_if_time_is_short(possible, thickness, expected):
 
 
 def test_a_rare_class_changes_sampler_and_loss():
-    sampler = rules.sampler(FRAMES, seen=0.4)
+    sampler = rules.sampler(FRAMES)
     assert (sampler.value, sampler.why) == (
         "class_uniform",
         "the rarest class, pole, has 0.98% of the pixels: below 1%",
     )
     assert rules.losses(FRAMES).value == {"cross_entropy": 1.0, "dice": 0.5}
-    whole = rules.sampler(FRAMES, seen=0.94)  # such a crop can't be drawn around a class
-    assert (whole.value, "a crop shows 94% of an image" in whole.why) == ("shuffle", True)
-    assert rules.sampler(EVEN, seen=0.4).value == "shuffle"
+    assert rules.sampler(EVEN).value == "shuffle"
     assert rules.losses(EVEN).value == {"cross_entropy": 1.0}
-    # a class that no mask holds can't be drawn
-    absent = rules.sampler(replace(EVEN, shares=(0.6, 0.4, 0.0)), seen=0.4)
+    absent = rules.sampler(replace(EVEN, shares=(0.6, 0.4, 0.0)))  # a class that no mask holds can't be drawn
     assert (absent.value, "pole" in absent.why) == ("shuffle", False)
 
 
